@@ -1,0 +1,280 @@
+#include "caravan/base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <mutex>
+
+#include "caravan/base/error.h"
+
+namespace caravan {
+namespace {
+
+FileSystem real_file_system;
+FileSystem* current_file_system = &real_file_system;
+
+int64_t or_errno(int64_t result) { return result < 0 ? -static_cast<int64_t>(errno) : result; }
+
+[[noreturn]] void throw_system_error(std::string_view what, std::string_view path, int error) {
+  if (error == ENOENT || error == ENOTDIR) fail(ErrorCode::not_found, "{}: no such file or folder", path);
+  if (error == ENOMEM) fail(ErrorCode::out_of_memory, "{}: cannot {}: out of memory", path, what);
+  const ErrorCode code = error == EACCES || error == EPERM || error == EISDIR || error == EROFS
+                             ? ErrorCode::invalid_argument : ErrorCode::internal;
+  throw Error(code, fmt::format("{}: cannot {}: {}", path, what, std::strerror(error)), FileFault::io);
+}
+
+int64_t check_call(int64_t result, std::string_view what, std::string_view path) {
+  if (result < 0) throw_system_error(what, path, static_cast<int>(-result));
+  return result;
+}
+
+// --- mapped files that shrink ------------------------------------------------------------------------------------
+// The kernel raises SIGBUS when a page beyond the file's new end is touched. The handler puts zero pages there and
+// marks the mapping; only async-signal-safe calls are used.
+struct MappingSlot {
+  std::atomic<uintptr_t> begin{0}, end{0};
+  std::atomic<bool> truncated{false};
+};
+constexpr int kSlots = 4096;
+MappingSlot mapping_slots[kSlots];
+struct sigaction previous_sigbus;
+
+void on_sigbus(int signal, siginfo_t* info, void* context) {
+  const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
+  for (MappingSlot& slot : mapping_slots) {
+    const uintptr_t begin = slot.begin.load(std::memory_order_acquire), end = slot.end.load(std::memory_order_acquire);
+    if (address < begin || address >= end) continue;
+    const uintptr_t page = address & ~(static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)) - 1);
+    void* zeros = mmap(reinterpret_cast<void*>(page), end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    if (zeros == MAP_FAILED) break;
+    slot.truncated.store(true, std::memory_order_release);
+    return;
+  }
+  if (previous_sigbus.sa_flags & SA_SIGINFO) {
+    previous_sigbus.sa_sigaction(signal, info, context);
+  } else {
+    sigaction(SIGBUS, &previous_sigbus, nullptr);  // not ours: returning repeats the access under the old handler
+  }
+}
+
+int claim_slot(uintptr_t begin, uintptr_t end) {
+  static std::once_flag installed;
+  std::call_once(installed, [] {
+    struct sigaction action {};
+    action.sa_sigaction = on_sigbus;
+    action.sa_flags = SA_SIGINFO | SA_NODEFER;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, &previous_sigbus);
+  });
+  for (int i = 0; i < kSlots; ++i) {
+    uintptr_t free = 0;
+    if (!mapping_slots[i].end.compare_exchange_strong(free, begin)) continue;  // empty range while being filled
+    mapping_slots[i].truncated = false;
+    mapping_slots[i].begin = begin;
+    mapping_slots[i].end = end;
+    return i;
+  }
+  return -1;
+}
+
+std::string temporary_name(const std::string& path) {
+  static std::atomic<unsigned> counter{0};
+  return fmt::format("{}.tmp-{}-{}", path, getpid(), counter++);
+}
+
+void sync_folder_of(const std::string& path) {
+  std::string folder = std::filesystem::path(path).parent_path().string();
+  if (folder.empty()) folder = ".";
+  FileSystem& fs = file_system();
+  const int fd = static_cast<int>(check_call(fs.open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), "open", folder));
+  const int result = fs.sync(fd);
+  fs.close(fd);
+  if (result != -EINVAL) check_call(result, "flush", folder);  // some file systems cannot flush a folder
+}
+
+std::string without_trailing_slash(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+}  // namespace
+
+int FileSystem::open(const char* path, int flags, int mode) { return static_cast<int>(or_errno(::open(path, flags, mode))); }
+int FileSystem::close(int fd) { return static_cast<int>(or_errno(::close(fd))); }
+int64_t FileSystem::size(int fd) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return -errno;
+  if (S_ISDIR(status.st_mode)) return -EISDIR;
+  return status.st_size;
+}
+int64_t FileSystem::read_at(int fd, void* to, size_t n, uint64_t offset) {
+  return or_errno(::pread(fd, to, n, static_cast<off_t>(offset)));
+}
+int64_t FileSystem::write(int fd, const void* from, size_t n) { return or_errno(::write(fd, from, n)); }
+int FileSystem::sync(int fd) { return static_cast<int>(or_errno(::fsync(fd))); }
+int FileSystem::rename(const char* from, const char* to) { return static_cast<int>(or_errno(::rename(from, to))); }
+int FileSystem::exchange(const char* a, const char* b) {
+  return static_cast<int>(or_errno(::renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE)));
+}
+int FileSystem::remove(const char* path) { return static_cast<int>(or_errno(::remove(path))); }
+int FileSystem::make_folder(const char* path) { return static_cast<int>(or_errno(::mkdir(path, 0777))); }
+void* FileSystem::map(int fd, size_t n, int* error) {
+  void* data = ::mmap(nullptr, n, PROT_READ, MAP_SHARED, fd, 0);
+  if (data != MAP_FAILED) return data;
+  *error = errno;
+  return nullptr;
+}
+
+FileSystem& file_system() { return *current_file_system; }
+
+ScopedFileSystem::ScopedFileSystem(FileSystem& replacement) : previous_(current_file_system) {
+  current_file_system = &replacement;
+}
+ScopedFileSystem::~ScopedFileSystem() { current_file_system = previous_; }
+
+FileReader::FileReader(std::string path) : path_(std::move(path)) {
+  FileSystem& fs = file_system();
+  fd_ = static_cast<int>(check_call(fs.open(path_.c_str(), O_RDONLY | O_CLOEXEC, 0), "open", path_));
+  const int64_t size = fs.size(fd_);
+  if (size < 0) {
+    fs.close(fd_);
+    throw_system_error("read", path_, static_cast<int>(-size));
+  }
+  size_ = static_cast<uint64_t>(size);
+}
+
+FileReader::~FileReader() { file_system().close(fd_); }
+
+void FileReader::read_at(uint64_t offset, std::span<std::byte> to) const {
+  check_file(offset <= size_ && to.size() <= size_ - offset, FileFault::truncated, path_,
+             "{} bytes wanted at offset {}, the file has {}", to.size(), offset, size_);
+  while (!to.empty()) {
+    const int64_t n = file_system().read_at(fd_, to.data(), to.size(), offset);
+    if (n == -EINTR) continue;
+    check_call(n, "read", path_);
+    check_file(n > 0, FileFault::truncated, path_, "the file ended at offset {} while it was read", offset);
+    to = to.subspan(static_cast<size_t>(n));
+    offset += static_cast<uint64_t>(n);
+  }
+}
+
+std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
+  const FileReader reader(path);
+  if (reader.size() == 0) return std::shared_ptr<const MappedFile>(new MappedFile(path, nullptr, 0, -1));
+  int error = 0;
+  void* data = file_system().map(reader.fd(), reader.size(), &error);
+  if (data == nullptr) throw_system_error("map", path, error);
+  const auto begin = reinterpret_cast<uintptr_t>(data);
+  const int slot = claim_slot(begin, begin + reader.size());
+  return std::shared_ptr<const MappedFile>(new MappedFile(path, static_cast<const std::byte*>(data), reader.size(), slot));
+}
+
+MappedFile::~MappedFile() {
+  if (slot_ >= 0) {
+    mapping_slots[slot_].begin = 0;
+    mapping_slots[slot_].end = 0;
+  }
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void MappedFile::check() const {
+  if (slot_ >= 0 && mapping_slots[slot_].truncated.load(std::memory_order_acquire)) {
+    fail_file(FileFault::truncated, path_, "the file was truncated while it was in use");
+  }
+}
+
+AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), temporary_(temporary_name(path_)) {
+  fd_ = static_cast<int>(check_call(
+      file_system().open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666), "create", temporary_));
+}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ < 0) return;  // committed
+  file_system().close(fd_);
+  file_system().remove(temporary_.c_str());
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  constexpr size_t kBuffer = 1 << 16;
+  position_ += bytes.size();
+  if (buffer_.size() + bytes.size() > kBuffer) flush_buffer();
+  if (bytes.size() >= kBuffer) return write_out(bytes.data(), bytes.size());
+  buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+}
+
+void AtomicFile::flush_buffer() {
+  write_out(buffer_.data(), buffer_.size());
+  buffer_.clear();
+}
+
+void AtomicFile::write_out(const std::byte* data, size_t n) {
+  while (n > 0) {
+    const int64_t written = file_system().write(fd_, data, n);
+    if (written == -EINTR) continue;
+    check_call(written, "write", temporary_);
+    if (written == 0) throw_system_error("write", temporary_, ENOSPC);
+    data += written;
+    n -= static_cast<size_t>(written);
+  }
+}
+
+void AtomicFile::commit() {
+  FileSystem& fs = file_system();
+  flush_buffer();
+  check_call(fs.sync(fd_), "flush", temporary_);
+  check_call(fs.rename(temporary_.c_str(), path_.c_str()), "rename", path_);
+  const int fd = std::exchange(fd_, -1);
+  fs.close(fd);
+  sync_folder_of(path_);
+}
+
+AtomicFolder::AtomicFolder(std::string path)
+    : final_(without_trailing_slash(std::move(path))), temporary_(temporary_name(final_)) {
+  check_call(file_system().make_folder(temporary_.c_str()), "create", temporary_);
+}
+
+AtomicFolder::~AtomicFolder() {
+  std::error_code ignored;
+  if (!committed_) std::filesystem::remove_all(temporary_, ignored);
+}
+
+void AtomicFolder::commit() {
+  FileSystem& fs = file_system();
+  sync_folder_of(temporary_ + "/.");
+  if (std::filesystem::exists(final_)) {
+    check_call(fs.exchange(temporary_.c_str(), final_.c_str()), "replace", final_);  // the old one goes with us
+  } else {
+    check_call(fs.rename(temporary_.c_str(), final_.c_str()), "rename", final_);
+    committed_ = true;
+  }
+  sync_folder_of(final_);
+}
+
+std::string read_file(const std::string& path, uint64_t limit) {
+  const FileReader reader(path);
+  check_file(reader.size() <= limit, FileFault::limit, path, "{} bytes, at most {} are allowed", reader.size(), limit);
+  std::string text(reader.size(), '\0');
+  reader.read_at(0, std::as_writable_bytes(std::span(text)));
+  return text;
+}
+
+void write_file(const std::string& path, std::string_view text) {
+  AtomicFile file(path);
+  file.write(text);
+  file.commit();
+}
+
+void check_plain_name(std::string_view name, std::string_view where) {
+  const bool plain = !name.empty() && name != "." && name != ".." && name.size() <= 255 &&
+                     name.find('/') == std::string_view::npos && name.find('\\') == std::string_view::npos &&
+                     name.find('\0') == std::string_view::npos;
+  check_file(plain, FileFault::path, where, "'{}' is not a plain file name", name);
+}
+
+}  // namespace caravan

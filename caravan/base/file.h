@@ -1,0 +1,136 @@
+// The one layer under every reader and writer: read, map, write, flush, rename. Tests put a FileSystem in front that
+// fails at the k-th call.
+//
+//   auto map = MappedFile::open("model.safetensors");     // read-only, shared; bytes() is the whole file
+//   AtomicFile out("config.json");                        // writes config.json.tmp-PID-N
+//   out.write(text); out.commit();                        // flush, rename; without commit() nothing remains
+//
+// All functions throw Error: not_found for a missing file, out_of_memory for ENOMEM, corrupt_file (fault truncated) for
+// a file shorter than promised, otherwise internal with fault io and the system's words (ENOSPC, EIO ...).
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace caravan {
+
+// System calls, one method each. A method returns a negative errno where the call fails.
+class FileSystem {
+ public:
+  virtual ~FileSystem() = default;
+  virtual int open(const char* path, int flags, int mode);
+  virtual int close(int fd);
+  virtual int64_t size(int fd);                                                    // fstat; a regular file only
+  virtual int64_t read_at(int fd, void* to, size_t n, uint64_t offset);            // may be short
+  virtual int64_t write(int fd, const void* from, size_t n);                       // may be short
+  virtual int sync(int fd);
+  virtual int rename(const char* from, const char* to);
+  virtual int exchange(const char* a, const char* b);                              // swap two names atomically
+  virtual int remove(const char* path);                                            // a file or an empty folder
+  virtual int make_folder(const char* path);
+  virtual void* map(int fd, size_t n, int* error);                                 // read-only; nullptr on failure
+};
+
+FileSystem& file_system();
+
+// Puts another FileSystem in front for the lifetime of the object (tests; not thread-safe against running I/O).
+class ScopedFileSystem {
+ public:
+  explicit ScopedFileSystem(FileSystem& replacement);
+  ~ScopedFileSystem();
+  ScopedFileSystem(const ScopedFileSystem&) = delete;
+
+ private:
+  FileSystem* previous_;
+};
+
+// Positioned reads from a file whose size was taken when it was opened.
+class FileReader {
+ public:
+  explicit FileReader(std::string path);
+  ~FileReader();
+  FileReader(const FileReader&) = delete;
+  const std::string& path() const { return path_; }
+  uint64_t size() const { return size_; }
+  void read_at(uint64_t offset, std::span<std::byte> to) const;  // all of it, or an error
+  int fd() const { return fd_; }
+
+ private:
+  std::string path_;
+  int fd_ = -1;
+  uint64_t size_ = 0;
+};
+
+// A whole file mapped read-only. If the file is truncated by somebody else while mapped, reads of the lost pages give
+// zeros instead of a crash and check() throws from then on: call it after using bytes that matter.
+class MappedFile {
+ public:
+  static std::shared_ptr<const MappedFile> open(const std::string& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const std::string& path() const { return path_; }
+  void check() const;
+
+ private:
+  MappedFile(std::string path, const std::byte* data, size_t size, int slot)
+      : path_(std::move(path)), data_(data), size_(size), slot_(slot) {}
+  std::string path_;
+  const std::byte* data_;
+  size_t size_;
+  int slot_;  // in the table that the SIGBUS handler reads; -1 for an empty file
+};
+
+// A file that appears under its final name complete or not at all.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::string path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text) { write(std::as_bytes(std::span(text.data(), text.size()))); }
+  uint64_t position() const { return position_; }  // bytes written so far
+  void commit();                                   // flush to disk, rename, flush the folder
+
+ private:
+  void flush_buffer();
+  void write_out(const std::byte* data, size_t n);
+  std::string path_, temporary_;
+  int fd_ = -1;
+  uint64_t position_ = 0;
+  std::vector<std::byte> buffer_;
+};
+
+// A folder that appears complete or not at all: write files under path(), then commit(). An existing folder of that
+// name is replaced in one step.
+class AtomicFolder {
+ public:
+  explicit AtomicFolder(std::string path);
+  ~AtomicFolder();
+  AtomicFolder(const AtomicFolder&) = delete;
+  const std::string& path() const { return temporary_; }
+  void commit();
+
+ private:
+  std::string final_, temporary_;
+  bool committed_ = false;
+};
+
+// The whole file as text; an error where it is larger than `limit` bytes.
+std::string read_file(const std::string& path, uint64_t limit = 1ull << 30);
+void write_file(const std::string& path, std::string_view text);  // atomic
+
+// A file name that came from inside another file (a shard name, a zip entry): a plain name without '/', "..", NUL.
+// Throws corrupt_file with fault path otherwise.
+void check_plain_name(std::string_view name, std::string_view where);
+
+}  // namespace caravan
