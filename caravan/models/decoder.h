@@ -1,0 +1,95 @@
+// What every decoder-only backbone offers to the heads, the generation engine and the loaders.
+//
+//   std::unique_ptr<Decoder> model = make_decoder(config);          // by config["model_type"]
+//   nn::Step step = nn::Step::packed(lengths);
+//   Tensor hidden = (*model)(model->embed(ids), step);              // [T, C], normed
+//
+// DecoderStack<Layer> is the usual backbone: embeddings, layers, final norm, rotary tables. A family brings its Layer.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "caravan/base/json.h"
+#include "caravan/nn/kv_cache.h"
+#include "caravan/nn/linear.h"
+#include "caravan/nn/norm.h"
+#include "caravan/nn/rotary.h"
+#include "caravan/nn/step.h"
+
+namespace caravan::models {
+
+using at::Tensor;
+
+class Decoder : public nn::Layer<Decoder> {
+ public:
+  virtual Tensor embed(const Tensor& ids) = 0;                         // int64 [T] -> [T, C]
+  virtual Tensor forward(const Tensor& embeddings, nn::Step& step) = 0;  // [T, C] -> [T, C] after the final norm
+  virtual nn::Embedding& input_embedding() = 0;
+  virtual nn::CacheShape cache_shape() const = 0;
+  int64_t hidden_size() { return input_embedding().weight.shape[1]; }
+  int64_t vocab_size() { return input_embedding().weight.shape[0]; }
+
+  // Recomputes each layer in the backward pass instead of keeping its activations (training only).
+  bool gradient_checkpointing = false;
+};
+
+struct StackConfig {
+  int64_t vocab_size = 0, hidden_size = 0, num_hidden_layers = 0;
+  double rms_norm_eps = 1e-6;
+  nn::CacheShape cache;
+  nn::RotaryConfig rotary;
+};
+
+// Runs one layer of a stack, under gradient checkpointing where it is on.
+Tensor run_layer(const std::function<Tensor(const Tensor&)>& layer, const Tensor& x, bool checkpoint);
+
+template <class DecoderLayer>
+class DecoderStack final : public Decoder {
+ public:
+  // make_layer(i) gives the constructor argument of layer i: its config.
+  template <class LayerConfig>
+  DecoderStack(const StackConfig& config, const LayerConfig& layer_config)
+      : embed_tokens(config.vocab_size, config.hidden_size),
+        norm(config.hidden_size, config.rms_norm_eps),
+        rotary_emb(config.rotary),
+        config_(config) {
+    add("embed_tokens", embed_tokens);
+    for (int64_t i = 0; i < config.num_hidden_layers; ++i) layers.emplace_back(layer_config, i);
+    add("layers", layers);
+    add("norm", norm);
+    add("rotary_emb", rotary_emb);
+  }
+
+  Tensor embed(const Tensor& ids) override { return embed_tokens(ids); }
+
+  Tensor forward(const Tensor& embeddings, nn::Step& step) override {
+    Tensor x = embeddings;                                             // [T, C]
+    rotary_emb.prepare(step, x.scalar_type());
+    nn::Capture* capture = step.capture;
+    for (auto& layer : layers) {
+      if (capture != nullptr && capture->want_hidden_states) capture->hidden_states.push_back(x);
+      x = run_layer([&](const Tensor& y) { return (*layer)(y, step); }, x, gradient_checkpointing && training());
+    }
+    x = norm(x);
+    if (capture != nullptr && capture->want_hidden_states) capture->hidden_states.push_back(x);
+    return x;
+  }
+
+  nn::Embedding& input_embedding() override { return embed_tokens; }
+  nn::CacheShape cache_shape() const override { return config_.cache; }
+  std::string_view kind() const override { return "DecoderStack"; }
+
+  nn::Embedding embed_tokens;
+  nn::ModuleList<DecoderLayer> layers;
+  nn::RmsNorm norm;
+  nn::RotaryEmbedding rotary_emb;
+
+ private:
+  StackConfig config_;
+};
+
+}  // namespace caravan::models

@@ -1,0 +1,99 @@
+// Task heads on any decoder backbone, with transformers' classes' parameter names and losses.
+//
+//   CausalLm              logits [T, V]; loss with the label shift inside each sequence
+//   SequenceClassifier    logits [B, labels] at each sequence's last real token; regression, single- or multi-label loss
+//   TokenClassifier       logits [T, labels]
+//   QuestionAnswerer      start and end logits [T] each
+//
+// Labels use -100 as the ignore index. Losses are fp32 scalars.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "caravan/models/decoder.h"
+#include "caravan/models/registry.h"
+#include "caravan/nn/linear.h"
+
+namespace caravan::models {
+
+// What all heads share: the backbone, its config and the family.
+class Head : public nn::Module {
+ public:
+  explicit Head(const Json& config);
+  Decoder& backbone() { return *backbone_; }
+  const Family& family() const { return *family_; }
+  const Json& config() const { return config_; }
+  Json& mutable_config() { return config_; }
+  virtual std::string architecture() const = 0;               // "LlamaForCausalLM"
+  virtual std::vector<std::string> tied_names() const { return {}; }  // parameters that may be absent from a checkpoint
+
+ protected:
+  Json config_;
+  const Family* family_;
+  std::unique_ptr<Decoder> backbone_;
+};
+
+class CausalLm final : public Head {  // transformers: XForCausalLM
+ public:
+  explicit CausalLm(const Json& config);
+  Tensor forward(const Tensor& ids, nn::Step& step);                  // [T] -> logits [T, V]
+  Tensor hidden(const Tensor& ids, nn::Step& step);                   // [T] -> [T, C]
+  Tensor logits(const Tensor& hidden);                                // [R, C] -> [R, V], any rows of the hidden states
+  // labels int64 [T], unshifted: row t is predicted from row t - 1 of the same sequence.
+  static Tensor loss(const Tensor& logits, const Tensor& labels, const nn::Step& step);
+  std::string architecture() const override;
+  std::vector<std::string> tied_names() const override;
+  bool tied() const { return tied_; }
+  std::string_view kind() const override { return "CausalLm"; }
+
+ private:
+  bool tied_;
+  nn::Linear lm_head_;      // unused where tied
+};
+
+class SequenceClassifier final : public Head {
+ public:
+  explicit SequenceClassifier(const Json& config);
+  // rows: per sequence the row that is pooled; empty for the last row of each.
+  Tensor forward(const Tensor& embeddings, nn::Step& step, const std::vector<int64_t>& rows = {});   // -> [B, labels]
+  // labels: float [B] or [B, labels] (regression, multi-label), int64 [B] (single-label). The problem type is the
+  // config's, or follows from the labels as transformers decides it.
+  Tensor loss(const Tensor& logits, const Tensor& labels) const;
+  std::string architecture() const override;
+  std::string_view kind() const override { return "SequenceClassifier"; }
+
+ private:
+  nn::Linear score_;
+};
+
+class TokenClassifier final : public Head {
+ public:
+  explicit TokenClassifier(const Json& config);
+  Tensor forward(const Tensor& embeddings, nn::Step& step);           // -> [T, labels]
+  static Tensor loss(const Tensor& logits, const Tensor& labels);
+  std::string architecture() const override;
+  std::string_view kind() const override { return "TokenClassifier"; }
+
+ private:
+  nn::Linear score_;
+  double dropout_;
+};
+
+class QuestionAnswerer final : public Head {
+ public:
+  explicit QuestionAnswerer(const Json& config);
+  Tensor forward(const Tensor& embeddings, nn::Step& step);           // -> [T, 2]: start, end
+  // start and end: int64 [B] positions in each sequence; out-of-range ones are clamped to the length and ignored there.
+  static Tensor loss(const Tensor& logits, const Tensor& start, const Tensor& end, const nn::Step& step);
+  std::string architecture() const override;
+  std::string_view kind() const override { return "QuestionAnswerer"; }
+
+ private:
+  nn::Linear qa_outputs_;
+};
+
+int64_t label_count(const Json& config);     // num_labels, or the size of id2label; 2 where neither is given
+
+}  // namespace caravan::models

@@ -1,0 +1,88 @@
+// Paged key/value cache: sequences own reference-counted pages, so forks share what they have in common.
+//
+//   KvCache cache({.layers = 30, .kv_heads = 3, .head_dim = 64}, at::kFloat);
+//   CacheSequence prompt = cache.new_sequence();       // filled by a model call whose Step names it
+//   CacheSequence beam = prompt.fork();                // shares all pages; the last one is copied on the next write
+//   beam.truncate(beam.length() - 2);                  // speculation rejected two tokens
+//
+// Storage of one layer is [pages, K, P, D] for keys and for values (P tokens a page). Pages return to the pool when the
+// last sequence that holds them is gone. Not thread-safe: one engine owns a cache.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace caravan::nn {
+
+using at::Tensor;
+
+struct CacheShape {
+  int64_t layers = 0, kv_heads = 0, head_dim = 0;
+  int64_t page_tokens = 32;
+};
+
+class KvCache;
+
+// A handle on one sequence's pages. Movable; must not outlive its cache.
+class CacheSequence {
+ public:
+  CacheSequence() = default;                   // empty: belongs to no cache
+  CacheSequence(CacheSequence&& other) noexcept;
+  CacheSequence& operator=(CacheSequence&& other) noexcept;
+  ~CacheSequence();
+
+  CacheSequence fork() const;
+  void truncate(int64_t length);               // forget the tokens from `length` on
+  int64_t length() const { return length_; }   // tokens stored
+  std::span<const int32_t> pages() const { return pages_; }
+  bool valid() const { return cache_ != nullptr; }
+
+ private:
+  friend class KvCache;
+  KvCache* cache_ = nullptr;
+  int64_t length_ = 0;
+  std::vector<int32_t> pages_;
+};
+
+class KvCache {
+ public:
+  KvCache(CacheShape shape, at::ScalarType dtype, at::Device device = at::kCPU);
+  KvCache(const KvCache&) = delete;
+
+  CacheSequence new_sequence();
+
+  // Makes room for n more tokens (allocates pages, copies a shared last page) and counts them as stored: called once a
+  // model call and sequence, before the layers write.
+  void extend(CacheSequence& sequence, int64_t n);
+
+  // Writes rows [T, K, D] of one sequence's new tokens; they start at token position `start`.
+  void store(int64_t layer, const CacheSequence& sequence, int64_t start, const Tensor& keys, const Tensor& values);
+
+  // Keys or values of all stored tokens as [K, L, D] (a copy).
+  Tensor gather_keys(int64_t layer, const CacheSequence& sequence) const;
+  Tensor gather_values(int64_t layer, const CacheSequence& sequence) const;
+
+  const Tensor& key_pages(int64_t layer) const { return keys_[layer]; }      // [pages, K, P, D]
+  const Tensor& value_pages(int64_t layer) const { return values_[layer]; }
+  const CacheShape& shape() const { return shape_; }
+  at::ScalarType dtype() const { return dtype_; }
+  at::Device device() const { return device_; }
+  int64_t used_pages() const;      // pages held by at least one sequence
+  int64_t bytes() const;
+
+ private:
+  friend class CacheSequence;
+  int32_t take_page();
+  void release(std::span<const int32_t> pages);
+  void grow(int64_t pages);
+  CacheShape shape_;
+  at::ScalarType dtype_;
+  at::Device device_;
+  std::vector<Tensor> keys_, values_;
+  std::vector<int32_t> references_, free_;
+};
+
+}  // namespace caravan::nn

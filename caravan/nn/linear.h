@@ -1,0 +1,29 @@
+// y = x W^T + b, whatever the weight is: dense (f32, bf16, f16) or block-quantized in its own bytes.
+#pragma once
+
+#include "caravan/nn/module.h"
+
+namespace caravan::nn {
+
+class Linear final : public Layer<Linear> {
+ public:
+  Linear(int64_t in_features, int64_t out_features, bool bias = false);
+  Tensor forward(const Tensor& x);                     // [..., in] -> [..., out]
+  void reset_parameters(const InitOptions& options) override;
+  std::string_view kind() const override { return "Linear"; }
+
+  Parameter weight;                                    // [out, in]
+  Parameter bias;                                      // [out]; shape empty where there is none
+};
+
+class Embedding final : public Layer<Embedding> {
+ public:
+  Embedding(int64_t rows, int64_t width);
+  Tensor forward(const Tensor& ids);                   // int64 [...] -> [..., width]
+  void reset_parameters(const InitOptions& options) override;
+  std::string_view kind() const override { return "Embedding"; }
+
+  Parameter weight;                                    // [rows, width]
+};
+
+}  // namespace caravan::nn

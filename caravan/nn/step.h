@@ -1,0 +1,48 @@
+// Step: what one model call works on. Hidden states are [T, C]: the new tokens of all sequences one after another, and
+// the Step says where each sequence starts, its positions and its cache. There is no padding and no 4-D mask. Training
+// (packed sequences), prefill, decode, beams and speculative verification differ only in their Steps.
+//
+//   Step step = Step::packed({5, 3});                       // two sequences of 5 and 3 tokens, no cache
+//   Step step = Step::cached(cache, {&a, &b}, {5, 1});      // a gets 5 new tokens, b one
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "caravan/nn/kv_cache.h"
+
+namespace caravan::nn {
+
+// Inner values that a caller asked for, in transformers' order.
+struct Capture {
+  bool want_hidden_states = false, want_attentions = false;
+  std::vector<Tensor> hidden_states;                 // embeddings, then every layer's output; the last one is normed
+  std::vector<std::vector<Tensor>> attentions;       // [layer][sequence]: [H, new tokens, all tokens]
+};
+
+struct Step {
+  std::vector<int64_t> starts;        // [B + 1] rows of the sequences: sequence b is rows starts[b] .. starts[b + 1]
+  Tensor positions;                   // [T] int64: position of each row in its sequence
+  KvCache* cache = nullptr;           // none in training
+  std::vector<CacheSequence*> sequences;   // [B] where there is a cache; already extended by the new tokens
+  Capture* capture = nullptr;
+  Tensor cos, sin;                    // [T, R] rotary tables, put here by the model before its layers run
+  // Longest sequence the rotary scaling counts with (dynamic NTK, longrope); 0: the largest position + 1.
+  int64_t rotary_length = 0;
+
+  int64_t batch() const { return static_cast<int64_t>(starts.size()) - 1; }
+  int64_t tokens() const { return starts.back(); }
+  int64_t past(int64_t b) const {     // cached tokens of sequence b before this call
+    return cache == nullptr ? 0 : sequences[b]->length() - (starts[b + 1] - starts[b]);
+  }
+
+  static Step packed(std::span<const int64_t> lengths, at::Device device = at::kCPU);
+  // Extends every sequence by its number of new tokens.
+  static Step cached(KvCache& cache, std::vector<CacheSequence*> sequences, std::span<const int64_t> lengths);
+};
+
+}  // namespace caravan::nn
