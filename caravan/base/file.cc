@@ -1,10 +1,12 @@
 #include "caravan/base/file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -129,6 +131,20 @@ void* FileSystem::map(int fd, size_t n, int* error) {
   if (data != MAP_FAILED) return data;
   *error = errno;
   return nullptr;
+}
+
+int FileSystem::list(const char* path, std::vector<std::string>* names) {
+  DIR* folder = ::opendir(path);
+  if (folder == nullptr) return -errno;
+  errno = 0;
+  while (const dirent* entry = ::readdir(folder)) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names->emplace_back(name);
+    errno = 0;
+  }
+  const int error = errno;
+  ::closedir(folder);
+  return -error;
 }
 
 FileSystem& file_system() { return *current_file_system; }
@@ -268,6 +284,33 @@ void write_file(const std::string& path, std::string_view text) {
   AtomicFile file(path);
   file.write(text);
   file.commit();
+}
+
+std::optional<std::vector<std::string>> list_folder(const std::string& path) {
+  std::vector<std::string> names;
+  const int result = file_system().list(path.c_str(), &names);
+  if (result == -ENOTDIR && file_exists(path)) return std::nullopt;
+  check_call(result, "list", path);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+bool is_folder(const std::string& path) {
+  std::vector<std::string> names;
+  const int result = file_system().list(path.c_str(), &names);
+  if (result == -ENOENT || result == -ENOTDIR) return false;
+  check_call(result, "list", path);
+  return true;
+}
+
+bool file_exists(const std::string& path) {
+  FileSystem& fs = file_system();
+  const int fd = fs.open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+  if (fd == -ENOENT || fd == -ENOTDIR || fd == -EISDIR) return false;
+  check_call(fd, "open", path);
+  const int64_t size = fs.size(fd);
+  fs.close(fd);
+  return size != -EISDIR;
 }
 
 void check_plain_name(std::string_view name, std::string_view where) {

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -38,6 +39,7 @@ class FileSystem {
   virtual int remove(const char* path);                                            // a file or an empty folder
   virtual int make_folder(const char* path);
   virtual void* map(int fd, size_t n, int* error);                                 // read-only; nullptr on failure
+  virtual int list(const char* path, std::vector<std::string>* names);             // of a folder; -ENOTDIR for a file
 };
 
 FileSystem& file_system();
@@ -128,6 +130,11 @@ class AtomicFolder {
 // The whole file as text; an error where it is larger than `limit` bytes.
 std::string read_file(const std::string& path, uint64_t limit = 1ull << 30);
 void write_file(const std::string& path, std::string_view text);  // atomic
+
+// Names in a folder, sorted; nullopt where `path` is a file. not_found where it is neither.
+std::optional<std::vector<std::string>> list_folder(const std::string& path);
+bool is_folder(const std::string& path);    // false where it does not exist
+bool file_exists(const std::string& path);  // a regular file that can be opened
 
 // A file name that came from inside another file (a shard name, a zip entry): a plain name without '/', "..", NUL.
 // Throws corrupt_file with fault path otherwise.

@@ -42,13 +42,13 @@ class Checkpoint {
   // Throws not_found, corrupt_file, unsupported.
   static std::unique_ptr<Checkpoint> open(const std::string& path);
 
-  virtual std::string_view format() const = 0;                    // "safetensors", "gguf", "torch", "meta", "flax"
-  virtual const std::vector<TensorInfo>& tensors() const = 0;     // in file order; names unique
-  virtual TensorBytes read(std::string_view name) const = 0;      // thread-safe; not_found for an unknown name
-  virtual const Json& config() const = 0;                         // config.json's contents
-  virtual void check() const {}                                   // throws if a mapped file was truncated since
+  virtual std::string_view format() const = 0;                 // "safetensors", "gguf", "torch", "meta", "flax"
+  virtual const std::vector<TensorInfo>& tensors() const = 0;  // in file order; names unique
+  virtual TensorBytes read(std::string_view name) const = 0;   // thread-safe; not_found for an unknown name
+  virtual const Json& config() const = 0;                      // config.json's contents
+  virtual void check() const {}                                // throws if a mapped file was truncated since
 
-  const TensorInfo* find(std::string_view name) const;            // nullptr where there is none
+  const TensorInfo* find(std::string_view name) const;  // nullptr where there is none
   const std::string& path() const { return path_; }
 
   // Contents of a small text file beside the weights: "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",

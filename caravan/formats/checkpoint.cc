@@ -1,0 +1,63 @@
+// The readers' list, and what all checkpoints share.
+#include "caravan/formats/checkpoint.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "caravan/base/error.h"
+#include "caravan/base/file.h"
+#include "caravan/formats/format.h"
+
+namespace caravan::formats {
+namespace {
+
+// Where a folder holds several formats the first line wins: safetensors, torch, meta, flax, gguf.
+// {name, extension, looks_like, open}
+const std::vector<ReaderFormat>& reader_formats() {
+  static const std::vector<ReaderFormat> list = {};
+  return list;
+}
+
+const ReaderFormat* recognize(const Location& at) {
+  for (const ReaderFormat& format : reader_formats()) {
+    if (format.looks_like(at)) return &format;
+  }
+  if (at.is_folder) return nullptr;
+  for (const ReaderFormat& format : reader_formats()) {
+    if (!format.extension.empty() && at.path.ends_with(format.extension)) return &format;
+  }
+  return nullptr;
+}
+
+std::string names_of_formats() {
+  std::string names;
+  for (const ReaderFormat& format : reader_formats()) names.append(names.empty() ? "" : ", ").append(format.name);
+  return names;
+}
+
+}  // namespace
+
+std::unique_ptr<Checkpoint> Checkpoint::open(const std::string& path) {
+  const Location at = Location::of(path);
+  const ReaderFormat* format = recognize(at);
+  if (format != nullptr) return format->open(at);
+  if (at.is_folder)
+    fail(ErrorCode::not_found, "{}: no checkpoint in this folder; formats read: {}", path, names_of_formats());
+  fail_file(FileFault::magic, path, "not a checkpoint that can be read; formats read: {}", names_of_formats());
+}
+
+const TensorInfo* Checkpoint::find(std::string_view name) const {
+  const std::vector<TensorInfo>& all = tensors();
+  const auto it = std::find_if(all.begin(), all.end(), [&](const TensorInfo& t) { return t.name == name; });
+  return it == all.end() ? nullptr : &*it;
+}
+
+std::string Checkpoint::side_file(std::string_view name) const {
+  check_plain_name(name, path_);
+  const std::filesystem::path base(path_);
+  const std::string folder = (is_folder(path_) ? base : base.parent_path()).string();
+  const std::string path = (std::filesystem::path(folder) / name).string();
+  return file_exists(path) ? read_file(path) : std::string();
+}
+
+}  // namespace caravan::formats

@@ -1,0 +1,37 @@
+// The writers' list.
+#include "caravan/formats/writer.h"
+
+#include "caravan/base/error.h"
+#include "caravan/formats/format.h"
+
+namespace caravan::formats {
+namespace {
+
+// {name, create}
+const std::vector<WriterFormat>& list() {
+  static const std::vector<WriterFormat> formats = {};
+  return formats;
+}
+
+}  // namespace
+
+std::span<const std::string_view> writer_formats() {
+  static const std::vector<std::string_view> names = [] {
+    std::vector<std::string_view> result;
+    for (const WriterFormat& format : list()) result.push_back(format.name);
+    return result;
+  }();
+  return names;
+}
+
+std::unique_ptr<CheckpointWriter> CheckpointWriter::create(const std::string& path, std::vector<TensorInfo> plan,
+                                                           const Json& config, const WriteOptions& options) {
+  std::string names;
+  for (const WriterFormat& format : list()) {
+    if (format.name == options.format) return format.create(path, std::move(plan), config, options);
+    names.append(names.empty() ? "" : ", ").append(format.name);
+  }
+  fail(ErrorCode::invalid_argument, "unknown checkpoint format '{}'; formats written: {}", options.format, names);
+}
+
+}  // namespace caravan::formats
