@@ -1,3 +1,6 @@
+// System calls behind one replaceable object; files and folders that appear at once; maps that survive truncation.
+// Interrupted calls (EINTR) are repeated. A failed fsync is final: the kernel may have dropped the pages that it could
+// not write, so a second call that succeeds proves nothing.
 #include "caravan/base/file.h"
 
 #include <dirent.h>
@@ -26,8 +29,10 @@ int64_t or_errno(int64_t result) { return result < 0 ? -static_cast<int64_t>(err
 [[noreturn]] void throw_system_error(std::string_view what, std::string_view path, int error) {
   if (error == ENOENT || error == ENOTDIR) fail(ErrorCode::not_found, "{}: no such file or folder", path);
   if (error == ENOMEM) fail(ErrorCode::out_of_memory, "{}: cannot {}: out of memory", path, what);
-  const ErrorCode code = error == EACCES || error == EPERM || error == EISDIR || error == EROFS
-                             ? ErrorCode::invalid_argument : ErrorCode::internal;
+  const ErrorCode code =
+      error == EACCES || error == EPERM || error == EISDIR || error == EROFS || error == ESPIPE || error == ENAMETOOLONG
+          ? ErrorCode::invalid_argument
+          : ErrorCode::internal;
   throw Error(code, fmt::format("{}: cannot {}: {}", path, what, std::strerror(error)), FileFault::io);
 }
 
@@ -36,26 +41,39 @@ int64_t check_call(int64_t result, std::string_view what, std::string_view path)
   return result;
 }
 
+// Repeats a call that a signal interrupted.
+template <class Call>
+auto uninterrupted(Call call) {
+  auto result = call();
+  while (result == -EINTR) result = call();
+  return result;
+}
+
 // --- mapped files that shrink ------------------------------------------------------------------------------------
 // The kernel raises SIGBUS when a page beyond the file's new end is touched. The handler puts zero pages there and
-// marks the mapping; only async-signal-safe calls are used.
+// marks the mapping; only async-signal-safe calls are used. A slot is an empty range whenever it is not filled in.
 struct MappingSlot {
+  std::atomic<bool> used{false};
   std::atomic<uintptr_t> begin{0}, end{0};
   std::atomic<bool> truncated{false};
 };
 constexpr int kSlots = 4096;
 MappingSlot mapping_slots[kSlots];
+uintptr_t page_mask;
 struct sigaction previous_sigbus;
 
 void on_sigbus(int signal, siginfo_t* info, void* context) {
+  const int saved_errno = errno;
   const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
   for (MappingSlot& slot : mapping_slots) {
-    const uintptr_t begin = slot.begin.load(std::memory_order_acquire), end = slot.end.load(std::memory_order_acquire);
+    const uintptr_t end = slot.end.load(std::memory_order_acquire), begin = slot.begin.load(std::memory_order_acquire);
     if (address < begin || address >= end) continue;
-    const uintptr_t page = address & ~(static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)) - 1);
-    void* zeros = mmap(reinterpret_cast<void*>(page), end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    const uintptr_t page = address & page_mask;
+    void* zeros =
+        mmap(reinterpret_cast<void*>(page), end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     if (zeros == MAP_FAILED) break;
     slot.truncated.store(true, std::memory_order_release);
+    errno = saved_errno;
     return;
   }
   if (previous_sigbus.sa_flags & SA_SIGINFO) {
@@ -65,39 +83,58 @@ void on_sigbus(int signal, siginfo_t* info, void* context) {
   }
 }
 
+void install_sigbus_handler() {
+  page_mask = ~(static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)) - 1);
+  struct sigaction action {};
+  action.sa_sigaction = on_sigbus;
+  action.sa_flags = SA_SIGINFO | SA_NODEFER;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGBUS, &action, &previous_sigbus);
+}
+
 int claim_slot(uintptr_t begin, uintptr_t end) {
   static std::once_flag installed;
-  std::call_once(installed, [] {
-    struct sigaction action {};
-    action.sa_sigaction = on_sigbus;
-    action.sa_flags = SA_SIGINFO | SA_NODEFER;
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGBUS, &action, &previous_sigbus);
-  });
+  std::call_once(installed, install_sigbus_handler);
   for (int i = 0; i < kSlots; ++i) {
-    uintptr_t free = 0;
-    if (!mapping_slots[i].end.compare_exchange_strong(free, begin)) continue;  // empty range while being filled
+    if (mapping_slots[i].used.exchange(true)) continue;
     mapping_slots[i].truncated = false;
-    mapping_slots[i].begin = begin;
+    mapping_slots[i].begin = begin;  // the range is empty until `end` is set
     mapping_slots[i].end = end;
     return i;
   }
   return -1;
 }
 
+void release_slot(int i) {
+  mapping_slots[i].end = 0;
+  mapping_slots[i].begin = 0;
+  mapping_slots[i].used = false;
+}
+
+// --- names ---------------------------------------------------------------------------------------------------------
 std::string temporary_name(const std::string& path) {
   static std::atomic<unsigned> counter{0};
   return fmt::format("{}.tmp-{}-{}", path, getpid(), counter++);
 }
 
-void sync_folder_of(const std::string& path) {
-  std::string folder = std::filesystem::path(path).parent_path().string();
-  if (folder.empty()) folder = ".";
+std::string folder_of(const std::string& path) {
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  return folder.empty() ? "." : folder;
+}
+
+void sync_folder(const std::string& folder) {
   FileSystem& fs = file_system();
-  const int fd = static_cast<int>(check_call(fs.open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), "open", folder));
-  const int result = fs.sync(fd);
+  const int fd = uninterrupted([&] { return fs.open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0); });
+  check_call(fd, "open", folder);
+  const int result = uninterrupted([&] { return fs.sync(fd); });
   fs.close(fd);
   if (result != -EINVAL) check_call(result, "flush", folder);  // some file systems cannot flush a folder
+}
+
+// Creates something under a temporary name; a missing folder is named as such, not as the temporary file.
+int check_create(int result, const std::string& temporary) {
+  check(result != -ENOENT, ErrorCode::not_found, "{}: no such folder to write into", folder_of(temporary));
+  return static_cast<int>(check_call(result, "create", temporary));
 }
 
 std::string without_trailing_slash(std::string path) {
@@ -107,13 +144,15 @@ std::string without_trailing_slash(std::string path) {
 
 }  // namespace
 
-int FileSystem::open(const char* path, int flags, int mode) { return static_cast<int>(or_errno(::open(path, flags, mode))); }
+int FileSystem::open(const char* path, int flags, int mode) {
+  return static_cast<int>(or_errno(::open(path, flags, mode)));
+}
 int FileSystem::close(int fd) { return static_cast<int>(or_errno(::close(fd))); }
 int64_t FileSystem::size(int fd) {
   struct stat status {};
   if (::fstat(fd, &status) != 0) return -errno;
   if (S_ISDIR(status.st_mode)) return -EISDIR;
-  return status.st_size;
+  return S_ISREG(status.st_mode) ? status.st_size : -ESPIPE;
 }
 int64_t FileSystem::read_at(int fd, void* to, size_t n, uint64_t offset) {
   return or_errno(::pread(fd, to, n, static_cast<off_t>(offset)));
@@ -156,8 +195,11 @@ ScopedFileSystem::~ScopedFileSystem() { current_file_system = previous_; }
 
 FileReader::FileReader(std::string path) : path_(std::move(path)) {
   FileSystem& fs = file_system();
-  fd_ = static_cast<int>(check_call(fs.open(path_.c_str(), O_RDONLY | O_CLOEXEC, 0), "open", path_));
-  const int64_t size = fs.size(fd_);
+  // O_NONBLOCK: opening a named pipe must not wait for a writer. It has no effect on regular files.
+  const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+  fd_ = uninterrupted([&] { return fs.open(path_.c_str(), flags, 0); });
+  check_call(fd_, "open", path_);
+  const int64_t size = uninterrupted([&] { return fs.size(fd_); });
   if (size < 0) {
     fs.close(fd_);
     throw_system_error("read", path_, static_cast<int>(-size));
@@ -171,8 +213,7 @@ void FileReader::read_at(uint64_t offset, std::span<std::byte> to) const {
   check_file(offset <= size_ && to.size() <= size_ - offset, FileFault::truncated, path_,
              "{} bytes wanted at offset {}, the file has {}", to.size(), offset, size_);
   while (!to.empty()) {
-    const int64_t n = file_system().read_at(fd_, to.data(), to.size(), offset);
-    if (n == -EINTR) continue;
+    const int64_t n = uninterrupted([&] { return file_system().read_at(fd_, to.data(), to.size(), offset); });
     check_call(n, "read", path_);
     check_file(n > 0, FileFault::truncated, path_, "the file ended at offset {} while it was read", offset);
     to = to.subspan(static_cast<size_t>(n));
@@ -181,39 +222,40 @@ void FileReader::read_at(uint64_t offset, std::span<std::byte> to) const {
 }
 
 std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
-  const FileReader reader(path);
-  if (reader.size() == 0) return std::shared_ptr<const MappedFile>(new MappedFile(path, nullptr, 0, -1));
+  return std::shared_ptr<const MappedFile>(new MappedFile(path));
+}
+
+MappedFile::MappedFile(const std::string& path) : reader_(path), size_(reader_.size()) {
+  if (size_ == 0) return;
   int error = 0;
-  void* data = file_system().map(reader.fd(), reader.size(), &error);
-  if (data == nullptr) throw_system_error("map", path, error);
-  const auto begin = reinterpret_cast<uintptr_t>(data);
-  const int slot = claim_slot(begin, begin + reader.size());
-  return std::shared_ptr<const MappedFile>(new MappedFile(path, static_cast<const std::byte*>(data), reader.size(), slot));
+  data_ = static_cast<const std::byte*>(file_system().map(reader_.fd(), size_, &error));
+  if (data_ == nullptr) throw_system_error("map", path, error);
+  const auto begin = reinterpret_cast<uintptr_t>(data_);
+  slot_ = claim_slot(begin, begin + size_);
 }
 
 MappedFile::~MappedFile() {
-  if (slot_ >= 0) {
-    mapping_slots[slot_].begin = 0;
-    mapping_slots[slot_].end = 0;
-  }
-  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (data_ == nullptr) return;
+  if (slot_ >= 0) release_slot(slot_);
+  ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
 void MappedFile::check() const {
-  if (slot_ >= 0 && mapping_slots[slot_].truncated.load(std::memory_order_acquire)) {
-    fail_file(FileFault::truncated, path_, "the file was truncated while it was in use");
-  }
+  const bool lost_pages = slot_ >= 0 && mapping_slots[slot_].truncated.load(std::memory_order_acquire);
+  const int64_t now = uninterrupted([&] { return file_system().size(reader_.fd()); });
+  check_call(now, "read", path());
+  check_file(!lost_pages && static_cast<uint64_t>(now) >= size_, FileFault::truncated, path(),
+             "the file was truncated while it was in use: {} bytes when it was opened, {} now", size_, now);
 }
 
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), temporary_(temporary_name(path_)) {
-  fd_ = static_cast<int>(check_call(
-      file_system().open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666), "create", temporary_));
+  const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+  fd_ = check_create(uninterrupted([&] { return file_system().open(temporary_.c_str(), flags, 0666); }), temporary_);
 }
 
 AtomicFile::~AtomicFile() {
-  if (fd_ < 0) return;  // committed
-  file_system().close(fd_);
-  file_system().remove(temporary_.c_str());
+  if (fd_ >= 0) file_system().close(fd_);
+  if (!committed_) file_system().remove(temporary_.c_str());
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
@@ -231,8 +273,7 @@ void AtomicFile::flush_buffer() {
 
 void AtomicFile::write_out(const std::byte* data, size_t n) {
   while (n > 0) {
-    const int64_t written = file_system().write(fd_, data, n);
-    if (written == -EINTR) continue;
+    const int64_t written = uninterrupted([&] { return file_system().write(fd_, data, n); });
     check_call(written, "write", temporary_);
     if (written == 0) throw_system_error("write", temporary_, ENOSPC);
     data += written;
@@ -243,33 +284,56 @@ void AtomicFile::write_out(const std::byte* data, size_t n) {
 void AtomicFile::commit() {
   FileSystem& fs = file_system();
   flush_buffer();
-  check_call(fs.sync(fd_), "flush", temporary_);
-  check_call(fs.rename(temporary_.c_str(), path_.c_str()), "rename", path_);
-  const int fd = std::exchange(fd_, -1);
-  fs.close(fd);
-  sync_folder_of(path_);
+  check_call(uninterrupted([&] { return fs.sync(fd_); }), "flush", temporary_);
+  const int closed =
+      fs.close(std::exchange(fd_, -1));  // gone in any case; a network file system reports late errors here
+  if (closed != -EINTR) check_call(closed, "close", temporary_);
+  check_call(uninterrupted([&] { return fs.rename(temporary_.c_str(), path_.c_str()); }), "rename", path_);
+  committed_ = true;
+  sync_folder(folder_of(path_));
 }
 
-AtomicFolder::AtomicFolder(std::string path)
-    : final_(without_trailing_slash(std::move(path))), temporary_(temporary_name(final_)) {
-  check_call(file_system().make_folder(temporary_.c_str()), "create", temporary_);
+AtomicFolder::AtomicFolder(std::string path, MayReplace may_replace)
+    : final_(without_trailing_slash(std::move(path))), temporary_(temporary_name(final_)), may_replace_(may_replace) {
+  replaces();
+  check_create(uninterrupted([&] { return file_system().make_folder(temporary_.c_str()); }), temporary_);
+  temporary_exists_ = true;
 }
 
 AtomicFolder::~AtomicFolder() {
   std::error_code ignored;
-  if (!committed_) std::filesystem::remove_all(temporary_, ignored);
+  if (temporary_exists_) std::filesystem::remove_all(temporary_, ignored);
+}
+
+bool AtomicFolder::replaces() const {
+  std::vector<std::string> names;
+  const int result = uninterrupted([&] {
+    names.clear();
+    return file_system().list(final_.c_str(), &names);
+  });
+  if (result == -ENOENT) return false;
+  check(result != -ENOTDIR, ErrorCode::invalid_argument, "{}: a folder is to be written here, but a file is in the way",
+        final_);
+  check_call(result, "list", final_);
+  for (const std::string& name : names) {
+    check(may_replace_ != nullptr && may_replace_(name), ErrorCode::invalid_argument,
+          "{}: the folder exists and holds '{}', which would be lost: choose another name, or remove it first", final_,
+          name);
+  }
+  return true;
 }
 
 void AtomicFolder::commit() {
   FileSystem& fs = file_system();
-  sync_folder_of(temporary_ + "/.");
-  if (std::filesystem::exists(final_)) {
-    check_call(fs.exchange(temporary_.c_str(), final_.c_str()), "replace", final_);  // the old one goes with us
+  const char *from = temporary_.c_str(), *to = final_.c_str();
+  sync_folder(temporary_);
+  if (!replaces()) {
+    check_call(uninterrupted([&] { return fs.rename(from, to); }), "rename", final_);
+    temporary_exists_ = false;
   } else {
-    check_call(fs.rename(temporary_.c_str(), final_.c_str()), "rename", final_);
-    committed_ = true;
+    check_call(uninterrupted([&] { return fs.exchange(from, to); }), "replace", final_);
   }
-  sync_folder_of(final_);
+  sync_folder(folder_of(final_));
 }
 
 std::string read_file(const std::string& path, uint64_t limit) {
@@ -288,7 +352,10 @@ void write_file(const std::string& path, std::string_view text) {
 
 std::optional<std::vector<std::string>> list_folder(const std::string& path) {
   std::vector<std::string> names;
-  const int result = file_system().list(path.c_str(), &names);
+  const int result = uninterrupted([&] {
+    names.clear();
+    return file_system().list(path.c_str(), &names);
+  });
   if (result == -ENOTDIR && file_exists(path)) return std::nullopt;
   check_call(result, "list", path);
   std::sort(names.begin(), names.end());
@@ -296,19 +363,20 @@ std::optional<std::vector<std::string>> list_folder(const std::string& path) {
 }
 
 bool is_folder(const std::string& path) {
-  std::vector<std::string> names;
-  const int result = file_system().list(path.c_str(), &names);
-  if (result == -ENOENT || result == -ENOTDIR) return false;
-  check_call(result, "list", path);
+  FileSystem& fs = file_system();
+  const int fd = uninterrupted([&] { return fs.open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0); });
+  if (fd == -ENOENT || fd == -ENOTDIR) return false;
+  check_call(fd, "open", path);
+  fs.close(fd);
   return true;
 }
 
 bool file_exists(const std::string& path) {
   FileSystem& fs = file_system();
-  const int fd = fs.open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
-  if (fd == -ENOENT || fd == -ENOTDIR || fd == -EISDIR) return false;
+  const int fd = uninterrupted([&] { return fs.open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0); });
+  if (fd == -ENOENT || fd == -ENOTDIR) return false;
   check_call(fd, "open", path);
-  const int64_t size = fs.size(fd);
+  const int64_t size = uninterrupted([&] { return fs.size(fd); });
   fs.close(fd);
   return size != -EISDIR;
 }

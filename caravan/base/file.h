@@ -30,16 +30,16 @@ class FileSystem {
   virtual ~FileSystem() = default;
   virtual int open(const char* path, int flags, int mode);
   virtual int close(int fd);
-  virtual int64_t size(int fd);                                                    // fstat; a regular file only
-  virtual int64_t read_at(int fd, void* to, size_t n, uint64_t offset);            // may be short
-  virtual int64_t write(int fd, const void* from, size_t n);                       // may be short
+  virtual int64_t size(int fd);  // -EISDIR for a folder, -ESPIPE for what is no regular file
+  virtual int64_t read_at(int fd, void* to, size_t n, uint64_t offset);  // may be short
+  virtual int64_t write(int fd, const void* from, size_t n);             // may be short
   virtual int sync(int fd);
   virtual int rename(const char* from, const char* to);
-  virtual int exchange(const char* a, const char* b);                              // swap two names atomically
-  virtual int remove(const char* path);                                            // a file or an empty folder
+  virtual int exchange(const char* a, const char* b);  // swap two names atomically
+  virtual int remove(const char* path);                // a file or an empty folder
   virtual int make_folder(const char* path);
-  virtual void* map(int fd, size_t n, int* error);                                 // read-only; nullptr on failure
-  virtual int list(const char* path, std::vector<std::string>* names);             // of a folder; -ENOTDIR for a file
+  virtual void* map(int fd, size_t n, int* error);                      // read-only; nullptr on failure
+  virtual int list(const char* path, std::vector<std::string>* names);  // of a folder; -ENOTDIR for a file
 };
 
 FileSystem& file_system();
@@ -80,16 +80,15 @@ class MappedFile {
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   std::span<const std::byte> bytes() const { return {data_, size_}; }
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return reader_.path(); }
   void check() const;
 
  private:
-  MappedFile(std::string path, const std::byte* data, size_t size, int slot)
-      : path_(std::move(path)), data_(data), size_(size), slot_(slot) {}
-  std::string path_;
-  const std::byte* data_;
-  size_t size_;
-  int slot_;  // in the table that the SIGBUS handler reads; -1 for an empty file
+  MappedFile(const std::string& path);
+  FileReader reader_;  // kept open: check() asks for the size
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+  int slot_ = -1;  // in the table that the SIGBUS handler reads; -1 for an empty file
 };
 
 // A file that appears under its final name complete or not at all.
@@ -108,23 +107,28 @@ class AtomicFile {
   void write_out(const std::byte* data, size_t n);
   std::string path_, temporary_;
   int fd_ = -1;
+  bool committed_ = false;
   uint64_t position_ = 0;
   std::vector<std::byte> buffer_;
 };
 
 // A folder that appears complete or not at all: write files under path(), then commit(). An existing folder of that
-// name is replaced in one step.
+// name is replaced in one step, but only if it is empty or may_replace() is true for every name in it: otherwise the
+// constructor throws invalid_argument, so that no mistyped path deletes somebody's files.
 class AtomicFolder {
  public:
-  explicit AtomicFolder(std::string path);
+  using MayReplace = bool (*)(const std::string& name);
+  explicit AtomicFolder(std::string path, MayReplace may_replace = nullptr);
   ~AtomicFolder();
   AtomicFolder(const AtomicFolder&) = delete;
   const std::string& path() const { return temporary_; }
   void commit();
 
  private:
+  bool replaces() const;  // whether there is a folder to replace; throws where it must not be
   std::string final_, temporary_;
-  bool committed_ = false;
+  MayReplace may_replace_;
+  bool temporary_exists_ = false;  // after a replacement it is the old folder that goes
 };
 
 // The whole file as text; an error where it is larger than `limit` bytes.

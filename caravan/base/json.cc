@@ -1,10 +1,12 @@
+// JSON documents on nlohmann's event parser, which is iterative: depth is a number that is checked, not a stack.
 #include "caravan/base/json.h"
 
+#include <algorithm>
 #include <cmath>
-#include <set>
 #include <vector>
 
 #include "caravan/base/error.h"
+#include "caravan/base/utf8.h"
 
 namespace caravan {
 namespace {
@@ -13,34 +15,92 @@ namespace {
   fail_file(FileFault::type, where, "\"{}\" must be {}, got {}", key, wanted, dump_json(value, -1).substr(0, 80));
 }
 
+// Builds the document from the parser's events. nlohmann's own builder looks a key up by a linear search before it
+// inserts, which is quadratic for a vocabulary; this one appends, and looks for duplicates once an object is complete.
+class Builder {
+ public:
+  Builder(std::string_view where, JsonLimits limits) : where_(where), limits_(limits) {}
+  Json take() { return std::move(root_); }
+
+  bool null() { return add(Json()); }
+  bool boolean(bool value) { return add(value); }
+  bool number_integer(Json::number_integer_t value) { return add(value); }
+  bool number_unsigned(Json::number_unsigned_t value) { return add(value); }
+  bool number_float(Json::number_float_t value, const std::string&) { return add(value); }
+  bool string(std::string& value) { return add(std::move(value)); }
+  bool binary(Json::binary_t&) { return false; }
+  bool start_object(size_t) { return open(Json::object()); }
+  bool start_array(size_t) { return open(Json::array()); }
+  bool key(std::string& name) {
+    auto& members = stack_.back()->get_ref<Json::object_t&>();
+    members.emplace_back(std::move(name), Json());
+    return true;
+  }
+  bool end_object() {
+    if (limits_.refuse_duplicates) refuse_duplicates(stack_.back()->get_ref<const Json::object_t&>());
+    stack_.pop_back();
+    return true;
+  }
+  bool end_array() {
+    stack_.pop_back();
+    return true;
+  }
+  bool parse_error(size_t, const std::string&, const nlohmann::detail::exception& error) { fail_json(where_, error); }
+
+ private:
+  Json* place(Json&& value) {
+    if (stack_.empty()) return &(root_ = std::move(value));
+    Json& parent = *stack_.back();
+    if (parent.is_array()) return &parent.get_ref<Json::array_t&>().emplace_back(std::move(value));
+    return &(parent.get_ref<Json::object_t&>().back().second = std::move(value));
+  }
+  bool add(Json&& value) {
+    place(std::move(value));
+    return true;
+  }
+  bool open(Json&& container) {
+    check_file(static_cast<int>(stack_.size()) < limits_.depth, FileFault::limit, where_,
+               "JSON is nested deeper than {} levels", limits_.depth);
+    stack_.push_back(place(std::move(container)));  // stays valid: the parent grows only when this one is complete
+    return true;
+  }
+  void refuse_duplicates(const Json::object_t& members) const {
+    std::vector<std::string_view> names;
+    names.reserve(members.size());
+    for (const auto& member : members) names.push_back(member.first);
+    std::sort(names.begin(), names.end());
+    const auto twice = std::adjacent_find(names.begin(), names.end());
+    if (twice != names.end()) fail_file(FileFault::duplicate, where_, "the key \"{}\" appears twice", *twice);
+  }
+
+  std::string_view where_;
+  JsonLimits limits_;
+  Json root_;
+  std::vector<Json*> stack_;
+};
+
 }  // namespace
 
+void fail_json(std::string_view where, const nlohmann::detail::exception& error) {
+  std::string_view what = error.what();  // "[json.exception.parse_error.101] parse error at line 1, column 5: ..."
+  if (const size_t end = what.find("] "); end != std::string_view::npos) what.remove_prefix(end + 2);
+  constexpr int kNumberOverflow = 406;
+  fail_file(error.id == kNumberOverflow ? FileFault::range : FileFault::json, where, "not valid JSON: {}", what);
+}
+
+void check_json_text(std::string_view text, std::string_view where) {
+  const size_t bad = find_invalid_utf8(text);
+  check_file(bad == std::string_view::npos, FileFault::utf8, where, "invalid UTF-8 at byte {}", bad);
+  // The parser takes a NUL for the end of the text, and would not see what follows it.
+  const size_t nul = text.find('\0');
+  check_file(nul == std::string_view::npos, FileFault::json, where, "not valid JSON: a NUL at byte {}", nul);
+}
+
 Json parse_json(std::string_view text, std::string_view where, JsonLimits limits) {
-  // The callback sees every nesting and key as it is read: depth and duplicates are refused before memory grows.
-  std::vector<std::set<std::string>> keys;
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    using Event = Json::parse_event_t;
-    if (event == Event::object_start || event == Event::array_start) {
-      check_file(depth < limits.depth, FileFault::limit, where, "JSON is nested deeper than {} levels", limits.depth);
-    }
-    if (!limits.refuse_duplicates) return true;
-    if (event == Event::object_start) keys.emplace_back();
-    if (event == Event::object_end) keys.pop_back();
-    if (event == Event::key) {
-      const auto& key = parsed.get_ref<const std::string&>();
-      check_file(keys.back().insert(key).second, FileFault::duplicate, where, "the key \"{}\" appears twice", key);
-    }
-    return true;
-  };
-  try {
-    return Json::parse(text.begin(), text.end(), watch);
-  } catch (const nlohmann::json::exception& e) {
-    const std::string_view what = e.what();
-    const FileFault fault = what.find("UTF-8") != std::string_view::npos ? FileFault::utf8
-                            : what.find("out of range") != std::string_view::npos || e.id == 406 ? FileFault::range
-                                                                                                 : FileFault::json;
-    fail_file(fault, where, "not valid JSON: {}", what.substr(what.find("] ") == std::string_view::npos ? 0 : what.find("] ") + 2));
-  }
+  check_json_text(text, where);
+  Builder builder(where, limits);
+  Json::sax_parse(text.begin(), text.end(), &builder);
+  return builder.take();
 }
 
 std::string dump_json(const Json& json, int indent) {
@@ -71,8 +131,8 @@ int64_t get_int(const Json& object, std::string_view key, std::string_view where
   } else {
     fail_type(where, key, "an integer", *value);
   }
-  check_file(number >= range.min && number <= range.max, FileFault::range, where, "\"{}\" must lie in [{}, {}], got {}", key,
-             range.min, range.max, number);
+  check_file(number >= range.min && number <= range.max, FileFault::range, where, "\"{}\" must lie in [{}, {}], got {}",
+             key, range.min, range.max, number);
   return number;
 }
 
@@ -98,7 +158,8 @@ bool get_bool(const Json& object, std::string_view key, std::string_view where, 
   return value->get<bool>();
 }
 
-std::string get_string(const Json& object, std::string_view key, std::string_view where, std::optional<std::string> otherwise) {
+std::string get_string(const Json& object, std::string_view key, std::string_view where,
+                       std::optional<std::string> otherwise) {
   const Json* value = find_member(object, key);
   if (value == nullptr) {
     check_file(otherwise.has_value(), FileFault::range, where, "\"{}\" is missing", key);

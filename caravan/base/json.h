@@ -24,6 +24,11 @@ struct JsonLimits {
 
 Json parse_json(std::string_view text, std::string_view where, JsonLimits limits = {});
 
+// For readers that take nlohmann's events themselves (Json::sax_parse) instead of a document: what to check before, and
+// what to call from parse_error().
+void check_json_text(std::string_view text, std::string_view where);  // UTF-8, no NUL
+[[noreturn]] void fail_json(std::string_view where, const nlohmann::detail::exception& error);
+
 // As Python's json.dumps(indent=2, ensure_ascii=False): what Hugging Face folders hold. Invalid UTF-8 is replaced.
 std::string dump_json(const Json& json, int indent = 2);
 
@@ -35,8 +40,10 @@ struct IntRange {
 // The value of a key, checked; a missing or null key gives the default, or an error where there is none.
 int64_t get_int(const Json& object, std::string_view key, std::string_view where, IntRange range = {},
                 std::optional<int64_t> otherwise = std::nullopt);
-double get_number(const Json& object, std::string_view key, std::string_view where, std::optional<double> otherwise = std::nullopt);
-bool get_bool(const Json& object, std::string_view key, std::string_view where, std::optional<bool> otherwise = std::nullopt);
+double get_number(const Json& object, std::string_view key, std::string_view where,
+                  std::optional<double> otherwise = std::nullopt);
+bool get_bool(const Json& object, std::string_view key, std::string_view where,
+              std::optional<bool> otherwise = std::nullopt);
 std::string get_string(const Json& object, std::string_view key, std::string_view where,
                        std::optional<std::string> otherwise = std::nullopt);
 
