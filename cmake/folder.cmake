@@ -25,7 +25,7 @@ function(caravan_folder)
   file(GLOB sources CONFIGURE_DEPENDS *.cc)
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
-  list(FILTER sources EXCLUDE REGEX "(_test|_bench|/main)\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "(_test|_bench|\\.isa|/main)\\.cc$")
 
   set(library caravan_${folder})
   add_library(${library} STATIC ${sources})

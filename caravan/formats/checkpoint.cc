@@ -7,7 +7,6 @@
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/formats/format.h"
-#include "caravan/formats/torch_checkpoint.h"
 
 namespace caravan::formats {
 namespace {
@@ -15,11 +14,7 @@ namespace {
 // Where a folder holds several formats the first line wins: safetensors, torch, meta, flax, gguf.
 // {name, extension, looks_like, open}
 const std::vector<ReaderFormat>& reader_formats() {
-  static const std::vector<ReaderFormat> list = {
-      {"torch", ".bin", looks_like_torch, open_torch},
-      {"torch", ".pth", looks_like_torch, open_torch},
-      {"torch", ".pt", looks_like_torch, open_torch},
-  };
+  static const std::vector<ReaderFormat> list = {};
   return list;
 }
 
@@ -36,9 +31,7 @@ const ReaderFormat* recognize(const Location& at) {
 
 std::string names_of_formats() {
   std::string names;
-  for (const ReaderFormat& format : reader_formats()) {
-    if (!names.ends_with(format.name)) names.append(names.empty() ? "" : ", ").append(format.name);
-  }
+  for (const ReaderFormat& format : reader_formats()) names.append(names.empty() ? "" : ", ").append(format.name);
   return names;
 }
 

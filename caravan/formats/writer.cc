@@ -3,16 +3,13 @@
 
 #include "caravan/base/error.h"
 #include "caravan/formats/format.h"
-#include "caravan/formats/torch_writer.h"
 
 namespace caravan::formats {
 namespace {
 
 // {name, create}
 const std::vector<WriterFormat>& list() {
-  static const std::vector<WriterFormat> formats = {
-      {"torch", create_torch},
-  };
+  static const std::vector<WriterFormat> formats = {};
   return formats;
 }
 

@@ -38,7 +38,7 @@ class Decoder : public nn::Layer<Decoder> {
 };
 
 struct StackConfig {
-  int64_t vocab_size = 0, hidden_size = 0, num_hidden_layers = 0;
+  int64_t vocab_size = 0, hidden_size = 0;
   double rms_norm_eps = 1e-6;
   nn::CacheShape cache;
   nn::RotaryConfig rotary;
@@ -50,15 +50,15 @@ Tensor run_layer(const std::function<Tensor(const Tensor&)>& layer, const Tensor
 template <class DecoderLayer>
 class DecoderStack final : public Decoder {
  public:
-  // make_layer(i) gives the constructor argument of layer i: its config.
+  // One config a layer, in order: DecoderLayer(config, index).
   template <class LayerConfig>
-  DecoderStack(const StackConfig& config, const LayerConfig& layer_config)
+  DecoderStack(const StackConfig& config, const std::vector<LayerConfig>& layer_configs)
       : embed_tokens(config.vocab_size, config.hidden_size),
         norm(config.hidden_size, config.rms_norm_eps),
         rotary_emb(config.rotary),
         config_(config) {
     add("embed_tokens", embed_tokens);
-    for (int64_t i = 0; i < config.num_hidden_layers; ++i) layers.emplace_back(layer_config, i);
+    for (size_t i = 0; i < layer_configs.size(); ++i) layers.emplace_back(layer_configs[i], static_cast<int64_t>(i));
     add("layers", layers);
     add("norm", norm);
     add("rotary_emb", rotary_emb);

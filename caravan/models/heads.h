@@ -15,6 +15,7 @@
 #include "caravan/models/decoder.h"
 #include "caravan/models/registry.h"
 #include "caravan/nn/linear.h"
+#include "caravan/ops/linear.h"
 
 namespace caravan::models {
 
@@ -27,7 +28,6 @@ class Head : public nn::Module {
   const Json& config() const { return config_; }
   Json& mutable_config() { return config_; }
   virtual std::string architecture() const = 0;               // "LlamaForCausalLM"
-  virtual std::vector<std::string> tied_names() const { return {}; }  // parameters that may be absent from a checkpoint
 
  protected:
   Json config_;
@@ -44,7 +44,6 @@ class CausalLm final : public Head {  // transformers: XForCausalLM
   // labels int64 [T], unshifted: row t is predicted from row t - 1 of the same sequence.
   static Tensor loss(const Tensor& logits, const Tensor& labels, const nn::Step& step);
   std::string architecture() const override;
-  std::vector<std::string> tied_names() const override;
   bool tied() const { return tied_; }
   std::string_view kind() const override { return "CausalLm"; }
 

@@ -58,8 +58,10 @@ class KvCache {
   // model call and sequence, before the layers write.
   void extend(CacheSequence& sequence, int64_t n);
 
-  // Writes rows [T, K, D] of one sequence's new tokens; they start at token position `start`.
-  void store(int64_t layer, const CacheSequence& sequence, int64_t start, const Tensor& keys, const Tensor& values);
+  // Writes the newest tokens of several sequences: rows starts[b] .. starts[b + 1] of keys and values [T, K, D] become the
+  // last tokens of sequence b, which was extended by as many.
+  void store(int64_t layer, std::span<CacheSequence* const> sequences, std::span<const int64_t> starts, const Tensor& keys,
+             const Tensor& values);
 
   // Keys or values of all stored tokens as [K, L, D] (a copy).
   Tensor gather_keys(int64_t layer, const CacheSequence& sequence) const;
@@ -75,6 +77,7 @@ class KvCache {
 
  private:
   friend class CacheSequence;
+  void store_rows(Tensor& storage, std::span<CacheSequence* const> sequences, std::span<const int64_t> starts, const Tensor& rows);
   int32_t take_page();
   void release(std::span<const int32_t> pages);
   void grow(int64_t pages);

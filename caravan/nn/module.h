@@ -12,10 +12,10 @@
 // (operator()) runs its forward() under the observers of nn/observe.h.
 #pragma once
 
+#include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -49,6 +49,7 @@ struct InitOptions {
   double std = 0.02;            // initializer_range of the config
   uint64_t seed = 0;
   at::ScalarType dtype = at::kFloat;
+  at::Generator generator = {}; // made from the seed by initialize()
 };
 
 class Module {
@@ -78,7 +79,7 @@ class Module {
   void add(std::string name, Parameter& parameter);
 
  private:
-  friend void initialize(Module& module, const InitOptions& options);
+  friend void reset_all(Module& module, const InitOptions& options);
   void collect(const std::string& prefix, std::vector<NamedParameter>& out);
   std::string name_;
   Module* parent_ = nullptr;

@@ -28,6 +28,9 @@ struct RotaryConfig {
 
   // From config.json, in the form of transformers 5 (rope_parameters) or older (rope_theta, rope_scaling).
   static RotaryConfig from_json(const Json& config, int64_t head_dim, std::string_view where);
+
+  // As above, for the families (LLaMA, Mistral, Qwen) whose unscaled embedding ignores partial_rotary_factor in transformers.
+  static RotaryConfig full_width_from_json(const Json& config, int64_t head_dim, std::string_view where);
 };
 
 class RotaryEmbedding final : public Module {
@@ -37,8 +40,9 @@ class RotaryEmbedding final : public Module {
   // Fills step.cos and step.sin, [T, R], in the dtype of the hidden states.
   void prepare(Step& step, at::ScalarType dtype);
 
-  // Inverse frequencies [R/2] for sequences of this length, and the factor on cos and sin.
-  std::pair<std::vector<float>, double> frequencies(int64_t length) const;
+  // Inverse frequencies [R/2], fp32, for sequences of this length.
+  Tensor frequencies(int64_t length) const;
+  double attention_factor() const;     // on cos and sin
   std::string_view kind() const override { return "RotaryEmbedding"; }
 
  private:

@@ -1,0 +1,192 @@
+#include "caravan/models/load.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include "caravan/base/error.h"
+#include "caravan/formats/writer.h"
+#include "caravan/models/fused_tensors.h"
+#include "caravan/ops/dequantize.h"
+
+namespace caravan::models {
+namespace {
+
+struct ScalarPair {
+  DType dtype;
+  at::ScalarType scalar;
+};
+constexpr std::array kScalars = std::to_array<ScalarPair>({
+    {DType::f64, at::kDouble}, {DType::f32, at::kFloat}, {DType::f16, at::kHalf}, {DType::bf16, at::kBFloat16},
+    {DType::i64, at::kLong}, {DType::i32, at::kInt}, {DType::i16, at::kShort}, {DType::i8, at::kChar}, {DType::u8, at::kByte},
+    {DType::boolean, at::kBool}, {DType::f8_e4m3, at::kFloat8_e4m3fn}, {DType::f8_e5m2, at::kFloat8_e5m2},
+});
+
+// The stored bytes as a tensor that shares them; `owner` stays alive with it.
+Tensor share(const formats::TensorBytes& bytes, at::IntArrayRef shape, at::ScalarType type) {
+  void* data = const_cast<std::byte*>(bytes.bytes.data());   // read-only by contract: models never write loaded weights in place
+  return at::from_blob(data, shape, [owner = bytes.owner](void*) {}, at::TensorOptions().dtype(type));
+}
+
+bool is_aligned(const formats::TensorBytes& bytes, DType dtype) {
+  return reinterpret_cast<uintptr_t>(bytes.bytes.data()) % static_cast<uintptr_t>(dtype_info(dtype).block_bytes) == 0;
+}
+
+Tensor to_dense(const SourceTensor& source, const LoadOptions& options) {
+  if (is_block_quantized(source.dtype)) {
+    Tensor dense = at::empty(source.shape, at::kFloat);
+    const int64_t rows = source.shape.empty() ? 1 : dense.numel() / source.shape.back();
+    const int64_t width = source.shape.empty() ? 1 : source.shape.back();
+    const DTypeInfo& info = dtype_info(source.dtype);
+    const int64_t row_bytes = width / info.block_size * info.block_bytes;
+    at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
+      ops::dequantize(source.dtype, source.bytes.bytes.data() + begin * row_bytes, dense.mutable_data_ptr<float>() + begin * width,
+                      (end - begin) * width);
+    });
+    return dense.to(options.dtype.value_or(at::kFloat)).to(options.device);
+  }
+  const at::ScalarType stored = to_scalar_type(source.dtype);
+  const bool copy = !options.keep_mapped || !is_aligned(source.bytes, source.dtype);
+  Tensor tensor;
+  if (is_aligned(source.bytes, source.dtype)) {
+    tensor = share(source.bytes, source.shape, stored);
+  } else {
+    tensor = at::empty(source.shape, stored);
+    std::copy(source.bytes.bytes.begin(), source.bytes.bytes.end(), static_cast<std::byte*>(tensor.mutable_data_ptr()));
+  }
+  const at::ScalarType wanted = tensor.is_floating_point() ? options.dtype.value_or(stored) : stored;
+  if (wanted != stored || options.device != at::kCPU) return tensor.to(options.device, wanted);
+  return copy ? tensor.clone() : tensor;
+}
+
+std::string join_shape(const std::vector<int64_t>& shape) {
+  std::string text = "[";
+  for (int64_t d : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(d);
+  return text + "]";
+}
+
+// One error that names everything that does not fit.
+[[noreturn]] void fail_mismatch(const std::string& path, const std::vector<std::string>& missing,
+                                const std::vector<std::string>& unexpected, const std::vector<std::string>& misshaped) {
+  constexpr size_t kShown = 20;
+  std::string message = "the checkpoint does not fit its config";
+  const auto list = [&](std::string_view title, const std::vector<std::string>& names) {
+    if (names.empty()) return;
+    message += fmt::format("\n  {} ({}):", title, names.size());
+    for (size_t i = 0; i < std::min(names.size(), kShown); ++i) message += "\n    " + names[i];
+    if (names.size() > kShown) message += fmt::format("\n    ... and {} more", names.size() - kShown);
+  };
+  list("missing tensors", missing);
+  list("unexpected tensors", unexpected);
+  list("tensors of the wrong shape", misshaped);
+  throw_file_error(FileFault::layout, path, message);
+}
+
+// Buffers that old checkpoints carry and no model reads.
+bool is_ignored(std::string_view name) {
+  return name.ends_with("rotary_emb.inv_freq") || name.ends_with("rotary_emb.cos_cached") || name.ends_with("rotary_emb.sin_cached") ||
+         name.ends_with(".attn.masked_bias") || name.ends_with("rope_freqs.weight");
+}
+
+}  // namespace
+
+at::ScalarType to_scalar_type(DType dtype) {
+  for (const ScalarPair& pair : kScalars) {
+    if (pair.dtype == dtype) return pair.scalar;
+  }
+  fail(ErrorCode::unsupported, "{} tensors have no dense form here", to_string(dtype));
+}
+
+DType to_dtype(at::ScalarType type) {
+  for (const ScalarPair& pair : kScalars) {
+    if (pair.scalar == type) return pair.dtype;
+  }
+  fail(ErrorCode::unsupported, "tensors of type {} cannot be stored", c10::toString(type));
+}
+
+void load_parameters(Head& model, const formats::Checkpoint& checkpoint, const LoadOptions& options) {
+  std::map<std::string, SourceTensor> sources = split_fused_tensors(checkpoint, model);
+  std::vector<std::string> missing, unexpected, misshaped;
+  for (const nn::NamedParameter& p : model.named_parameters()) {
+    auto it = sources.find(p.name);
+    if (it == sources.end()) {
+      missing.push_back(p.name + " " + join_shape(p.parameter->shape));
+      continue;
+    }
+    if (it->second.shape != p.parameter->shape) {
+      misshaped.push_back(fmt::format("{}: {} in the file, {} by the config", p.name, join_shape(it->second.shape),
+                                      join_shape(p.parameter->shape)));
+    }
+    it->second.used = true;
+  }
+  const auto* causal = dynamic_cast<const CausalLm*>(&model);
+  const bool tied = causal != nullptr && causal->tied();
+  for (const auto& [name, source] : sources) {
+    const bool is_tied_copy = tied && name == "lm_head.weight";
+    if (!source.used && !is_tied_copy && !is_ignored(name)) unexpected.push_back(name + " " + join_shape(source.shape));
+  }
+  if (!missing.empty() || !unexpected.empty() || !misshaped.empty()) {
+    fail_mismatch(checkpoint.path(), missing, unexpected, misshaped);
+  }
+  for (const nn::NamedParameter& p : model.named_parameters()) {
+    SourceTensor& source = sources.at(p.name);
+    source.load(checkpoint);
+    p.parameter->value = to_dense(source, options);
+    p.parameter->dtype = to_dtype(p.parameter->value.scalar_type());
+    source.bytes = {};
+  }
+  checkpoint.check();
+}
+
+std::unique_ptr<CausalLm> load_causal_lm(const formats::Checkpoint& checkpoint, const LoadOptions& options) {
+  auto model = std::make_unique<CausalLm>(checkpoint.config());
+  load_parameters(*model, checkpoint, options);
+  return model;
+}
+
+std::unique_ptr<CausalLm> load_causal_lm(const std::string& path, const LoadOptions& options) {
+  return load_causal_lm(*formats::Checkpoint::open(path), options);
+}
+
+std::unique_ptr<Head> make_head(const Json& config) {
+  const Json* architectures = find_member(config, "architectures");
+  std::string name;
+  if (architectures != nullptr && architectures->is_array() && !architectures->empty() && (*architectures)[0].is_string()) {
+    name = (*architectures)[0].get<std::string>();
+  }
+  if (name.ends_with("ForSequenceClassification")) return std::make_unique<SequenceClassifier>(config);
+  if (name.ends_with("ForTokenClassification")) return std::make_unique<TokenClassifier>(config);
+  if (name.ends_with("ForQuestionAnswering")) return std::make_unique<QuestionAnswerer>(config);
+  return std::make_unique<CausalLm>(config);
+}
+
+std::unique_ptr<Head> load_head(const formats::Checkpoint& checkpoint, const LoadOptions& options) {
+  auto model = make_head(checkpoint.config());
+  load_parameters(*model, checkpoint, options);
+  return model;
+}
+
+void save_model(Head& model, const std::string& path, const SaveOptions& options) {
+  std::vector<formats::TensorInfo> plan;
+  const auto parameters = model.named_parameters();
+  for (const nn::NamedParameter& p : parameters) {
+    check(p.parameter->defined(), ErrorCode::invalid_argument, "{} has no values: load or initialize the model before saving it", p.name);
+    plan.push_back({.name = p.name, .dtype = to_dtype(p.parameter->value.scalar_type()), .shape = p.parameter->shape});
+  }
+  Json config = model.config();
+  config["architectures"] = Json::array({model.architecture()});
+  const std::string dtype = std::string(c10::toString(parameters[0].parameter->value.scalar_type()));
+  const std::string dtype_name = dtype == "Float" ? "float32" : dtype == "BFloat16" ? "bfloat16" : dtype == "Half" ? "float16" : "float64";
+  config[config.contains("dtype") ? "dtype" : "torch_dtype"] = dtype_name;
+  auto writer = formats::CheckpointWriter::create(
+      path, plan, config, {.format = options.format, .max_shard_bytes = options.max_shard_bytes, .side_files = options.side_files});
+  for (const nn::NamedParameter& p : parameters) {
+    const Tensor value = p.parameter->value.detach().to(at::kCPU).contiguous();
+    writer->write(p.name, {static_cast<const std::byte*>(value.const_data_ptr()), value.nbytes()});
+  }
+  writer->finish();
+}
+
+}  // namespace caravan::models

@@ -1,0 +1,67 @@
+#include "caravan/models/stack_config.h"
+
+#include <torch/torch.h>
+
+#include "caravan/base/error.h"
+
+namespace caravan::models {
+namespace {
+
+constexpr std::string_view kWhere = "config.json";
+constexpr IntRange kWindow{.min = 1, .max = int64_t{1} << 40};
+
+nn::AttentionConfig read_attention(const Json& config) {
+  nn::AttentionConfig a;
+  a.hidden_size = get_int(config, "hidden_size", kWhere, {.min = 1, .max = 1 << 20});
+  a.num_heads = get_int(config, "num_attention_heads", kWhere, {.min = 1, .max = 1 << 14});
+  a.num_kv_heads = get_int(config, "num_key_value_heads", kWhere, {.min = 1, .max = a.num_heads}, a.num_heads);
+  check_file(a.num_heads % a.num_kv_heads == 0, FileFault::range, kWhere,
+             "num_attention_heads ({}) must be a multiple of num_key_value_heads ({})", a.num_heads, a.num_kv_heads);
+  const bool has_head_dim = find_member(config, "head_dim") != nullptr;
+  check_file(has_head_dim || a.hidden_size % a.num_heads == 0, FileFault::range, kWhere,
+             "hidden_size ({}) must be a multiple of num_attention_heads ({}) where head_dim is not given", a.hidden_size, a.num_heads);
+  a.head_dim = get_int(config, "head_dim", kWhere, {.min = 1, .max = 1 << 14}, a.hidden_size / a.num_heads);
+  a.dropout = get_number(config, "attention_dropout", kWhere, 0.0);
+  check_file(a.dropout >= 0 && a.dropout < 1, FileFault::range, kWhere, "attention_dropout must lie in [0, 1), got {}", a.dropout);
+  return a;
+}
+
+}  // namespace
+
+LlamaStyleConfig read_llama_style(const Json& given, const Json& defaults) {
+  check_file(given.is_object(), FileFault::type, kWhere, "an object is expected");
+  Json config = given;
+  for (const auto& [key, value] : defaults.items()) {
+    if (!config.contains(key)) config[key] = value;
+  }
+  nn::DecoderLayerConfig layer{.attention = read_attention(config)};
+  layer.intermediate_size = get_int(config, "intermediate_size", kWhere, {.min = 1, .max = 1 << 24});
+  layer.activation = ops::find_activation(get_string(config, "hidden_act", kWhere, "silu"), kWhere);
+  layer.norm_eps = get_number(config, "rms_norm_eps", kWhere, 1e-6);
+  check_file(layer.norm_eps >= 0, FileFault::range, kWhere, "rms_norm_eps must not be negative, got {}", layer.norm_eps);
+  const int64_t layers = get_int(config, "num_hidden_layers", kWhere, {.min = 1, .max = 10000});
+
+  LlamaStyleConfig model;
+  model.layers.assign(static_cast<size_t>(layers), layer);
+  model.stack = {.vocab_size = get_int(config, "vocab_size", kWhere, {.min = 1, .max = 1 << 26}),
+                 .hidden_size = layer.attention.hidden_size,
+                 .rms_norm_eps = layer.norm_eps,
+                 .cache = {.layers = layers, .kv_heads = layer.attention.num_kv_heads, .head_dim = layer.attention.head_dim},
+                 .rotary = nn::RotaryConfig::full_width_from_json(config, layer.attention.head_dim, kWhere)};
+  return model;
+}
+
+void set_qwen_windows(LlamaStyleConfig& model, const Json& config) {
+  if (!get_bool(config, "use_sliding_window", kWhere, false)) return;
+  const int64_t window = get_int(config, "sliding_window", kWhere, kWindow, 4096);
+  const Json* types = find_member(config, "layer_types");
+  const int64_t first = get_int(config, "max_window_layers", kWhere, {.min = 0}, 28);
+  check_file(types == nullptr || (types->is_array() && types->size() == model.layers.size()), FileFault::range, kWhere,
+             "layer_types must list {} layers", model.layers.size());
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    const bool slides = types != nullptr ? (*types)[i] == "sliding_attention" : static_cast<int64_t>(i) >= first;
+    if (slides) model.layers[i].attention.sliding_window = window;
+  }
+}
+
+}  // namespace caravan::models

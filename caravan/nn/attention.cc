@@ -1,0 +1,83 @@
+#include "caravan/nn/attention.h"
+
+#include <torch/torch.h>
+
+#include "caravan/ops/rotary.h"
+#include "caravan/ops/threads.h"
+
+namespace caravan::nn {
+
+Attention::Attention(const AttentionConfig& config, int64_t layer)
+    : q_proj(config.hidden_size, config.num_heads * config.head_dim, config.qkv_bias),
+      k_proj(config.hidden_size, config.num_kv_heads * config.head_dim, config.qkv_bias),
+      v_proj(config.hidden_size, config.num_kv_heads * config.head_dim, config.qkv_bias),
+      o_proj(config.num_heads * config.head_dim, config.hidden_size, config.output_bias),
+      config_(config),
+      layer_(layer) {
+  add("q_proj", q_proj);
+  add("k_proj", k_proj);
+  add("v_proj", v_proj);
+  add("o_proj", o_proj);
+  if (!config.qk_norm_eps) return;
+  add("q_norm", q_norm.emplace(config.head_dim, *config.qk_norm_eps));
+  add("k_norm", k_norm.emplace(config.head_dim, *config.qk_norm_eps));
+}
+
+Tensor Attention::forward(const Tensor& x, Step& step) {                    // x [T, C]
+  const int64_t d = config_.head_dim;
+  Tensor q = q_proj(x).view({-1, config_.num_heads, d});                    // [T, H, D]
+  Tensor k = k_proj(x).view({-1, config_.num_kv_heads, d});                 // [T, K, D]
+  const Tensor v = v_proj(x).view({-1, config_.num_kv_heads, d});
+  if (q_norm) q = (*q_norm)(q), k = (*k_norm)(k);
+  q = ops::rotate(q, step.cos, step.sin);
+  k = ops::rotate(k, step.cos, step.sin);
+  const ops::AttentionSpec spec{.scale = 1.0 / std::sqrt(static_cast<double>(d)),
+                                .causal = true,
+                                .window = config_.sliding_window,
+                                .dropout = training() ? config_.dropout : 0.0};
+  return o_proj(attend(q, k, v, spec, layer_, step).flatten(1));            // [T, C]
+}
+
+namespace {
+
+// One query per sequence and a cache in host memory: the paged kernel reads the pages where they are.
+bool can_read_pages(const Tensor& q, const ops::AttentionSpec& spec, const Step& step) {
+  return step.cache != nullptr && step.capture == nullptr && step.tokens() == step.batch() && q.device().is_cpu() &&
+         q.scalar_type() == step.cache->dtype() && (q.scalar_type() == at::kFloat || q.scalar_type() == at::kBFloat16) &&
+         spec.dropout == 0.0 && !ops::needs_gradient({q});
+}
+
+Tensor attend_to_pages(const Tensor& q, const ops::AttentionSpec& spec, int64_t layer, const Step& step) {
+  std::vector<std::span<const int32_t>> tables;
+  std::vector<int64_t> lengths;
+  for (const CacheSequence* sequence : step.sequences) {
+    tables.push_back(sequence->pages());
+    lengths.push_back(sequence->length());
+  }
+  return ops::paged_attention(q.contiguous(), step.cache->key_pages(layer), step.cache->value_pages(layer), tables, lengths, spec);
+}
+
+}  // namespace
+
+Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const ops::AttentionSpec& spec, int64_t layer, Step& step) {
+  if (step.cache != nullptr) step.cache->store(layer, step.sequences, step.starts, k, v);
+  if (can_read_pages(q, spec, step)) return attend_to_pages(q, spec, layer, step);
+
+  const bool want_weights = step.capture != nullptr && step.capture->want_attentions;
+  if (want_weights) step.capture->attentions.emplace_back();
+  std::vector<Tensor> outputs;
+  for (int64_t b = 0; b < step.batch(); ++b) {
+    const int64_t begin = step.starts[b], end = step.starts[b + 1];
+    Tensor keys = k.slice(0, begin, end), values = v.slice(0, begin, end);  // [Tk, K, D]
+    if (step.past(b) > 0) {
+      keys = step.cache->gather_keys(layer, *step.sequences[b]).transpose(0, 1);
+      values = step.cache->gather_values(layer, *step.sequences[b]).transpose(0, 1);
+    }
+    Tensor weights;
+    outputs.push_back(ops::attention(q.slice(0, begin, end), keys, values, spec, want_weights ? &weights : nullptr));
+    if (want_weights) step.capture->attentions.back().push_back(weights);
+  }
+  return outputs.size() == 1 ? outputs[0] : at::cat(outputs);
+}
+
+}  // namespace caravan::nn

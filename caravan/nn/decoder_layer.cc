@@ -1,0 +1,23 @@
+#include "caravan/nn/decoder_layer.h"
+
+#include <torch/torch.h>
+
+namespace caravan::nn {
+
+DecoderLayer::DecoderLayer(const DecoderLayerConfig& config, int64_t index)
+    : self_attn(config.attention, index),
+      mlp(config.attention.hidden_size, config.intermediate_size, config.activation, config.mlp_bias),
+      input_layernorm(config.attention.hidden_size, config.norm_eps),
+      post_attention_layernorm(config.attention.hidden_size, config.norm_eps) {
+  add("self_attn", self_attn);
+  add("mlp", mlp);
+  add("input_layernorm", input_layernorm);
+  add("post_attention_layernorm", post_attention_layernorm);
+}
+
+Tensor DecoderLayer::forward(Tensor x, Step& step) {             // x [T, C]
+  x = x + self_attn(input_layernorm(x), step);
+  return x + mlp(post_attention_layernorm(x));
+}
+
+}  // namespace caravan::nn

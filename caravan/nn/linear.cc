@@ -1,0 +1,41 @@
+#include "caravan/nn/linear.h"
+
+#include <torch/torch.h>
+
+#include "caravan/ops/linear.h"
+
+namespace caravan::nn {
+
+Linear::Linear(int64_t in_features, int64_t out_features, bool with_bias) {
+  weight.shape = {out_features, in_features};
+  add("weight", weight);
+  if (!with_bias) return;
+  bias.shape = {out_features};
+  add("bias", bias);
+}
+
+Tensor Linear::forward(const Tensor& x) {
+  return ops::linear(x, {.value = weight.value, .dtype = weight.dtype, .rows = weight.shape[0], .columns = weight.shape[1]},
+                     bias.value);
+}
+
+void Linear::reset_parameters(const InitOptions& options) {
+  Module::reset_parameters(options);
+  weight.value.normal_(0.0, options.std, options.generator);
+}
+
+Embedding::Embedding(int64_t rows, int64_t width) {
+  weight.shape = {rows, width};
+  add("weight", weight);
+}
+
+Tensor Embedding::forward(const Tensor& ids) {
+  return ops::embedding(ids, {.value = weight.value, .dtype = weight.dtype, .rows = weight.shape[0], .columns = weight.shape[1]});
+}
+
+void Embedding::reset_parameters(const InitOptions& options) {
+  Module::reset_parameters(options);
+  weight.value.normal_(0.0, options.std, options.generator);
+}
+
+}  // namespace caravan::nn

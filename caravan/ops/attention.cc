@@ -1,0 +1,110 @@
+#include "caravan/ops/attention.h"
+
+#include <torch/torch.h>
+
+#include <vector>
+
+#include "caravan/base/error.h"
+#include "caravan/kernels/table.h"
+#include "caravan/ops/threads.h"
+
+namespace caravan::ops {
+namespace {
+
+void check_shapes(const Tensor& q, const Tensor& k, const Tensor& v) {
+  check(q.dim() == 3 && k.dim() == 3 && v.sizes() == k.sizes() && q.size(2) == k.size(2) && k.size(1) > 0 &&
+            q.size(1) % k.size(1) == 0 && q.size(0) <= k.size(0),
+        ErrorCode::invalid_argument, "attention: q [Tq, H, D] and k, v [Tk, K, D] with H a multiple of K are expected");
+}
+
+bool has_mask(int64_t tq, int64_t tk, const AttentionSpec& spec) {
+  const bool hides_future = spec.causal && tq > 1;
+  const bool hides_past = spec.window > 0 && tk > spec.window;
+  return hides_future || hides_past;
+}
+
+// true where query i may see key j, [Tq, Tk].
+Tensor visible(int64_t tq, int64_t tk, const AttentionSpec& spec, at::Device device) {
+  const auto options = at::TensorOptions().dtype(at::kLong).device(device);
+  const Tensor i = at::arange(tk - tq, tk, options).unsqueeze(1), j = at::arange(tk, options).unsqueeze(0);
+  Tensor mask = spec.causal ? j <= i : at::ones({tq, tk}, options.dtype(at::kBool));
+  if (spec.window > 0) mask = mask.logical_and(i - j < spec.window);
+  return mask;
+}
+
+// [T, H, D] -> [1, H, T, D], the layout of libtorch's attention.
+Tensor heads_first(const Tensor& x) { return x.transpose(0, 1).unsqueeze(0); }
+
+}  // namespace
+
+Tensor reference::attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec, Tensor* weights) {
+  check_shapes(q, k, v);
+  const int64_t group = q.size(1) / k.size(1);
+  const Tensor keys = k.transpose(0, 1).repeat_interleave(group, 0);                 // [H, Tk, D]
+  const Tensor values = v.transpose(0, 1).repeat_interleave(group, 0);
+  Tensor scores = at::matmul(q.transpose(0, 1), keys.transpose(1, 2)) * spec.scale;  // [H, Tq, Tk]
+  if (has_mask(q.size(0), k.size(0), spec)) {
+    scores = scores.masked_fill(visible(q.size(0), k.size(0), spec, q.device()).logical_not(),
+                                -std::numeric_limits<double>::infinity());
+  }
+  const auto wide = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  Tensor p = at::softmax(scores, -1, wide).to(q.scalar_type());
+  if (spec.dropout > 0) p = at::dropout(p, spec.dropout, /*train=*/true);
+  if (weights != nullptr) *weights = p;
+  return at::matmul(p, values).transpose(0, 1).contiguous();
+}
+
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec, Tensor* weights) {
+  if (weights != nullptr) return reference::attention(q, k, v, spec, weights);
+  check_shapes(q, k, v);
+  const int64_t tq = q.size(0), tk = k.size(0);
+  const bool masked = has_mask(tq, tk, spec);
+  const bool plain_causal = masked && spec.causal && tq == tk && (spec.window <= 0 || spec.window >= tk);
+  std::optional<Tensor> mask;
+  if (masked && !plain_causal) mask = visible(tq, tk, spec, q.device());
+  const Tensor out = at::scaled_dot_product_attention(heads_first(q), heads_first(k), heads_first(v), mask, spec.dropout,
+                                                      plain_causal, spec.scale, /*enable_gqa=*/q.size(1) != k.size(1));
+  return out.squeeze(0).transpose(0, 1).contiguous();
+}
+
+Tensor paged_attention(const Tensor& q, const Tensor& key_pages, const Tensor& value_pages,
+                       const std::vector<std::span<const int32_t>>& tables, std::span<const int64_t> lengths,
+                       const AttentionSpec& spec) {
+  const int64_t batch = q.size(0), heads = q.size(1), width = q.size(2), kv_heads = key_pages.size(1);
+  const int64_t page = key_pages.size(2), group = heads / kv_heads, element = q.element_size();
+  check(q.is_contiguous() && q.scalar_type() == key_pages.scalar_type() && static_cast<int64_t>(tables.size()) == batch &&
+            static_cast<int64_t>(lengths.size()) == batch,
+        ErrorCode::internal, "paged_attention: contiguous queries of the cache's dtype and one table a query are expected");
+  Tensor out = at::empty_like(q);
+  const auto* queries = static_cast<const char*>(q.const_data_ptr());
+  const auto* keys = static_cast<const char*>(key_pages.const_data_ptr());
+  const auto* values = static_cast<const char*>(value_pages.const_data_ptr());
+  auto* outputs = static_cast<char*>(out.mutable_data_ptr());
+  const auto run = q.scalar_type() == at::kFloat ? kernels::table().paged_attention_f32 : kernels::table().paged_attention_bf16;
+  int64_t longest = 0;
+  for (int64_t length : lengths) longest = std::max(longest, length);
+
+  parallel_rows(batch * kv_heads, longest * width * group, [&](int64_t begin, int64_t end) {
+    std::vector<const void*> key_table, value_table;
+    std::vector<float> scores;
+    for (int64_t job = begin; job < end; ++job) {
+      const int64_t b = job / kv_heads, h = job % kv_heads, length = lengths[b];
+      const int64_t first = spec.window > 0 ? std::max<int64_t>(0, length - spec.window) : 0;
+      key_table.clear();
+      value_table.clear();
+      for (int32_t id : tables[b]) {
+        const int64_t at = (id * kv_heads + h) * page * width * element;
+        key_table.push_back(keys + at);
+        value_table.push_back(values + at);
+      }
+      scores.resize(static_cast<size_t>((length - first) * group));
+      const int64_t at = (b * heads + h * group) * width * element;
+      run({.queries = queries + at, .output = outputs + at, .keys = key_table.data(), .values = value_table.data(),
+           .group = group, .width = width, .page_tokens = page, .first = first, .last = length,
+           .scale = static_cast<float>(spec.scale), .scores = scores.data()});
+    }
+  });
+  return out;
+}
+
+}  // namespace caravan::ops

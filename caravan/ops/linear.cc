@@ -1,0 +1,93 @@
+#include "caravan/ops/linear.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+
+#include "caravan/base/error.h"
+#include "caravan/kernels/table.h"
+#include "caravan/ops/dequantize.h"
+#include "caravan/ops/threads.h"
+
+namespace caravan::ops {
+namespace {
+
+// Rows [begin, end) of a block-quantized weight as fp32.
+Tensor dequantize_rows(const Weight& weight, int64_t begin, int64_t end) {
+  const DTypeInfo& info = dtype_info(weight.dtype);
+  const int64_t row_bytes = weight.columns / info.block_size * info.block_bytes;
+  Tensor rows = at::empty({end - begin, weight.columns}, at::kFloat);
+  const auto* from = static_cast<const std::byte*>(weight.value.const_data_ptr()) + begin * row_bytes;
+  auto* to = rows.mutable_data_ptr<float>();
+  at::parallel_for(0, end - begin, 64, [&](int64_t first, int64_t last) {
+    dequantize(weight.dtype, from + first * row_bytes, to + first * weight.columns, (last - first) * weight.columns);
+  });
+  return rows;
+}
+
+// A few input rows: reading the weight once bounds the time, so each thread streams its share of the weight's rows.
+bool is_small(const Tensor& x, const Weight& weight) {
+  constexpr int64_t kRows = 2;  // from 3 rows on, libtorch's GEMM was as fast for fp32
+  return x.device().is_cpu() && x.numel() > 0 && x.numel() / weight.columns <= kRows && x.scalar_type() == weight.value.scalar_type() &&
+         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && weight.value.is_contiguous();
+}
+
+Tensor small_linear(const Tensor& input, const Weight& weight) {
+  const Tensor x = input.contiguous();
+  const int64_t m = x.numel() / weight.columns;
+  auto sizes = x.sizes().vec();
+  sizes.back() = weight.rows;
+  Tensor y = at::empty(sizes, x.options());
+  const auto& kernels = kernels::table();
+  parallel_rows(weight.rows, weight.columns, [&](int64_t begin, int64_t end) {
+    if (x.scalar_type() == at::kFloat) {
+      kernels.gemv_f32(weight.value.const_data_ptr<float>(), x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), begin, end,
+                       weight.columns, m, weight.rows);
+    } else {
+      kernels.gemv_bf16(bf16_data(weight.value), bf16_data(x), mutable_bf16_data(y), begin, end, weight.columns, m, weight.rows);
+    }
+  });
+  return y;
+}
+
+}  // namespace
+
+Tensor dense(const Weight& weight, at::ScalarType dtype) {
+  if (!is_block_quantized(weight.dtype)) return weight.value.to(dtype);
+  return dequantize_rows(weight, 0, weight.rows).to(dtype);
+}
+
+Tensor linear(const Tensor& x, const Weight& weight, const Tensor& bias) {
+  check(weight.value.defined(), ErrorCode::internal, "linear: the weight has no values; load or initialize the model first");
+  check(x.size(-1) == weight.columns, ErrorCode::invalid_argument, "linear: {} input features, the weight has {}", x.size(-1),
+        weight.columns);
+  if (is_block_quantized(weight.dtype)) {
+    return at::linear(x, dense(weight, x.scalar_type()), bias.defined() ? std::optional<Tensor>(bias) : std::nullopt);
+  }
+  if (is_small(x, weight) && !needs_gradient({x, weight.value, bias})) {
+    Tensor y = small_linear(x, weight);
+    return bias.defined() ? y.add_(bias) : y;
+  }
+  return at::linear(x, weight.value, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt);
+}
+
+Tensor embedding(const Tensor& ids, const Weight& weight) {
+  check(weight.value.defined(), ErrorCode::internal, "embedding: the weight has no values; load or initialize the model first");
+  if (ids.numel() > 0) {
+    const int64_t low = ids.min().item<int64_t>(), high = ids.max().item<int64_t>();
+    check(low >= 0 && high < weight.rows, ErrorCode::invalid_argument, "token id {} is outside the vocabulary of {}",
+          low < 0 ? low : high, weight.rows);
+  }
+  if (!is_block_quantized(weight.dtype)) return at::embedding(weight.value, ids);
+  const Tensor flat = ids.reshape({-1}).to(at::kCPU).contiguous();
+  std::vector<Tensor> rows;
+  for (int64_t i = 0; i < flat.numel(); ++i) {
+    const int64_t id = flat.const_data_ptr<int64_t>()[i];
+    rows.push_back(dequantize_rows(weight, id, id + 1));
+  }
+  auto sizes = ids.sizes().vec();
+  sizes.push_back(weight.columns);
+  return at::cat(rows).reshape(sizes);
+}
+
+}  // namespace caravan::ops

@@ -1,0 +1,38 @@
+// What the ops with kernels share: splitting rows over libtorch's threads, raw bf16 access, whether autograd is watching.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <initializer_list>
+
+#include "caravan/kernels/table.h"
+
+namespace caravan::ops {
+
+using at::Tensor;
+
+// Calls f(begin, end) over [0, rows) on libtorch's threads; small work stays on this thread.
+template <class F>
+void parallel_rows(int64_t rows, int64_t work_per_row, const F& f) {
+  // Below about 32k elements a fork-join costs more than it saves.
+  constexpr int64_t kGrain = 1 << 15;
+  if (rows <= 1 || rows * work_per_row < 2 * kGrain) {
+    if (rows > 0) f(int64_t{0}, rows);
+    return;
+  }
+  at::parallel_for(0, rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, work_per_row)), f);
+}
+
+inline const kernels::bf16* bf16_data(const Tensor& t) {
+  return reinterpret_cast<const kernels::bf16*>(t.const_data_ptr<at::BFloat16>());
+}
+inline kernels::bf16* mutable_bf16_data(const Tensor& t) {
+  return reinterpret_cast<kernels::bf16*>(t.mutable_data_ptr<at::BFloat16>());
+}
+
+// Whether the result of an op on these tensors must be differentiable.
+bool needs_gradient(std::initializer_list<Tensor> tensors);
+
+}  // namespace caravan::ops
