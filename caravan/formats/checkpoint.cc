@@ -1,12 +1,12 @@
 // The readers' list, and what all checkpoints share.
 #include "caravan/formats/checkpoint.h"
 
-#include <algorithm>
 #include <filesystem>
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/formats/format.h"
+#include "caravan/formats/safetensors_checkpoint.h"
 
 namespace caravan::formats {
 namespace {
@@ -14,7 +14,9 @@ namespace {
 // Where a folder holds several formats the first line wins: safetensors, torch, meta, flax, gguf.
 // {name, extension, looks_like, open}
 const std::vector<ReaderFormat>& reader_formats() {
-  static const std::vector<ReaderFormat> list = {};
+  static const std::vector<ReaderFormat> list = {
+      {"safetensors", ".safetensors", looks_like_safetensors, open_safetensors},
+  };
   return list;
 }
 
@@ -48,8 +50,11 @@ std::unique_ptr<Checkpoint> Checkpoint::open(const std::string& path) {
 
 const TensorInfo* Checkpoint::find(std::string_view name) const {
   const std::vector<TensorInfo>& all = tensors();
-  const auto it = std::find_if(all.begin(), all.end(), [&](const TensorInfo& t) { return t.name == name; });
-  return it == all.end() ? nullptr : &*it;
+  std::call_once(index_made_, [&] {
+    for (size_t i = 0; i < all.size(); ++i) index_.emplace(all[i].name, i);
+  });
+  const auto it = index_.find(name);
+  return it == index_.end() ? nullptr : &all[it->second];
 }
 
 std::string Checkpoint::side_file(std::string_view name) const {

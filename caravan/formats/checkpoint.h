@@ -11,9 +11,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "caravan/base/dtype.h"
@@ -45,7 +47,7 @@ class Checkpoint {
   virtual std::string_view format() const = 0;                 // "safetensors", "gguf", "torch", "meta", "flax"
   virtual const std::vector<TensorInfo>& tensors() const = 0;  // in file order; names unique
   virtual TensorBytes read(std::string_view name) const = 0;   // thread-safe; not_found for an unknown name
-  virtual const Json& config() const = 0;                      // config.json's contents
+  virtual const Json& config() const = 0;                      // config.json's contents; {} where there is none
   virtual void check() const {}                                // throws if a mapped file was truncated since
 
   const TensorInfo* find(std::string_view name) const;  // nullptr where there is none
@@ -60,6 +62,10 @@ class Checkpoint {
  protected:
   explicit Checkpoint(std::string path) : path_(std::move(path)) {}
   std::string path_;
+
+ private:
+  mutable std::once_flag index_made_;
+  mutable std::unordered_map<std::string_view, size_t> index_;  // position in tensors()
 };
 
 }  // namespace caravan::formats

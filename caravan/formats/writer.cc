@@ -3,13 +3,16 @@
 
 #include "caravan/base/error.h"
 #include "caravan/formats/format.h"
+#include "caravan/formats/safetensors_writer.h"
 
 namespace caravan::formats {
 namespace {
 
 // {name, create}
 const std::vector<WriterFormat>& list() {
-  static const std::vector<WriterFormat> formats = {};
+  static const std::vector<WriterFormat> formats = {
+      {"safetensors", create_safetensors},
+  };
   return formats;
 }
 

@@ -1,0 +1,111 @@
+// Safetensors behind the Checkpoint interface.
+#include "caravan/formats/safetensors_checkpoint.h"
+
+#include <cstring>
+
+#include "caravan/base/error.h"
+#include "caravan/base/file.h"
+#include "caravan/formats/config_file.h"
+#include "caravan/formats/safetensors_header.h"
+#include "caravan/formats/shards.h"
+
+namespace caravan::formats {
+namespace {
+
+constexpr std::string_view kFile = "model.safetensors", kIndex = "model.safetensors.index.json";
+
+bool is_index(const Location& at) { return !at.is_folder && at.path.ends_with(".safetensors.index.json"); }
+
+class SafetensorsCheckpoint final : public Checkpoint {
+ public:
+  explicit SafetensorsCheckpoint(const Location& at) : Checkpoint(at.path), config_(read_config(at)) {
+    if (is_index(at)) {
+      open_shards(at, at.path);
+    } else if (!at.is_folder) {
+      add_file(at.path);
+    } else if (at.has(kFile)) {
+      add_file(at.in_folder(kFile));
+    } else {
+      open_shards(at, at.in_folder(kIndex));
+    }
+  }
+
+  std::string_view format() const override { return "safetensors"; }
+  const std::vector<TensorInfo>& tensors() const override { return tensors_; }
+  const Json& config() const override { return config_; }
+
+  TensorBytes read(std::string_view name) const override {
+    const TensorInfo* tensor = find(name);
+    caravan::check(tensor != nullptr, ErrorCode::not_found, "{}: there is no tensor '{}'", path_, name);
+    const Place& place = places_[static_cast<size_t>(tensor - tensors_.data())];
+    const std::shared_ptr<const MappedFile>& file = files_[place.file];
+    const std::span<const std::byte> bytes = file->bytes().subspan(place.offset, place.size);
+    const auto unit = static_cast<uintptr_t>(dtype_info(tensor->dtype).block_bytes);
+    if (reinterpret_cast<uintptr_t>(bytes.data()) % unit == 0) return {bytes, file};
+    return aligned_copy(bytes);
+  }
+
+  void check() const override {
+    for (const auto& file : files_) file->check();
+  }
+
+ private:
+  struct Place {
+    size_t file;
+    uint64_t offset, size;
+  };
+
+  // The format allows a tensor at any byte; users of the bytes need not know.
+  static TensorBytes aligned_copy(std::span<const std::byte> bytes) {
+    auto copy = std::make_shared<std::vector<std::byte>>(bytes.begin(), bytes.end());
+    return {*copy, copy};
+  }
+
+  void add_file(const std::string& path) {
+    std::shared_ptr<const MappedFile> file = MappedFile::open(path);
+    SafetensorsHeader header = parse_safetensors_header(file->bytes(), path);
+    file->check();  // the header itself may have been cut while it was read
+    for (SafetensorsEntry& entry : header.entries) {
+      places_.push_back({files_.size(), header.data_begin + entry.begin, entry.end - entry.begin});
+      tensors_.push_back(std::move(entry.tensor));
+    }
+    files_.push_back(std::move(file));
+  }
+
+  void open_shards(const Location& at, const std::string& index_path) {
+    const ShardIndex index = read_shard_index(index_path);
+    std::vector<size_t> ends;
+    for (const std::string& name : index.files) {
+      const std::string path = at.in_folder(name);
+      caravan::check(file_exists(path), ErrorCode::not_found, "{}: the shard '{}' is missing", index_path, name);
+      add_file(path);
+      ends.push_back(tensors_.size());
+    }
+    std::vector<std::vector<std::string_view>> names(ends.size());
+    for (size_t file = 0, i = 0; file < ends.size(); ++file) {
+      for (; i < ends[file]; ++i) names[file].push_back(tensors_[i].name);
+    }
+    check_shards(index, names, index_path);
+  }
+
+  Json config_;
+  std::vector<std::shared_ptr<const MappedFile>> files_;
+  std::vector<TensorInfo> tensors_;
+  std::vector<Place> places_;  // of tensors_[i]
+};
+
+}  // namespace
+
+bool looks_like_safetensors(const Location& at) {
+  if (at.is_folder) return at.has(kFile) || at.has(kIndex);
+  if (is_index(at)) return true;
+  if (at.head.size() < 10) return false;
+  uint64_t length = 0;
+  std::memcpy(&length, at.head.data(), sizeof length);
+  const size_t first = at.head.find_first_not_of(" \t\r\n", 8);
+  return length <= 100'000'000 && first != std::string::npos && at.head[first] == '{';
+}
+
+std::unique_ptr<Checkpoint> open_safetensors(const Location& at) { return std::make_unique<SafetensorsCheckpoint>(at); }
+
+}  // namespace caravan::formats
