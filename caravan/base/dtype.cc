@@ -30,7 +30,8 @@ constexpr std::array kAliases = std::to_array<Alias>({
     {"float64", DType::f64}, {"double", DType::f64},   {"float32", DType::f32}, {"float", DType::f32},
     {"fp32", DType::f32},    {"float16", DType::f16},  {"half", DType::f16},    {"fp16", DType::f16},
     {"bfloat16", DType::bf16}, {"int64", DType::i64},  {"int32", DType::i32},   {"int16", DType::i16},
-    {"int8", DType::i8},     {"uint8", DType::u8},
+    {"int8", DType::i8},     {"uint8", DType::u8},     {"uint16", DType::u16},  {"uint32", DType::u32},
+    {"uint64", DType::u64},  {"float8_e4m3fn", DType::f8_e4m3},                {"float8_e5m2", DType::f8_e5m2},
 });
 
 }  // namespace

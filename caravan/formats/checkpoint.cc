@@ -7,6 +7,7 @@
 #include "caravan/base/file.h"
 #include "caravan/formats/format.h"
 #include "caravan/formats/safetensors_checkpoint.h"
+#include "caravan/formats/torch_checkpoint.h"
 
 namespace caravan::formats {
 namespace {
@@ -16,6 +17,9 @@ namespace {
 const std::vector<ReaderFormat>& reader_formats() {
   static const std::vector<ReaderFormat> list = {
       {"safetensors", ".safetensors", looks_like_safetensors, open_safetensors},
+      {"torch", ".bin", looks_like_torch, open_torch},
+      {"torch", ".pth", looks_like_torch, open_torch},
+      {"torch", ".pt", looks_like_torch, open_torch},
   };
   return list;
 }
@@ -33,7 +37,9 @@ const ReaderFormat* recognize(const Location& at) {
 
 std::string names_of_formats() {
   std::string names;
-  for (const ReaderFormat& format : reader_formats()) names.append(names.empty() ? "" : ", ").append(format.name);
+  for (const ReaderFormat& format : reader_formats()) {
+    if (!names.ends_with(format.name)) names.append(names.empty() ? "" : ", ").append(format.name);
+  }
   return names;
 }
 

@@ -4,6 +4,7 @@
 #include "caravan/base/error.h"
 #include "caravan/formats/format.h"
 #include "caravan/formats/safetensors_writer.h"
+#include "caravan/formats/torch_writer.h"
 
 namespace caravan::formats {
 namespace {
@@ -12,6 +13,7 @@ namespace {
 const std::vector<WriterFormat>& list() {
   static const std::vector<WriterFormat> formats = {
       {"safetensors", create_safetensors},
+      {"torch", create_torch},
   };
   return formats;
 }
