@@ -271,9 +271,23 @@ void AtomicFile::flush_buffer() {
   buffer_.clear();
 }
 
+// Reads one byte of each page. The kernel answers EFAULT when it meets a page of a truncated map; touched from here,
+// such a page becomes zeros (see on_sigbus), and the map's check() reports it.
+static void touch_pages(const std::byte* data, size_t n) {
+  constexpr size_t kPage = 4096;
+  const volatile std::byte* bytes = data;
+  for (size_t i = 0; i < n; i += kPage) static_cast<void>(bytes[i]);
+  if (n > 0) static_cast<void>(bytes[n - 1]);
+}
+
 void AtomicFile::write_out(const std::byte* data, size_t n) {
   while (n > 0) {
-    const int64_t written = uninterrupted([&] { return file_system().write(fd_, data, n); });
+    const auto write = [&] { return file_system().write(fd_, data, n); };
+    int64_t written = uninterrupted(write);
+    if (written == -EFAULT) {
+      touch_pages(data, n);
+      written = uninterrupted(write);
+    }
     check_call(written, "write", temporary_);
     if (written == 0) throw_system_error("write", temporary_, ENOSPC);
     data += written;

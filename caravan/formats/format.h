@@ -42,6 +42,7 @@ struct WriterFormat {
   std::string_view name;
   std::unique_ptr<CheckpointWriter> (*create)(const std::string& path, std::vector<TensorInfo> plan, const Json& config,
                                               const WriteOptions& options);
+  bool holds_blocks = false;  // block-quantized tensors are stored as they are
 };
 
 }  // namespace caravan::formats

@@ -1,6 +1,8 @@
 // The writers' list.
 #include "caravan/formats/writer.h"
 
+#include <algorithm>
+
 #include "caravan/base/error.h"
 #include "caravan/formats/format.h"
 #include "caravan/formats/safetensors_writer.h"
@@ -9,7 +11,7 @@
 namespace caravan::formats {
 namespace {
 
-// {name, create}
+// {name, create, holds_blocks}
 const std::vector<WriterFormat>& list() {
   static const std::vector<WriterFormat> formats = {
       {"safetensors", create_safetensors},
@@ -27,6 +29,10 @@ std::span<const std::string_view> writer_formats() {
     return result;
   }();
   return names;
+}
+
+bool writer_holds_blocks(std::string_view format) {
+  return std::ranges::any_of(list(), [&](const WriterFormat& f) { return f.name == format && f.holds_blocks; });
 }
 
 std::unique_ptr<CheckpointWriter> CheckpointWriter::create(const std::string& path, std::vector<TensorInfo> plan,

@@ -34,6 +34,7 @@ struct WriteOptions {
 };
 
 std::span<const std::string_view> writer_formats();
+bool writer_holds_blocks(std::string_view format);  // whether it can store block-quantized tensors as they are
 
 class CheckpointWriter {
  public:

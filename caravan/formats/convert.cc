@@ -1,0 +1,175 @@
+// Conversion between checkpoint formats.
+#include "caravan/formats/convert.h"
+
+#include <algorithm>
+#include <array>
+
+#include "caravan/base/checked.h"
+#include "caravan/formats/cast.h"
+
+namespace caravan::formats {
+namespace {
+
+constexpr std::array kSideFiles = std::to_array<std::string_view>({
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "chat_template.jinja",
+    "generation_config.json",
+    "preprocessor_config.json",
+});
+
+// Tables that transformers before 4.32 saved and every version computes itself.
+bool is_derived_buffer(std::string_view name) {
+  return name.ends_with("rotary_emb.inv_freq") || name.ends_with("rotary_emb.cos_cached") ||
+         name.ends_with("rotary_emb.sin_cached");
+}
+
+bool same_bytes(const Checkpoint& from, std::string_view a, std::string_view b) {
+  const TensorInfo *x = from.find(a), *y = from.find(b);
+  if (x == nullptr || y == nullptr || x->dtype != y->dtype || x->shape != y->shape) return false;
+  const TensorBytes p = from.read(a), q = from.read(b);
+  return std::ranges::equal(p.bytes, q.bytes);
+}
+
+// A head that the config ties to the embedding and that really equals it: transformers saves such a model without it.
+bool is_tied_head(const Checkpoint& from, std::string_view name) {
+  if (name != "lm_head.weight" || !get_bool(from.config(), "tie_word_embeddings", from.path(), false)) return false;
+  return same_bytes(from, name, "model.embed_tokens.weight");
+}
+
+DType target_dtype(const TensorInfo& tensor, const Checkpoint& from, const ConvertOptions& options) {
+  if (is_block_quantized(tensor.dtype)) {
+    if (!options.dtype.has_value() && writer_holds_blocks(options.write.format)) return tensor.dtype;
+    check(options.dequantize != nullptr, ErrorCode::unsupported,
+          "{}: tensor '{}' is {} and must be dequantized for this conversion", from.path(), tensor.name,
+          to_string(tensor.dtype));
+    return options.dtype.value_or(options.dequantized_dtype);
+  }
+  if (!options.dtype.has_value() || !is_floating_point(tensor.dtype) || tensor.dtype == *options.dtype)
+    return tensor.dtype;
+  check(can_cast(tensor.dtype, *options.dtype), ErrorCode::unsupported, "tensor '{}': {} cannot be converted to {}",
+        tensor.name, to_string(tensor.dtype), to_string(*options.dtype));
+  const bool is_scaled =
+      dtype_info(tensor.dtype).block_bytes == 1 &&
+      (from.find(tensor.name + "_scale_inv") != nullptr || from.find(tensor.name + "_scale") != nullptr);
+  check(!is_scaled, ErrorCode::unsupported, "tensor '{}' is {} with scales of its own, which is not converted",
+        tensor.name, to_string(tensor.dtype));
+  return *options.dtype;
+}
+
+std::string_view name_in_config(DType dtype) {
+  switch (dtype) {
+    case DType::f64:
+      return "float64";
+    case DType::f32:
+      return "float32";
+    case DType::f16:
+      return "float16";
+    default:
+      return "bfloat16";
+  }
+}
+
+// Sets torch_dtype and dtype wherever the config (or a part of it: text_config ...) has them; true if any was there.
+bool set_dtype(Json& config, std::string_view name) {
+  bool found = false;
+  for (auto& [key, value] : config.items()) {
+    const bool is_key = key == "torch_dtype" || key == "dtype";
+    if (is_key && (value.is_string() || value.is_null())) {
+      value = std::string(name);
+      found = true;
+    } else if (value.is_object()) {
+      set_dtype(value, name);
+    }
+  }
+  return found;
+}
+
+class Converter {
+ public:
+  Converter(const Checkpoint& from, const ConvertOptions& options) : from_(from), options_(options) {}
+
+  // The tensor's bytes in the dtype of the plan; a view of the source where nothing changes.
+  std::span<const std::byte> bytes_of(const TensorInfo& planned) {
+    const DType dtype = from_.find(planned.name)->dtype;
+    source_ = from_.read(planned.name);
+    if (dtype == planned.dtype) return source_.bytes;
+    if (!is_block_quantized(dtype)) return cast(dtype, source_.bytes, planned);
+    floats_.resize(static_cast<size_t>(checked_numel(planned.shape, planned.name)));
+    options_.dequantize(dtype, source_.bytes, floats_);
+    const auto bytes = std::as_bytes(std::span(floats_));
+    return planned.dtype == DType::f32 ? bytes : cast(DType::f32, bytes, planned);
+  }
+
+ private:
+  std::span<const std::byte> cast(DType dtype, std::span<const std::byte> bytes, const TensorInfo& planned) {
+    converted_.resize(static_cast<size_t>(tensor_bytes(planned.dtype, planned.shape, planned.name)));
+    cast_elements(dtype, bytes, planned.dtype, converted_);
+    return converted_;
+  }
+
+  const Checkpoint& from_;
+  const ConvertOptions& options_;
+  TensorBytes source_;
+  std::vector<float> floats_;
+  std::vector<std::byte> converted_;
+};
+
+}  // namespace
+
+ConvertPlan plan_conversion(const Checkpoint& from, const ConvertOptions& options) {
+  constexpr std::array kTargets = {DType::f64, DType::f32, DType::f16, DType::bf16};
+  const DType wanted = options.dtype.value_or(options.dequantized_dtype);
+  check(std::ranges::find(kTargets, wanted) != kTargets.end(), ErrorCode::invalid_argument,
+        "tensors are converted to f64, f32, f16 or bf16, not to {}: use quantize for block types", to_string(wanted));
+  ConvertPlan plan{.tensors = {}, .config = from.config()};
+  bool any_changed = options.dtype.has_value();
+  for (const TensorInfo& tensor : from.tensors()) {
+    if (is_derived_buffer(tensor.name) || is_tied_head(from, tensor.name)) continue;
+    plan.tensors.push_back({tensor.name, target_dtype(tensor, from, options), tensor.shape});
+    any_changed |= plan.tensors.back().dtype != tensor.dtype;
+  }
+  if (any_changed && !plan.config.empty() && !set_dtype(plan.config, name_in_config(wanted))) {
+    plan.config["torch_dtype"] =
+        std::string(name_in_config(wanted));  // the name that every version of transformers reads
+  }
+  return plan;
+}
+
+void convert(const Checkpoint& from, const std::string& to, const ConvertOptions& options) {
+  const ConvertPlan plan = plan_conversion(from, options);
+  WriteOptions write = options.write;
+  write.side_files.merge(side_files_of(from));  // what the caller gave stays
+  int64_t total = 0, done = 0;
+  for (const TensorInfo& t : plan.tensors)
+    total = checked_add<int64_t>(total, tensor_bytes(t.dtype, t.shape, t.name), t.name);
+
+  const auto writer = CheckpointWriter::create(to, plan.tensors, plan.config, write);
+  Converter converter(from, options);
+  for (size_t i = 0; i < plan.tensors.size(); ++i) {
+    const TensorInfo& tensor = plan.tensors[i];
+    if (options.progress) options.progress({tensor, i, plan.tensors.size(), done, total});
+    const std::span<const std::byte> bytes = converter.bytes_of(tensor);
+    writer->write(tensor.name, bytes);
+    done += static_cast<int64_t>(bytes.size());
+  }
+  from.check();  // before anything becomes visible: bytes of a file cut in the meantime are zeros
+  writer->finish();
+}
+
+std::map<std::string, std::string> side_files_of(const Checkpoint& from) {
+  std::map<std::string, std::string> files;
+  for (const std::string_view name : kSideFiles) {
+    std::string text = from.side_file(name);
+    if (!text.empty()) files.emplace(name, std::move(text));
+  }
+  return files;
+}
+
+}  // namespace caravan::formats

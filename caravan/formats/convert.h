@@ -1,0 +1,52 @@
+// Copies a checkpoint into another format and dtype, tensor by tensor: memory holds one tensor.
+//
+//   auto from = Checkpoint::open("model.gguf");
+//   convert(*from, "out", {.dtype = DType::bf16, .write = {.format = "safetensors"}, .dequantize = rows_to_floats});
+//
+// What changes: floating-point tensors take `dtype` (integers and booleans keep theirs; without a dtype every byte
+// stays); block-quantized tensors are dequantized where a dtype is asked for or the format cannot hold them; derived
+// buffers of old checkpoints (rotary_emb.inv_freq) are dropped; lm_head.weight is dropped where the config ties it and
+// its bytes are those of the embedding; the config's torch_dtype / dtype says what was written.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "caravan/formats/checkpoint.h"
+#include "caravan/formats/writer.h"
+
+namespace caravan::formats {
+
+// Blocks of a quantized dtype to floats; formats/ has no kernels, so the caller passes this in.
+using Dequantize = std::function<void(DType, std::span<const std::byte> blocks, std::span<float> values)>;
+
+struct ConvertProgress {
+  const TensorInfo& tensor;  // as it is written
+  size_t index, count;
+  int64_t bytes_done, bytes_total;
+};
+
+struct ConvertOptions {
+  std::optional<DType> dtype;  // f64, f32, f16, bf16; the source's own dtypes where not given
+  DType dequantized_dtype =
+      DType::f32;      // of block-quantized tensors that must be dequantized, where `dtype` is not given
+  WriteOptions write;  // side_files of the source are added where not given here
+  Dequantize dequantize;
+  std::function<void(const ConvertProgress&)> progress;  // before each tensor; may throw to stop
+};
+
+// What will be written, from the source's tensor list alone.
+struct ConvertPlan {
+  std::vector<TensorInfo> tensors;
+  Json config;
+};
+ConvertPlan plan_conversion(const Checkpoint& from, const ConvertOptions& options);
+
+void convert(const Checkpoint& from, const std::string& to, const ConvertOptions& options);
+
+// Files of a tokenizer and of generation that a checkpoint has: name -> contents.
+std::map<std::string, std::string> side_files_of(const Checkpoint& from);
+
+}  // namespace caravan::formats

@@ -1,0 +1,132 @@
+#include "caravan/formats/convert.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "caravan/base/file.h"
+#include "caravan/base/temporary_folder.h"
+#include "caravan/formats/memory_checkpoint.h"
+
+namespace caravan::formats {
+namespace {
+
+template <class T>
+std::vector<std::byte> bytes_of(std::initializer_list<T> values) {
+  const auto bytes = std::as_bytes(std::span(values.begin(), values.size()));
+  return {bytes.begin(), bytes.end()};
+}
+
+template <class T>
+std::vector<T> values_of(const Checkpoint& checkpoint, std::string_view name) {
+  const TensorBytes read = checkpoint.read(name);
+  std::vector<T> values(read.bytes.size() / sizeof(T));
+  std::memcpy(values.data(), read.bytes.data(), values.size() * sizeof(T));
+  return values;
+}
+
+std::unique_ptr<Checkpoint> source(bool tied, bool equal_head) {
+  auto from = std::make_unique<MemoryCheckpoint>("source", Json{{"model_type", "llama"},
+                                                                {"tie_word_embeddings", tied},
+                                                                {"torch_dtype", "float32"},
+                                                                {"dtype", nullptr},
+                                                                {"text_config", {{"dtype", "float32"}, {"other", 1}}}});
+  from->add({"model.embed_tokens.weight", DType::f32, {2, 2}}, bytes_of<float>({1, 2, 3, 1.00390625f}));
+  from->add({"model.layers.0.self_attn.rotary_emb.inv_freq", DType::f32, {1}}, bytes_of<float>({1}));
+  from->add({"ids", DType::i64, {2}}, bytes_of<int64_t>({5, -6}));
+  from->add({"lm_head.weight", DType::f32, {2, 2}}, bytes_of<float>({1, 2, 3, equal_head ? 1.00390625f : 4}));
+  from->add_side_file("tokenizer.json", "{}");
+  return from;
+}
+
+TEST(Convert, WithoutADtypeBytesAreUntouched) {
+  const TemporaryFolder folder;
+  convert(*source(false, true), folder / "out", {});
+  const auto out = Checkpoint::open(folder / "out");
+  EXPECT_EQ(out->tensors().size(), 3u);  // the derived buffer is gone, the untied head is not
+  EXPECT_EQ(values_of<float>(*out, "lm_head.weight"), (std::vector<float>{1, 2, 3, 1.00390625f}));
+  EXPECT_EQ(out->config()["torch_dtype"], "float32");
+  EXPECT_EQ(out->side_file("tokenizer.json"), "{}");
+}
+
+TEST(Convert, FloatsTakeTheDtypeAndTheConfigSaysSo) {
+  const TemporaryFolder folder;
+  std::vector<std::string> seen;
+  convert(*source(false, true), folder / "out",
+          {.dtype = DType::bf16, .progress = [&](const ConvertProgress& p) { seen.push_back(p.tensor.name); }});
+  const auto out = Checkpoint::open(folder / "out");
+  EXPECT_EQ(values_of<uint16_t>(*out, "model.embed_tokens.weight"),
+            (std::vector<uint16_t>{0x3F80, 0x4000, 0x4040, 0x3F80}));
+  EXPECT_EQ(values_of<int64_t>(*out, "ids"), (std::vector<int64_t>{5, -6}));
+  EXPECT_EQ(out->config()["torch_dtype"], "bfloat16");
+  EXPECT_EQ(out->config()["dtype"], "bfloat16");
+  EXPECT_EQ(out->config()["text_config"]["dtype"], "bfloat16");
+  EXPECT_EQ(out->config()["text_config"]["other"], 1);
+  EXPECT_EQ(seen.size(), 3u);
+}
+
+TEST(Convert, ATiedHeadIsDroppedOnlyIfItEqualsTheEmbedding) {
+  const TemporaryFolder folder;
+  convert(*source(true, true), folder / "equal", {});
+  EXPECT_EQ(Checkpoint::open(folder / "equal")->find("lm_head.weight"), nullptr);
+  convert(*source(true, false), folder / "different", {});
+  EXPECT_NE(Checkpoint::open(folder / "different")->find("lm_head.weight"), nullptr);
+}
+
+TEST(Convert, BlocksAreDequantizedWhereTheFormatCannotHoldThem) {
+  MemoryCheckpoint from("quantized", {{"model_type", "llama"}});
+  from.add({"w", DType::q8_0, {1, 32}}, std::vector<std::byte>(34, std::byte{2}));
+  const TemporaryFolder folder;
+  EXPECT_THROW(convert(from, folder / "out", {}), Error);
+  const Dequantize twos = [](DType dtype, std::span<const std::byte> blocks, std::span<float> values) {
+    EXPECT_EQ(dtype, DType::q8_0);
+    EXPECT_EQ(blocks.size(), 34u);
+    std::fill(values.begin(), values.end(), 2.0f);
+  };
+  convert(from, folder / "out", {.dequantize = twos});
+  EXPECT_EQ(values_of<float>(*Checkpoint::open(folder / "out"), "w"), std::vector<float>(32, 2.0f));
+  EXPECT_EQ(Checkpoint::open(folder / "out")->config()["torch_dtype"], "float32");
+  convert(from, folder / "half", {.dtype = DType::f16, .dequantize = twos});
+  EXPECT_EQ(values_of<uint16_t>(*Checkpoint::open(folder / "half"), "w"), std::vector<uint16_t>(32, 0x4000));
+}
+
+TEST(Convert, ScaledEightBitWeightsAreNotTakenForPlainOnes) {
+  MemoryCheckpoint from("fp8");
+  from.add({"w", DType::f8_e4m3, {1}}, std::vector<std::byte>(1));
+  from.add({"w_scale_inv", DType::f32, {1}}, std::vector<std::byte>(4));
+  const TemporaryFolder folder;
+  EXPECT_THROW(convert(from, folder / "out", {.dtype = DType::f32}), Error);
+  EXPECT_THROW(convert(from, folder / "out", {.dtype = DType::i32}), Error);
+  convert(from, folder / "out", {});
+}
+
+TEST(Convert, StoppingLeavesNothing) {
+  const TemporaryFolder folder;
+  const auto stop = [](const ConvertProgress& p) {
+    if (p.index == 2) fail(ErrorCode::cancelled, "stopped");
+  };
+  EXPECT_THROW(convert(*source(false, false), folder / "out", {.progress = stop}), Error);
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+TEST(Convert, ASourceCutWhileItIsReadIsAnErrorAndLeavesNothing) {
+  const TemporaryFolder folder;
+  MemoryCheckpoint made("made");
+  made.add({"a", DType::u8, {1 << 20}}, std::vector<std::byte>(1 << 20, std::byte{1}));
+  made.add({"b", DType::u8, {1 << 20}}, std::vector<std::byte>(1 << 20, std::byte{1}));
+  convert(made, folder / "in", {});
+  const auto from = Checkpoint::open(folder / "in");
+  const auto cut = [&](const ConvertProgress& p) {
+    if (p.index == 1) std::filesystem::resize_file(folder / "in/model.safetensors", 5000);
+  };
+  try {
+    convert(*from, folder / "out", {.progress = cut});
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.fault(), FileFault::truncated);
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder / "out"));
+}
+
+}  // namespace
+}  // namespace caravan::formats
