@@ -2,6 +2,8 @@
 add_library(caravan_options INTERFACE)
 target_include_directories(caravan_options INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:include>)
 target_compile_features(caravan_options INTERFACE cxx_std_20)
+# -fPIC everywhere, tests and programs included: a precompiled header serves only files compiled with the same setting.
+target_compile_options(caravan_options INTERFACE $<BUILD_INTERFACE:-fPIC>)
 set(warnings
     -Wall -Wextra -Wno-missing-field-initializers -Wno-unknown-pragmas
     -Wno-restrict)  # GCC 12: false alarms in std::string (bug 105651)
