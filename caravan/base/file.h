@@ -2,7 +2,7 @@
 // fails at the k-th call.
 //
 //   auto map = MappedFile::open("model.safetensors");     // read-only, shared; bytes() is the whole file
-//   AtomicFile out("config.json");                        // writes config.json.tmp-PID-N
+//   AtomicFile out("config.json");                        // writes config.json.tmp-HOST-PID-N
 //   out.write(text); out.commit();                        // flush, rename; without commit() nothing remains
 //
 // All functions throw Error: not_found for a missing file, out_of_memory for ENOMEM, corrupt_file (fault truncated) for
