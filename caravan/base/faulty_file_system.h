@@ -53,9 +53,9 @@ class FaultyFileSystem final : public FileSystem {
     const bool fail = fails(true);
     return fail && fault_.error != 0 ? -fault_.error : FileSystem::read_at(fd, to, fail ? part(n) : n, offset);
   }
-  int64_t write(int fd, const void* from, size_t n) override {
+  int64_t write_at(int fd, const void* from, size_t n, uint64_t offset) override {
     const bool fail = fails(true);
-    return fail && fault_.error != 0 ? -fault_.error : FileSystem::write(fd, from, fail ? part(n) : n);
+    return fail && fault_.error != 0 ? -fault_.error : FileSystem::write_at(fd, from, fail ? part(n) : n, offset);
   }
   int sync(int) override { return fails() ? -fault_.error : 0; }  // not done: nothing here survives a power cut anyway
   int rename(const char* from, const char* to) override {

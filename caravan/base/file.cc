@@ -204,7 +204,9 @@ int64_t FileSystem::size(int fd) {
 int64_t FileSystem::read_at(int fd, void* to, size_t n, uint64_t offset) {
   return or_errno(::pread(fd, to, n, static_cast<off_t>(offset)));
 }
-int64_t FileSystem::write(int fd, const void* from, size_t n) { return or_errno(::write(fd, from, n)); }
+int64_t FileSystem::write_at(int fd, const void* from, size_t n, uint64_t offset) {
+  return or_errno(::pwrite(fd, from, n, static_cast<off_t>(offset)));
+}
 int FileSystem::sync(int fd) { return static_cast<int>(or_errno(::fsync(fd))); }
 int FileSystem::rename(const char* from, const char* to) { return static_cast<int>(or_errno(::rename(from, to))); }
 int FileSystem::exchange(const char* a, const char* b) {
@@ -308,20 +310,28 @@ AtomicFile::~AtomicFile() {
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
   constexpr size_t kBuffer = 1 << 16;
-  position_ += bytes.size();
   if (buffer_.size() + bytes.size() > kBuffer) flush_buffer();
-  if (bytes.size() >= kBuffer) return write_out(bytes.data(), bytes.size());
-  buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+  if (bytes.size() >= kBuffer) {
+    write_out(bytes.data(), bytes.size(), position_);
+  } else {
+    buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+  }
+  position_ += bytes.size();
 }
 
-void AtomicFile::flush_buffer() {
-  write_out(buffer_.data(), buffer_.size());
+void AtomicFile::seek(uint64_t position) {
+  flush_buffer();
+  position_ = position;
+}
+
+void AtomicFile::flush_buffer() {  // its bytes end at position_
+  write_out(buffer_.data(), buffer_.size(), position_ - buffer_.size());
   buffer_.clear();
 }
 
-void AtomicFile::write_out(const std::byte* data, size_t n) {
+void AtomicFile::write_out(const std::byte* data, size_t n, uint64_t offset) {
   while (n > 0) {
-    const auto write = [&] { return file_system().write(fd_, data, n); };
+    const auto write = [&] { return file_system().write_at(fd_, data, n, offset); };
     int64_t written = uninterrupted(write);
     if (written == -EFAULT) {
       touch_pages(data, n);
@@ -330,6 +340,7 @@ void AtomicFile::write_out(const std::byte* data, size_t n) {
     check_call(written, "write", temporary_);
     if (written == 0) throw_system_error("write", temporary_, ENOSPC);
     data += written;
+    offset += static_cast<uint64_t>(written);
     n -= static_cast<size_t>(written);
   }
 }

@@ -45,6 +45,20 @@ TEST(AtomicFile, AppearsOnlyWhenCommitted) {
   EXPECT_EQ(read_file(folder / "f"), std::string(50'000, 'a') + std::string(50'000, 'b') + std::string(50'000, 'c'));
 }
 
+TEST(AtomicFile, SeekFillsInWhatIsKnownLater) {
+  const TemporaryFolder folder;
+  AtomicFile file(folder / "f");
+  file.write("....");
+  file.write(std::string(70'000, 'x'));
+  file.seek(1);
+  file.write("ab");
+  file.seek(70'004);
+  file.write("end");
+  EXPECT_EQ(file.position(), 70'007u);
+  file.commit();
+  EXPECT_EQ(read_file(folder / "f"), ".ab." + std::string(70'000, 'x') + "end");
+}
+
 TEST(AtomicFile, EveryFaultLeavesTheOldOrTheNewFile) {
   const TemporaryFolder folder;
   const std::string before(70'000, 'o'), after(150'000, 'n');
