@@ -10,6 +10,7 @@
 
 #include "caravan/base/checked.h"
 #include "caravan/base/error.h"
+#include "caravan/base/utf8.h"
 
 namespace caravan::formats {
 namespace {
@@ -82,28 +83,7 @@ class Cursor {
   size_t position_ = 0;
 };
 
-// Well-formed UTF-8 (no overlong forms, no surrogates).
-bool is_utf8(std::string_view s) {
-  for (size_t i = 0; i < s.size();) {
-    const auto c = static_cast<unsigned char>(s[i]);
-    const size_t length = c < 0x80                ? 1
-                          : c >= 0xc2 && c < 0xe0 ? 2
-                          : c >= 0xe0 && c < 0xf0 ? 3
-                          : c >= 0xf0 && c < 0xf5 ? 4
-                                                  : 0;
-    if (length == 0 || length > s.size() - i) return false;
-    const auto second = static_cast<unsigned char>(length > 1 ? s[i + 1] : 0x80);
-    if ((c == 0xe0 && second < 0xa0) || (c == 0xed && second > 0x9f) || (c == 0xf0 && second < 0x90) ||
-        (c == 0xf4 && second > 0x8f)) {
-      return false;
-    }
-    for (size_t k = 1; k < length; ++k) {
-      if ((static_cast<unsigned char>(s[i + k]) & 0xc0) != 0x80) return false;
-    }
-    i += length;
-  }
-  return true;
-}
+bool is_utf8(std::string_view s) { return find_invalid_utf8(s) == std::string_view::npos; }
 
 class Parser {
  public:
