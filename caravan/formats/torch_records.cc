@@ -182,12 +182,13 @@ class StateDictFinder {
           if (Found found = find(value, depth + 1); !found.empty()) return found;
         }
       }
-      if (!holds_tensors(entries)) {
-        std::vector<const PickleValue*> candidates;
+      if (!holds_tensors(entries)) {  // one dict beside other things, or parts of one model
+        std::vector<Found> parts;
         for (const auto& [key, value] : entries) {
-          if (key.is(PickleKind::string) && holds_tensors(mapping_of(value))) candidates.push_back(&value);
+          if (Found found = flatten(value); key.is(PickleKind::string) && !found.empty())
+            parts.push_back(std::move(found));
         }
-        if (candidates.size() == 1) return flatten(*candidates[0]);
+        if (parts.size() == 1) return std::move(parts[0]);
       }
     }
     return flatten(root);
