@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <cstring>
 #include <mutex>
+#include <set>
 
 #include "caravan/base/error.h"
 
@@ -112,9 +113,55 @@ void release_slot(int i) {
 }
 
 // --- names ---------------------------------------------------------------------------------------------------------
+constexpr std::string_view kTemporary = ".tmp-";
+
+// Temporary names carry host and process, so that a later run can tell what a dead one left behind.
+std::string host_tag() {
+  char name[256] = {};
+  ::gethostname(name, sizeof name - 1);
+  return fmt::format("{:08x}", static_cast<uint32_t>(std::hash<std::string_view>{}(name)));
+}
+
 std::string temporary_name(const std::string& path) {
   static std::atomic<unsigned> counter{0};
-  return fmt::format("{}.tmp-{}-{}", path, getpid(), counter++);
+  return fmt::format("{}{}{}-{}-{}", path, kTemporary, host_tag(), getpid(), counter++);
+}
+
+// Whether "NAME.tmp-HOST-PID-N" was made on this host by a process that is no more.
+bool is_abandoned(const std::string& name, const std::string& host) {
+  const size_t at = name.rfind(kTemporary);
+  if (at == std::string::npos) return false;
+  unsigned pid = 0, number = 0;
+  int end = 0;
+  const std::string tail = name.substr(at + kTemporary.size());
+  if (!tail.starts_with(host + "-")) return false;
+  if (std::sscanf(tail.c_str() + host.size(), "-%u-%u%n", &pid, &number, &end) != 2 || pid == 0) return false;
+  return host.size() + static_cast<size_t>(end) == tail.size() && ::kill(static_cast<pid_t>(pid), 0) != 0 &&
+         errno == ESRCH;
+}
+
+// Removes what killed processes left in a folder that is about to be written to; once per process and folder.
+void sweep(const std::string& folder) {
+  if (folder.find(kTemporary) != std::string::npos) return;  // ours, and new
+  static std::mutex mutex;
+  static std::set<std::string> swept;
+  const std::lock_guard lock(mutex);
+  if (!swept.insert(folder).second) return;
+  std::vector<std::string> names;
+  if (file_system().list(folder.c_str(), &names) != 0) return;
+  for (const std::string& name : names) {
+    std::error_code ignored;
+    if (is_abandoned(name, host_tag())) std::filesystem::remove_all(std::filesystem::path(folder) / name, ignored);
+  }
+}
+
+// Reads one byte of each page. The kernel answers EFAULT when it meets a page of a truncated map; touched from here,
+// such a page becomes zeros (see on_sigbus), and the map's check() reports it.
+void touch_pages(const std::byte* data, size_t n) {
+  constexpr size_t kPage = 4096;
+  const volatile std::byte* bytes = data;
+  for (size_t i = 0; i < n; i += kPage) static_cast<void>(bytes[i]);
+  if (n > 0) static_cast<void>(bytes[n - 1]);
 }
 
 std::string folder_of(const std::string& path) {
@@ -157,7 +204,9 @@ int64_t FileSystem::size(int fd) {
 int64_t FileSystem::read_at(int fd, void* to, size_t n, uint64_t offset) {
   return or_errno(::pread(fd, to, n, static_cast<off_t>(offset)));
 }
-int64_t FileSystem::write(int fd, const void* from, size_t n) { return or_errno(::write(fd, from, n)); }
+int64_t FileSystem::write_at(int fd, const void* from, size_t n, uint64_t offset) {
+  return or_errno(::pwrite(fd, from, n, static_cast<off_t>(offset)));
+}
 int FileSystem::sync(int fd) { return static_cast<int>(or_errno(::fsync(fd))); }
 int FileSystem::rename(const char* from, const char* to) { return static_cast<int>(or_errno(::rename(from, to))); }
 int FileSystem::exchange(const char* a, const char* b) {
@@ -249,6 +298,7 @@ void MappedFile::check() const {
 }
 
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), temporary_(temporary_name(path_)) {
+  sweep(folder_of(path_));
   const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
   fd_ = check_create(uninterrupted([&] { return file_system().open(temporary_.c_str(), flags, 0666); }), temporary_);
 }
@@ -260,29 +310,28 @@ AtomicFile::~AtomicFile() {
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
   constexpr size_t kBuffer = 1 << 16;
-  position_ += bytes.size();
   if (buffer_.size() + bytes.size() > kBuffer) flush_buffer();
-  if (bytes.size() >= kBuffer) return write_out(bytes.data(), bytes.size());
-  buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+  if (bytes.size() >= kBuffer) {
+    write_out(bytes.data(), bytes.size(), position_);
+  } else {
+    buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+  }
+  position_ += bytes.size();
 }
 
-void AtomicFile::flush_buffer() {
-  write_out(buffer_.data(), buffer_.size());
+void AtomicFile::seek(uint64_t position) {
+  flush_buffer();
+  position_ = position;
+}
+
+void AtomicFile::flush_buffer() {  // its bytes end at position_
+  write_out(buffer_.data(), buffer_.size(), position_ - buffer_.size());
   buffer_.clear();
 }
 
-// Reads one byte of each page. The kernel answers EFAULT when it meets a page of a truncated map; touched from here,
-// such a page becomes zeros (see on_sigbus), and the map's check() reports it.
-static void touch_pages(const std::byte* data, size_t n) {
-  constexpr size_t kPage = 4096;
-  const volatile std::byte* bytes = data;
-  for (size_t i = 0; i < n; i += kPage) static_cast<void>(bytes[i]);
-  if (n > 0) static_cast<void>(bytes[n - 1]);
-}
-
-void AtomicFile::write_out(const std::byte* data, size_t n) {
+void AtomicFile::write_out(const std::byte* data, size_t n, uint64_t offset) {
   while (n > 0) {
-    const auto write = [&] { return file_system().write(fd_, data, n); };
+    const auto write = [&] { return file_system().write_at(fd_, data, n, offset); };
     int64_t written = uninterrupted(write);
     if (written == -EFAULT) {
       touch_pages(data, n);
@@ -291,6 +340,7 @@ void AtomicFile::write_out(const std::byte* data, size_t n) {
     check_call(written, "write", temporary_);
     if (written == 0) throw_system_error("write", temporary_, ENOSPC);
     data += written;
+    offset += static_cast<uint64_t>(written);
     n -= static_cast<size_t>(written);
   }
 }
@@ -309,6 +359,7 @@ void AtomicFile::commit() {
 
 AtomicFolder::AtomicFolder(std::string path, MayReplace may_replace)
     : final_(without_trailing_slash(std::move(path))), temporary_(temporary_name(final_)), may_replace_(may_replace) {
+  sweep(folder_of(final_));
   replaces();
   check_create(uninterrupted([&] { return file_system().make_folder(temporary_.c_str()); }), temporary_);
   temporary_exists_ = true;

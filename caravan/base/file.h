@@ -2,7 +2,7 @@
 // fails at the k-th call.
 //
 //   auto map = MappedFile::open("model.safetensors");     // read-only, shared; bytes() is the whole file
-//   AtomicFile out("config.json");                        // writes config.json.tmp-PID-N
+//   AtomicFile out("config.json");                        // writes config.json.tmp-HOST-PID-N
 //   out.write(text); out.commit();                        // flush, rename; without commit() nothing remains
 //
 // All functions throw Error: not_found for a missing file, out_of_memory for ENOMEM, corrupt_file (fault truncated) for
@@ -31,8 +31,8 @@ class FileSystem {
   virtual int open(const char* path, int flags, int mode);
   virtual int close(int fd);
   virtual int64_t size(int fd);  // -EISDIR for a folder, -ESPIPE for what is no regular file
-  virtual int64_t read_at(int fd, void* to, size_t n, uint64_t offset);  // may be short
-  virtual int64_t write(int fd, const void* from, size_t n);             // may be short
+  virtual int64_t read_at(int fd, void* to, size_t n, uint64_t offset);           // may be short
+  virtual int64_t write_at(int fd, const void* from, size_t n, uint64_t offset);  // may be short
   virtual int sync(int fd);
   virtual int rename(const char* from, const char* to);
   virtual int exchange(const char* a, const char* b);  // swap two names atomically
@@ -99,12 +99,13 @@ class AtomicFile {
   AtomicFile(const AtomicFile&) = delete;
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text) { write(std::as_bytes(std::span(text.data(), text.size()))); }
-  uint64_t position() const { return position_; }  // bytes written so far
+  uint64_t position() const { return position_; }  // where the next byte goes
+  void seek(uint64_t position);                    // to fill in later what is known later; gaps read as zeros
   void commit();                                   // flush to disk, rename, flush the folder
 
  private:
   void flush_buffer();
-  void write_out(const std::byte* data, size_t n);
+  void write_out(const std::byte* data, size_t n, uint64_t offset);
   std::string path_, temporary_;
   int fd_ = -1;
   bool committed_ = false;

@@ -7,6 +7,7 @@
 #include "caravan/base/file.h"
 #include "caravan/formats/format.h"
 #include "caravan/formats/gguf_checkpoint.h"
+#include "caravan/formats/meta_checkpoint.h"
 #include "caravan/formats/safetensors_checkpoint.h"
 #include "caravan/formats/torch_checkpoint.h"
 
@@ -21,6 +22,7 @@ const std::vector<ReaderFormat>& reader_formats() {
       {"torch", ".bin", looks_like_torch, open_torch},
       {"torch", ".pth", looks_like_torch, open_torch},
       {"torch", ".pt", looks_like_torch, open_torch},
+      {"meta", "", looks_like_meta, open_meta},
       {"gguf", ".gguf", looks_like_gguf, open_gguf},
   };
   return list;
