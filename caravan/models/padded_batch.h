@@ -1,0 +1,42 @@
+// A rectangular batch with a 0/1 mask, as transformers takes it, mapped onto the ragged rows that models see, and back.
+//
+//   PaddedBatch batch(attention_mask);                     // int64 [B, W], left- or right-padded
+//   nn::Step step = batch.step();
+//   Tensor logits = batch.unpack(model.forward(batch.pack(input_ids), step));   // [B, W, V], zeros at padding
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "caravan/nn/step.h"
+
+namespace caravan::models {
+
+using at::Tensor;
+
+class PaddedBatch {
+ public:
+  // Every row needs at least one token.
+  explicit PaddedBatch(const Tensor& mask);
+
+  // Positions are the columns, as transformers counts them where no position_ids are given, or `position_ids` [B, W].
+  nn::Step step(const Tensor& position_ids = {}) const;
+
+  Tensor pack(const Tensor& x) const;                          // [B, W, ...] -> [T, ...]
+  Tensor unpack(const Tensor& rows) const;                     // [T, ...] -> [B, W, ...]
+  Tensor unpack_attention(const std::vector<Tensor>& weights) const;  // per sequence [H, n, n] -> [B, H, W, W]
+
+  // For classification: per sequence the ragged row of the last token that is not `pad_id` (the last row where all are).
+  std::vector<int64_t> last_rows(const Tensor& input_ids, int64_t pad_id) const;
+
+  const std::vector<int64_t>& lengths() const { return lengths_; }
+
+ private:
+  int64_t batch_, width_;
+  std::vector<int64_t> lengths_;
+  Tensor rows_;                                                // int64 [T]: b * W + column
+};
+
+}  // namespace caravan::models
