@@ -4,6 +4,8 @@ target_include_directories(caravan_options INTERFACE $<BUILD_INTERFACE:${PROJECT
 target_compile_features(caravan_options INTERFACE cxx_std_20)
 # -fPIC everywhere, tests and programs included: a precompiled header serves only files compiled with the same setting.
 target_compile_options(caravan_options INTERFACE $<BUILD_INTERFACE:-fPIC>)
+# fmt inline: libtorch's headers bring an fmt of their own, and whichever a file finds first must need no library.
+target_compile_definitions(caravan_options INTERFACE FMT_HEADER_ONLY=1)
 set(warnings
     -Wall -Wextra -Wno-missing-field-initializers -Wno-unknown-pragmas
     -Wno-restrict)  # GCC 12: false alarms in std::string (bug 105651)
