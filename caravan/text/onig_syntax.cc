@@ -1,0 +1,338 @@
+// Translates Oniguruma's Ruby syntax to PCRE2's: one pass over the pattern, copying what both read the same way.
+// Different are: \s \w \d \h \b and POSIX classes (Unicode tables), \uHHHH, (?m: for dot-all, x{1,3}+ (a repeated
+// repetition, not a possessive one), x{,3}, x{3}?, and inside classes: nested [..] and &&. Source: Oniguruma's doc/RE.
+#include <array>
+
+#include "caravan/base/error.h"
+#include "caravan/text/regex.h"
+
+namespace caravan::text {
+namespace {
+
+constexpr std::string_view kSpaces =
+    "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
+constexpr std::string_view kWords = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+
+struct Named {
+  std::string_view name, members;
+};
+constexpr std::array<Named, 14> kPosix{{{"alpha", "\\p{Alphabetic}"},
+                                        {"digit", "\\p{Nd}"},
+                                        {"alnum", "\\p{Alphabetic}\\p{Nd}"},
+                                        {"upper", "\\p{Uppercase}"},
+                                        {"lower", "\\p{Lowercase}"},
+                                        {"space", kSpaces},
+                                        {"punct", "\\p{P}$+<=>^`|~"},
+                                        {"cntrl", "\\p{Cc}"},
+                                        {"word", kWords},
+                                        {"xdigit", "0-9A-Fa-f"},
+                                        {"blank", "\\p{Zs}\\t"},
+                                        {"ascii", "\\x00-\\x7f"},
+                                        {"graph", "[:graph:]"},
+                                        {"print", "[:print:]"}}};
+
+class Translator {
+ public:
+  Translator(std::string_view pattern, std::string_view where) : in_(pattern), where_(where) {}
+
+  std::string run() {
+    while (at_ < in_.size()) step();
+    return std::move(out_);
+  }
+
+ private:
+  bool more(size_t n = 1) const { return at_ + n <= in_.size(); }
+  bool next_is(std::string_view s) const { return in_.substr(at_, s.size()) == s; }
+  void atom() { atom_ = out_.size(); }
+  void copy(size_t n) {
+    out_ += in_.substr(at_, n);
+    at_ += n;
+  }
+  [[noreturn]] void refuse(std::string_view what) const {
+    fail_file(FileFault::json, where_, "the regular expression \"{}\" has {} at byte {}", in_.substr(0, 200), what,
+              at_);
+  }
+
+  void step() {
+    const char c = in_[at_];
+    if (c == '\\') return escape();
+    if (c == '[') {
+      atom();
+      out_ += char_class();
+      return;
+    }
+    if (c == '(') return open_group();
+    if (c == ')') {
+      if (!groups_.empty()) {
+        atom_ = groups_.back();
+        groups_.pop_back();
+      }
+      return copy(1);
+    }
+    if (c == '{' && interval()) return;
+    if (c == '#' && next_is("#")) {
+      atom();
+      return copy(1);
+    }
+    if (c != '*' && c != '+' && c != '?' && c != '|') {
+      atom();
+      copy(1);
+      while (more() && (static_cast<unsigned char>(in_[at_]) & 0xC0) == 0x80) copy(1);
+      return;
+    }
+    copy(1);
+  }
+
+  void open_group() {
+    groups_.push_back(out_.size());
+    atom();
+    if (next_is("(?~")) refuse("an absent operator, which is not supported,");
+    if (!next_is("(?") || next_is("(?<") || next_is("(?#")) return copy(1);
+    // Option letters up to ':' or ')': Ruby's m is everybody else's s.
+    size_t end = at_ + 2;
+    while (end < in_.size() && (std::isalpha(static_cast<unsigned char>(in_[end])) || in_[end] == '-')) ++end;
+    const bool options = end > at_ + 2 && end < in_.size() && (in_[end] == ':' || in_[end] == ')');
+    if (!options) return copy(1);
+    for (; at_ < end; ++at_) out_ += in_[at_] == 'm' ? 's' : in_[at_];
+  }
+
+  // {n,m} and its relatives; false where the brace is an ordinary character.
+  bool interval() {
+    size_t end = at_ + 1;
+    std::string low, high;
+    auto digits = [&](std::string& to) {
+      while (end < in_.size() && std::isdigit(static_cast<unsigned char>(in_[end]))) to += in_[end++];
+    };
+    digits(low);
+    const bool comma = end < in_.size() && in_[end] == ',';
+    if (comma) ++end;
+    if (comma) digits(high);
+    if (end >= in_.size() || in_[end] != '}' || (low.empty() && high.empty())) {
+      atom();
+      out_ += "\\{";
+      ++at_;
+      return true;
+    }
+    at_ = end + 1;
+    std::string braces = "{" + (low.empty() ? "0" : low) + (comma ? "," + high : "") + "}";
+    const bool again = more() && (in_[at_] == '+' || (in_[at_] == '?' && !comma));
+    if (again) {
+      out_.insert(std::min(atom_, out_.size()), "(?:");
+      out_ += braces + ")";
+      copy(1);
+    } else {
+      out_ += braces;
+    }
+    return true;
+  }
+
+  void escape() {
+    if (!more(2)) refuse("a backslash without a character");
+    atom();
+    const char c = in_[at_ + 1];
+    const std::string words(kWords);
+    if (c == 'b' || c == 'B') {
+      const std::string inside = "(?:(?<=[" + words + "])(?![" + words + "])|(?<![" + words + "])(?=[" + words + "]))";
+      out_ += c == 'b' ? inside : "(?!" + inside + ")";
+      at_ += 2;
+    } else if (std::string members; class_escape(members)) {
+      out_ += members[0] == '^' ? "[" + members + "]" : "[" + members + "]";
+    } else if (c == 'u') {
+      out_ += unicode_escape();
+    } else if ((c == 'p' || c == 'P') && more(3) && in_[at_ + 2] == '{') {
+      out_ += property();
+    } else {
+      copy(2);
+      while (more() && (static_cast<unsigned char>(in_[at_]) & 0xC0) == 0x80) copy(1);
+    }
+  }
+
+  // \s \w \d \h and their opposites: the members of a class, with a leading '^' for the opposites.
+  bool class_escape(std::string& members) {
+    if (!more(2)) return false;
+    const char c = in_[at_ + 1];
+    const char lower = static_cast<char>(std::tolower(c));
+    if (lower == 's')
+      members = kSpaces;
+    else if (lower == 'w')
+      members = kWords;
+    else if (lower == 'd')
+      members = "\\p{Nd}";
+    else if (lower == 'h')
+      members = "0-9A-Fa-f";
+    else
+      return false;
+    if (c != lower) members.insert(0, "^");
+    at_ += 2;
+    return true;
+  }
+
+  std::string unicode_escape() {
+    if (!more(6)) refuse("\\u without four hexadecimal digits");
+    std::string out = "\\x{" + std::string(in_.substr(at_ + 2, 4)) + "}";
+    at_ += 6;
+    return out;
+  }
+
+  // \p{Name} as PCRE2 names it.
+  std::string property() {
+    const size_t end = in_.find('}', at_);
+    if (end == std::string_view::npos) refuse("an unfinished \\p{");
+    std::string name(in_.substr(at_ + 3, end - at_ - 3));
+    bool negated = in_[at_ + 1] == 'P';
+    if (!name.empty() && name[0] == '^') {
+      negated = !negated;
+      name.erase(0, 1);
+    }
+    at_ = end + 1;
+    std::string plain;
+    for (char ch : name)
+      if (ch != '_' && ch != '-' && ch != ' ') plain += static_cast<char>(std::tolower(ch));
+    static constexpr std::array<Named, 32> kLong{{{"letter", "L"},
+                                                  {"mark", "M"},
+                                                  {"number", "N"},
+                                                  {"punctuation", "P"},
+                                                  {"symbol", "S"},
+                                                  {"separator", "Z"},
+                                                  {"other", "C"},
+                                                  {"uppercaseletter", "Lu"},
+                                                  {"lowercaseletter", "Ll"},
+                                                  {"titlecaseletter", "Lt"},
+                                                  {"modifierletter", "Lm"},
+                                                  {"otherletter", "Lo"},
+                                                  {"nonspacingmark", "Mn"},
+                                                  {"spacingmark", "Mc"},
+                                                  {"enclosingmark", "Me"},
+                                                  {"decimalnumber", "Nd"},
+                                                  {"letternumber", "Nl"},
+                                                  {"othernumber", "No"},
+                                                  {"connectorpunctuation", "Pc"},
+                                                  {"dashpunctuation", "Pd"},
+                                                  {"openpunctuation", "Ps"},
+                                                  {"closepunctuation", "Pe"},
+                                                  {"initialpunctuation", "Pi"},
+                                                  {"finalpunctuation", "Pf"},
+                                                  {"otherpunctuation", "Po"},
+                                                  {"mathsymbol", "Sm"},
+                                                  {"currencysymbol", "Sc"},
+                                                  {"modifiersymbol", "Sk"},
+                                                  {"othersymbol", "So"},
+                                                  {"control", "Cc"},
+                                                  {"format", "Cf"},
+                                                  {"alpha", "Alphabetic"}}};
+    for (const Named& l : kLong)
+      if (plain == l.name) return std::string(negated ? "\\P{" : "\\p{") + std::string(l.members) + "}";
+    if (plain != "l" && plain != "n")
+      for (const Named& p : kPosix)
+        if (plain == p.name) return (negated ? "[^" : "[") + std::string(p.members) + "]";
+    return std::string(negated ? "\\P{" : "\\p{") + name + "}";
+  }
+
+  // A class from '[' on. Nested classes become alternatives, && becomes a lookahead:
+  // [ab[cd]&&[^c]] -> (?:(?=[ab]|[cd])[^c]), and negation a negative lookahead in front of any character.
+  std::string char_class(int depth = 0) {
+    if (depth > 32) refuse("classes nested too deeply");
+    ++at_;
+    const bool negated = more() && in_[at_] == '^';
+    if (negated) ++at_;
+    std::vector<std::vector<std::string>> sides(1);  // && separates sides; a side is a union of classes
+    std::string simple;                              // members of the side that need no class of their own
+    auto close_side = [&] {
+      if (!simple.empty()) sides.back().push_back("[" + simple + "]");
+      simple.clear();
+    };
+    bool first = true;
+    for (;; first = false) {
+      if (!more()) refuse("an unfinished character class");
+      if (in_[at_] == ']' && !first) break;
+      if (next_is("&&")) {
+        close_side();
+        sides.emplace_back();
+        at_ += 2;
+        continue;
+      }
+      if (next_is("[:") && posix(simple)) continue;
+      if (in_[at_] == '[') {
+        sides.back().push_back(char_class(depth + 1));
+        continue;
+      }
+      member(simple, sides.back());
+    }
+    ++at_;
+    if (sides.size() == 1 && sides[0].empty()) return "[" + std::string(negated ? "^" : "") + simple + "]";
+    close_side();
+    return combine(sides, negated);
+  }
+
+  std::string combine(const std::vector<std::vector<std::string>>& sides, bool negated) const {
+    auto join = [](const std::vector<std::string>& side) {
+      std::string out;
+      for (const std::string& s : side) out += (out.empty() ? "" : "|") + s;
+      return out.empty() ? std::string("(?!)") : out;
+    };
+    std::string all;
+    for (size_t i = 0; i + 1 < sides.size(); ++i) all += "(?=" + join(sides[i]) + ")";
+    all += "(?:" + join(sides.back()) + ")";
+    return negated ? "(?:(?!" + all + ")(?s:.))" : "(?:" + all + ")";
+  }
+
+  bool posix(std::string& simple) {
+    const size_t end = in_.find(":]", at_);
+    if (end == std::string_view::npos || end - at_ > 12) return false;
+    std::string_view name = in_.substr(at_ + 2, end - at_ - 2);
+    const bool negated = !name.empty() && name[0] == '^';
+    if (negated) name.remove_prefix(1);
+    for (const Named& p : kPosix) {
+      if (name != p.name) continue;
+      if (negated)
+        simple += "[:^" + std::string(name) + ":]";
+      else
+        simple += p.members;
+      at_ = end + 2;
+      return true;
+    }
+    return false;
+  }
+
+  // One member of a class: a character, an escape, a set. Opposite sets become classes of their own.
+  void member(std::string& simple, std::vector<std::string>& side) {
+    if (in_[at_] != '\\') {
+      const char c = in_[at_++];
+      if (c == '[' || c == ']' || c == '^') simple += '\\';
+      simple += c;
+      return;
+    }
+    if (!more(2)) refuse("a backslash without a character");
+    std::string members;
+    if (class_escape(members)) {
+      if (members[0] != '^')
+        simple += members;
+      else
+        side.push_back("[" + members + "]");
+    } else if (in_[at_ + 1] == 'u') {
+      simple += unicode_escape();
+    } else if ((in_[at_ + 1] == 'p' || in_[at_ + 1] == 'P') && more(3) && in_[at_ + 2] == '{') {
+      std::string p = property();
+      if (p[0] == '[')
+        side.push_back(std::move(p));
+      else
+        simple += p;
+    } else {
+      simple += in_.substr(at_, 2);
+      at_ += 2;
+    }
+  }
+
+  std::string_view in_, where_;
+  std::string out_;
+  std::vector<size_t> groups_;
+  size_t at_ = 0, atom_ = 0;
+};
+
+}  // namespace
+
+std::string translate_onig(std::string_view pattern, std::string_view where) {
+  return Translator(pattern, where).run();
+}
+
+}  // namespace caravan::text
