@@ -5,6 +5,7 @@
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
+#include "caravan/formats/flax_checkpoint.h"
 #include "caravan/formats/format.h"
 #include "caravan/formats/gguf_checkpoint.h"
 #include "caravan/formats/meta_checkpoint.h"
@@ -23,6 +24,7 @@ const std::vector<ReaderFormat>& reader_formats() {
       {"torch", ".pth", looks_like_torch, open_torch},
       {"torch", ".pt", looks_like_torch, open_torch},
       {"meta", "", looks_like_meta, open_meta},
+      {"flax", ".msgpack", looks_like_flax, open_flax},
       {"gguf", ".gguf", looks_like_gguf, open_gguf},
   };
   return list;

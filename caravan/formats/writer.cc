@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "caravan/base/error.h"
+#include "caravan/formats/flax_writer.h"
 #include "caravan/formats/format.h"
 #include "caravan/formats/safetensors_writer.h"
 #include "caravan/formats/torch_writer.h"
@@ -15,6 +16,7 @@ namespace {
 const std::vector<WriterFormat>& list() {
   static const std::vector<WriterFormat> formats = {
       {"safetensors", create_safetensors},
+      {"flax", create_flax},
       {"torch", create_torch},
   };
   return formats;
