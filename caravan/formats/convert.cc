@@ -37,10 +37,25 @@ bool same_bytes(const Checkpoint& from, std::string_view a, std::string_view b) 
   return std::ranges::equal(p.bytes, q.bytes);
 }
 
+constexpr std::string_view kHead = "lm_head.weight", kEmbedding = "model.embed_tokens.weight";
+
+bool is_tied(const Checkpoint& from) { return get_bool(from.config(), "tie_word_embeddings", from.path(), false); }
+
 // A head that the config ties to the embedding and that really equals it: transformers saves such a model without it.
-bool is_tied_head(const Checkpoint& from, std::string_view name) {
-  if (name != "lm_head.weight" || !get_bool(from.config(), "tie_word_embeddings", from.path(), false)) return false;
-  return same_bytes(from, name, "model.embed_tokens.weight");
+bool is_spare_head(const Checkpoint& from, std::string_view name) {
+  return name == kHead && is_tied(from) && same_bytes(from, kHead, kEmbedding);
+}
+
+// A tied causal LM whose head is not in the source: what another head (a classifier's) is called, the config knows.
+bool lacks_head(const Checkpoint& from) {
+  if (!is_tied(from) || from.find(kHead) != nullptr || from.find(kEmbedding) == nullptr) return false;
+  const Json* architectures = find_member(from.config(), "architectures");
+  return architectures == nullptr || dump_json(*architectures, -1).find("CausalLM") != std::string::npos;
+}
+
+// The tensor of the source that a planned one is made from.
+std::string_view source_of(const Checkpoint& from, std::string_view name) {
+  return from.find(name) == nullptr && name == kHead ? kEmbedding : name;
 }
 
 DType target_dtype(const TensorInfo& tensor, const Checkpoint& from, const ConvertOptions& options) {
@@ -97,8 +112,9 @@ class Converter {
 
   // The tensor's bytes in the dtype of the plan; a view of the source where nothing changes.
   std::span<const std::byte> bytes_of(const TensorInfo& planned) {
-    const DType dtype = from_.find(planned.name)->dtype;
-    source_ = from_.read(planned.name);
+    const std::string_view name = source_of(from_, planned.name);
+    const DType dtype = from_.find(name)->dtype;
+    source_ = from_.read(name);
     if (dtype == planned.dtype) return source_.bytes;
     if (!is_block_quantized(dtype)) return cast(dtype, source_.bytes, planned);
     floats_.resize(static_cast<size_t>(checked_numel(planned.shape, planned.name)));
@@ -131,9 +147,14 @@ ConvertPlan plan_conversion(const Checkpoint& from, const ConvertOptions& option
   ConvertPlan plan{.tensors = {}, .config = from.config()};
   bool any_changed = options.dtype.has_value();
   for (const TensorInfo& tensor : from.tensors()) {
-    if (is_derived_buffer(tensor.name) || is_tied_head(from, tensor.name)) continue;
+    const bool is_spare = writer_ties_heads(options.write.format) && is_spare_head(from, tensor.name);
+    if (is_derived_buffer(tensor.name) || is_spare) continue;
     plan.tensors.push_back({tensor.name, target_dtype(tensor, from, options), tensor.shape});
     any_changed |= plan.tensors.back().dtype != tensor.dtype;
+  }
+  if (!writer_ties_heads(options.write.format) && lacks_head(from)) {
+    const TensorInfo& embedding = *from.find(kEmbedding);
+    plan.tensors.push_back({std::string(kHead), target_dtype(embedding, from, options), embedding.shape});
   }
   if (any_changed && !plan.config.empty() && !set_dtype(plan.config, name_in_config(wanted))) {
     plan.config["torch_dtype"] =

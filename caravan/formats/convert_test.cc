@@ -73,6 +73,17 @@ TEST(Convert, ATiedHeadIsDroppedOnlyIfItEqualsTheEmbedding) {
   EXPECT_NE(Checkpoint::open(folder / "different")->find("lm_head.weight"), nullptr);
 }
 
+TEST(Convert, FlaxHasTheTiedHeadAndLosesItOnTheWayBack) {
+  const TemporaryFolder folder;
+  convert(*source(true, true), folder / "tied", {});
+  convert(*Checkpoint::open(folder / "tied"), folder / "flax", {.write = {.format = "flax"}});
+  const auto flax = Checkpoint::open(folder / "flax");
+  EXPECT_EQ(values_of<float>(*flax, "lm_head.weight"), values_of<float>(*flax, "model.embed_tokens.weight"));
+  convert(*flax, folder / "back", {});
+  EXPECT_EQ(read_file(folder / "back/model.safetensors").size(), read_file(folder / "tied/model.safetensors").size());
+  EXPECT_EQ(Checkpoint::open(folder / "back")->find("lm_head.weight"), nullptr);
+}
+
 TEST(Convert, BlocksAreDequantizedWhereTheFormatCannotHoldThem) {
   MemoryCheckpoint from("quantized", {{"model_type", "llama"}});
   from.add({"w", DType::q8_0, {1, 32}}, std::vector<std::byte>(34, std::byte{2}));

@@ -43,6 +43,7 @@ struct WriterFormat {
   std::unique_ptr<CheckpointWriter> (*create)(const std::string& path, std::vector<TensorInfo> plan, const Json& config,
                                               const WriteOptions& options);
   bool holds_blocks = false;  // block-quantized tensors are stored as they are
+  bool ties_heads = true;     // its readers know a head that is the embedding; false: lm_head.weight must be there
 };
 
 }  // namespace caravan::formats

@@ -12,11 +12,11 @@
 namespace caravan::formats {
 namespace {
 
-// {name, create, holds_blocks}
+// {name, create, holds_blocks, ties_heads}
 const std::vector<WriterFormat>& list() {
   static const std::vector<WriterFormat> formats = {
       {"safetensors", create_safetensors},
-      {"flax", create_flax},
+      {"flax", create_flax, false, false},  // transformers' Flax LLaMA has a head of its own, always
       {"torch", create_torch},
   };
   return formats;
@@ -35,6 +35,10 @@ std::span<const std::string_view> writer_formats() {
 
 bool writer_holds_blocks(std::string_view format) {
   return std::ranges::any_of(list(), [&](const WriterFormat& f) { return f.name == format && f.holds_blocks; });
+}
+
+bool writer_ties_heads(std::string_view format) {
+  return std::ranges::none_of(list(), [&](const WriterFormat& f) { return f.name == format && !f.ties_heads; });
 }
 
 std::unique_ptr<CheckpointWriter> CheckpointWriter::create(const std::string& path, std::vector<TensorInfo> plan,

@@ -35,6 +35,7 @@ struct WriteOptions {
 
 std::span<const std::string_view> writer_formats();
 bool writer_holds_blocks(std::string_view format);  // whether it can store block-quantized tensors as they are
+bool writer_ties_heads(std::string_view format);    // false: a tied model's lm_head.weight must be written all the same
 
 class CheckpointWriter {
  public:
