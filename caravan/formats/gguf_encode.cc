@@ -9,6 +9,7 @@ namespace {
 template <class T>
 constexpr GgufType type_of() {
   if constexpr (std::is_same_v<T, bool>) return GgufType::boolean;
+  if constexpr (std::is_same_v<T, uint8_t>) return GgufType::u8;
   if constexpr (std::is_same_v<T, uint32_t>) return GgufType::u32;
   if constexpr (std::is_same_v<T, int32_t>) return GgufType::i32;
   if constexpr (std::is_same_v<T, uint64_t>) return GgufType::u64;

@@ -1,8 +1,10 @@
 #include "caravan/formats/gguf_vocabulary.h"
 
+#include <algorithm>
 #include <array>
 #include <limits>
 
+#include "caravan/base/checked.h"
 #include "caravan/base/error.h"
 
 namespace caravan::formats {
@@ -40,6 +42,14 @@ void check_array(const GgufFile& file, std::string_view key, std::string_view wa
              field->type == GgufType::array ? "an array of " : "", to_string(field->element));
 }
 
+std::vector<uint8_t> to_octets(const std::string& bytes) { return {bytes.begin(), bytes.end()}; }
+uint32_t to_u32(int64_t value) { return checked_cast<uint32_t>(value, "tokenizer field"); }
+std::vector<int32_t> to_i32(const std::vector<int64_t>& values) {
+  std::vector<int32_t> result;
+  for (int64_t v : values) result.push_back(checked_cast<int32_t>(v, "tokenizer field"));
+  return result;
+}
+
 }  // namespace
 
 void check_gguf_vocabulary(const GgufFile& file) {
@@ -71,6 +81,41 @@ std::optional<int64_t> gguf_special_id(const GgufFile& file, std::string_view ki
     return file.get_int(special.key, {.min = 0, .max = last});
   }
   return std::nullopt;
+}
+
+std::vector<std::pair<std::string, GgufValue>> gguf_tokenizer_fields(const GgufFile& file) {
+  std::vector<std::pair<std::string, GgufValue>> fields;
+  for (const GgufField& field : file.fields()) {
+    if (!field.key.starts_with("tokenizer.")) continue;
+    const bool array = field.type == GgufType::array;
+    const std::string_view key = field.key;
+    GgufValue value;
+    switch (field.element) {
+      case GgufType::boolean:
+        if (array) continue;  // no tokenizer has one
+        value = file.get_bool(key);
+        break;
+      case GgufType::string:
+        value = array ? GgufValue(file.get_strings(key)) : GgufValue(file.get_string(key));
+        break;
+      case GgufType::f32:
+      case GgufType::f64:
+        value = array ? GgufValue(file.get_floats(key)) : GgufValue(static_cast<float>(file.get_number(key)));
+        break;
+      case GgufType::u8:
+      case GgufType::i8:
+        value = array ? GgufValue(to_octets(file.get_bytes(key))) : GgufValue(to_u32(file.get_int(key)));
+        break;
+      case GgufType::i32:
+        value = array ? GgufValue(to_i32(file.get_ints(key))) : GgufValue(static_cast<int32_t>(file.get_int(key)));
+        break;
+      default:
+        value = array ? GgufValue(to_i32(file.get_ints(key))) : GgufValue(to_u32(file.get_int(key)));
+        break;
+    }
+    fields.emplace_back(key, std::move(value));
+  }
+  return fields;
 }
 
 Json gguf_generation_config(const GgufFile& file) {

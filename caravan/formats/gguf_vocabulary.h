@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "caravan/formats/gguf.h"
+#include "caravan/formats/writer.h"
 
 namespace caravan::formats {
 
@@ -23,6 +24,9 @@ void check_gguf_vocabulary(const GgufFile& file);
 
 // kind: "bos", "eos", "unk", "pad", "sep", "cls", "mask", "eot", "eom".
 std::optional<int64_t> gguf_special_id(const GgufFile& file, std::string_view kind);
+
+// Every tokenizer.* field, for WriteOptions::gguf_metadata: a GGUF made of a GGUF keeps its vocabulary as it is.
+std::vector<std::pair<std::string, GgufValue>> gguf_tokenizer_fields(const GgufFile& file);
 
 // Contents of generation_config.json, tokenizer_config.json and special_tokens_map.json; empty where nothing is known.
 Json gguf_generation_config(const GgufFile& file);

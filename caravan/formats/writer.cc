@@ -6,6 +6,7 @@
 #include "caravan/base/error.h"
 #include "caravan/formats/flax_writer.h"
 #include "caravan/formats/format.h"
+#include "caravan/formats/gguf_writer.h"
 #include "caravan/formats/safetensors_writer.h"
 #include "caravan/formats/torch_writer.h"
 
@@ -18,6 +19,7 @@ const std::vector<WriterFormat>& list() {
       {"safetensors", create_safetensors},
       {"flax", create_flax, false, false},  // transformers' Flax LLaMA has a head of its own, always
       {"torch", create_torch},
+      {"gguf", create_gguf, true},
   };
   return formats;
 }

@@ -24,7 +24,7 @@ namespace caravan::formats {
 
 // A GGUF metadata value that another folder supplies (the tokenizer's vocabulary, the chat template).
 using GgufValue = std::variant<bool, uint32_t, int32_t, uint64_t, float, std::string, std::vector<std::string>,
-                               std::vector<float>, std::vector<int32_t>>;
+                               std::vector<float>, std::vector<int32_t>, std::vector<uint8_t>>;
 
 struct WriteOptions {
   std::string format = "safetensors";             // "safetensors", "gguf", "torch", "flax": see writer_formats()
