@@ -38,8 +38,9 @@ std::string ascii_repr(const Value& v) {
 // Digits of |i| in a base.
 std::string int_digits(Int i, unsigned base, bool upper = false) {
   auto u = i < 0 ? -static_cast<unsigned __int128>(i) : static_cast<unsigned __int128>(i);
+  const std::string_view alphabet = upper ? "0123456789ABCDEF" : "0123456789abcdef";
   std::string digits;
-  do digits += (upper ? "0123456789ABCDEF" : "0123456789abcdef")[static_cast<size_t>(u % base)];
+  do digits += alphabet[static_cast<size_t>(u % base)];
   while ((u /= base) != 0);
   std::reverse(digits.begin(), digits.end());
   return digits;
