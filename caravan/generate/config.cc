@@ -1,0 +1,304 @@
+// One table of keys serves reading, writing and resetting. Checks follow transformers' GenerationConfig.validate and
+// the constructors of its logits processors.
+#include "caravan/generate/config.h"
+
+#include <cmath>
+#include <functional>
+
+#include "caravan/base/error.h"
+
+namespace caravan::generate {
+namespace {
+
+struct Place {
+  std::string_view where, key;
+};
+
+[[noreturn]] void wrong_type(const Place& at, std::string_view expected, const Json& value) {
+  fail(ErrorCode::invalid_argument, "{}: {} must be {}, got {}", at.where, at.key, expected,
+       value.dump().substr(0, 80));
+}
+
+void read(const Json& value, bool& to, const Place& at) {
+  if (!value.is_boolean()) wrong_type(at, "true or false", value);
+  to = value.get<bool>();
+}
+
+void read(const Json& value, double& to, const Place& at) {
+  if (!value.is_number()) wrong_type(at, "a number", value);
+  to = value.get<double>();
+}
+
+void read(const Json& value, int64_t& to, const Place& at) {
+  const bool whole = value.is_number_float() && value.get<double>() == std::floor(value.get<double>()) &&
+                     std::abs(value.get<double>()) < 9e15;
+  if (!value.is_number_integer() && !whole) wrong_type(at, "an integer", value);
+  if (value.is_number_unsigned() && value.get<uint64_t>() > INT64_MAX) wrong_type(at, "a smaller integer", value);
+  to = whole ? static_cast<int64_t>(value.get<double>()) : value.get<int64_t>();
+}
+
+void read(const Json& value, uint64_t& to, const Place& at) {
+  if (!value.is_number_integer()) wrong_type(at, "an integer", value);
+  to = value.get<uint64_t>();
+}
+
+void read(const Json& value, int32_t& to, const Place& at) {
+  int64_t wide = 0;
+  read(value, wide, at);
+  if (wide < INT32_MIN || wide > INT32_MAX) wrong_type(at, "a token id", value);
+  to = static_cast<int32_t>(wide);
+}
+
+void read(const Json& value, std::string& to, const Place& at) {
+  if (!value.is_string()) wrong_type(at, "a string", value);
+  to = value.get<std::string>();
+}
+
+void read(const Json& value, EarlyStopping& to, const Place& at) {
+  if (value.is_boolean()) {
+    to = value.get<bool>() ? EarlyStopping::yes : EarlyStopping::no;
+  } else if (value == "never") {
+    to = EarlyStopping::never;
+  } else {
+    wrong_type(at, "true, false or \"never\"", value);
+  }
+}
+
+// transformers accepts one item where a list is meant: eos_token_id, stop_strings, forced_eos_token_id.
+template <class T>
+void read(const Json& value, std::vector<T>& to, const Place& at) {
+  to.clear();
+  if (!value.is_array()) {
+    if (value.is_object()) wrong_type(at, "a list", value);
+    read(value, to.emplace_back(), at);
+    return;
+  }
+  for (const Json& item : value) read(item, to.emplace_back(), at);
+}
+
+template <class A, class B>
+void read(const Json& value, std::pair<A, B>& to, const Place& at) {
+  if (!value.is_array() || value.size() != 2) wrong_type(at, "a list of two", value);
+  read(value[0], to.first, at);
+  read(value[1], to.second, at);
+}
+
+template <class T>
+void read(const Json& value, std::optional<T>& to, const Place& at) {
+  read(value, to.emplace(), at);
+}
+
+template <class T>
+Json written(const T& value) {
+  return Json(value);
+}
+Json written(EarlyStopping value) {
+  return value == EarlyStopping::never ? Json("never") : Json(value == EarlyStopping::yes);
+}
+template <class A, class B>
+Json written(const std::pair<A, B>& value) {
+  return Json::array({written(value.first), written(value.second)});
+}
+template <class A, class B>
+Json written(const std::vector<std::pair<A, B>>& values) {
+  Json list = Json::array();
+  for (const auto& value : values) list.push_back(written(value));
+  return list;
+}
+template <class T>
+Json written(const std::optional<T>& value) {
+  return value ? written(*value) : Json(nullptr);
+}
+
+struct Field {
+  std::string_view name;
+  std::function<void(GenerationConfig&, const Json&, const Place&)> set;
+  std::function<Json(const GenerationConfig&)> get;
+};
+
+template <class T>
+Field field(std::string_view name, T GenerationConfig::*member) {
+  return {name,
+          [member](GenerationConfig& config, const Json& value, const Place& at) {
+            if (value.is_null()) {
+              config.*member = GenerationConfig().*member;
+            } else {
+              read(value, config.*member, at);
+            }
+          },
+          [member](const GenerationConfig& config) { return written(config.*member); }};
+}
+
+const std::vector<Field>& fields() {
+  using C = GenerationConfig;
+#define FIELD(name) field(#name, &C::name)
+  static const std::vector<Field> list = {FIELD(max_length),
+                                          FIELD(max_new_tokens),
+                                          FIELD(min_length),
+                                          FIELD(min_new_tokens),
+                                          FIELD(max_time),
+                                          FIELD(stop_strings),
+                                          FIELD(do_sample),
+                                          FIELD(num_beams),
+                                          FIELD(num_return_sequences),
+                                          FIELD(early_stopping),
+                                          FIELD(length_penalty),
+                                          FIELD(num_beam_groups),
+                                          FIELD(diversity_penalty),
+                                          FIELD(penalty_alpha),
+                                          FIELD(prompt_lookup_num_tokens),
+                                          FIELD(max_matching_ngram_size),
+                                          FIELD(num_assistant_tokens),
+                                          FIELD(assistant_confidence_threshold),
+                                          FIELD(seed),
+                                          FIELD(temperature),
+                                          FIELD(top_k),
+                                          FIELD(top_p),
+                                          FIELD(min_p),
+                                          FIELD(top_h),
+                                          FIELD(typical_p),
+                                          FIELD(epsilon_cutoff),
+                                          FIELD(eta_cutoff),
+                                          FIELD(renormalize_logits),
+                                          FIELD(repetition_penalty),
+                                          FIELD(encoder_repetition_penalty),
+                                          FIELD(presence_penalty),
+                                          FIELD(frequency_penalty),
+                                          FIELD(no_repeat_ngram_size),
+                                          FIELD(encoder_no_repeat_ngram_size),
+                                          FIELD(bad_words_ids),
+                                          FIELD(sequence_bias),
+                                          FIELD(suppress_tokens),
+                                          FIELD(begin_suppress_tokens),
+                                          FIELD(forced_bos_token_id),
+                                          FIELD(forced_eos_token_id),
+                                          FIELD(exponential_decay_length_penalty),
+                                          FIELD(remove_invalid_values),
+                                          FIELD(pad_token_id),
+                                          FIELD(bos_token_id),
+                                          FIELD(eos_token_id)};
+#undef FIELD
+  return list;
+}
+
+const Field* find_field(std::string_view name) {
+  for (const Field& field : fields()) {
+    if (field.name == name) return &field;
+  }
+  return nullptr;
+}
+
+// Options of transformers that change the output and that this engine does not have.
+void refuse_unsupported(const Json& extra) {
+  const auto set = [&extra](std::string_view key, const Json& neutral) {
+    const Json* value = find_member(extra, key);
+    return value != nullptr && *value != neutral;
+  };
+  for (std::string_view key : {"watermarking_config", "dola_layers", "constraints", "force_words_ids"}) {
+    check(!set(key, Json()), ErrorCode::unsupported, "generation option {} is not supported", key);
+  }
+  check(!set("guidance_scale", 1) && !set("guidance_scale", 1.0), ErrorCode::unsupported,
+        "generation option guidance_scale (classifier-free guidance) is not supported");
+  check(!set("token_healing", false), ErrorCode::unsupported, "generation option token_healing is not supported");
+}
+
+void check_range(bool good, std::string_view key, double value, std::string_view expected) {
+  check(good, ErrorCode::invalid_argument, "{} must be {}, got {}", key, expected, value);
+}
+
+void check_sampling(const GenerationConfig& c) {
+  check_range(c.temperature > 0 && std::isfinite(c.temperature), "temperature", c.temperature,
+              "a positive number (for greedy decoding set do_sample to false)");
+  check_range(c.top_k >= 0, "top_k", static_cast<double>(c.top_k), "0 (off) or more");
+  check_range(c.top_p >= 0 && c.top_p <= 1, "top_p", c.top_p, "in [0, 1]");
+  check_range(!c.min_p || (*c.min_p >= 0 && *c.min_p <= 1), "min_p", c.min_p.value_or(0), "in [0, 1]");
+  check_range(!c.top_h || (*c.top_h > 0 && *c.top_h <= 1), "top_h", c.top_h.value_or(0), "in (0, 1]");
+  check_range(c.typical_p > 0, "typical_p", c.typical_p, "positive");
+}
+
+void check_penalties(const GenerationConfig& c) {
+  check_range(c.repetition_penalty > 0, "repetition_penalty", c.repetition_penalty, "positive");
+  check_range(c.encoder_repetition_penalty > 0, "encoder_repetition_penalty", c.encoder_repetition_penalty, "positive");
+  check_range(std::isfinite(c.presence_penalty), "presence_penalty", c.presence_penalty, "finite");
+  check_range(std::isfinite(c.frequency_penalty), "frequency_penalty", c.frequency_penalty, "finite");
+  for (const auto& word : c.bad_words_ids) {
+    for (int32_t id : word) check_range(id >= 0, "bad_words_ids", id, "token ids from 0 on");
+  }
+  for (const auto& [ids, bias] : c.sequence_bias) {
+    check(!ids.empty() && !std::isnan(bias), ErrorCode::invalid_argument,
+          "sequence_bias must hold pairs of a non-empty list of token ids and a number");
+    for (int32_t id : ids) check_range(id >= 0, "sequence_bias", id, "token ids from 0 on");
+  }
+}
+
+void check_strategy(const GenerationConfig& c) {
+  check_range(c.num_beams >= 1 && c.num_beams <= 4096, "num_beams", static_cast<double>(c.num_beams), "in 1 .. 4096");
+  check_range(c.num_return_sequences >= 1 && c.num_return_sequences <= 4096, "num_return_sequences",
+              static_cast<double>(c.num_return_sequences), "in 1 .. 4096");
+  check_range(std::isfinite(c.length_penalty), "length_penalty", c.length_penalty, "finite");
+  check(c.num_beams == 1 || c.num_return_sequences <= c.num_beams, ErrorCode::invalid_argument,
+        "num_return_sequences ({}) must not exceed num_beams ({})", c.num_return_sequences, c.num_beams);
+  check(c.num_beams > 1 || c.do_sample || c.num_return_sequences == 1, ErrorCode::invalid_argument,
+        "num_return_sequences is {}, but greedy decoding has only one answer: set do_sample or num_beams",
+        c.num_return_sequences);
+  check(c.num_beam_groups >= 1 && c.num_beams % c.num_beam_groups == 0, ErrorCode::invalid_argument,
+        "num_beams ({}) must be a multiple of num_beam_groups ({})", c.num_beams, c.num_beam_groups);
+  check(c.num_beam_groups == 1 || !c.do_sample, ErrorCode::invalid_argument,
+        "diverse beam search (num_beam_groups {}) does not sample: set do_sample to false", c.num_beam_groups);
+  check(c.num_assistant_tokens >= 1 && c.num_assistant_tokens <= 4096, ErrorCode::invalid_argument,
+        "num_assistant_tokens must be in 1 .. 4096, got {}", c.num_assistant_tokens);
+}
+
+}  // namespace
+
+void GenerationConfig::update(const Json& options, std::string_view where) {
+  check(options.is_object(), ErrorCode::invalid_argument, "{}: generation options must be a JSON object", where);
+  for (const auto& [key, value] : options.items()) {
+    if (const Field* field = find_field(key)) {
+      field->set(*this, value, Place{where, key});
+    } else {
+      extra[key] = value;
+    }
+  }
+}
+
+GenerationConfig GenerationConfig::from_json(const Json& json, std::string_view where) {
+  check_file(json.is_object(), FileFault::type, where, "expected an object with generation options");
+  GenerationConfig config;
+  try {
+    config.update(json, "generation options");
+  } catch (const Error& error) {
+    fail_file(FileFault::type, where, "{}", error.what());
+  }
+  return config;
+}
+
+Json GenerationConfig::to_json() const {
+  static const GenerationConfig defaults;
+  Json json = Json::object();
+  for (const Field& field : fields()) {
+    Json value = field.get(*this);
+    if (value == field.get(defaults)) continue;
+    // One id is written as transformers writes it.
+    if (field.name.ends_with("eos_token_id") && value.size() == 1) value = Json(value[0]);
+    json[std::string(field.name)] = std::move(value);
+  }
+  for (const auto& [key, value] : extra.items()) json[key] = value;
+  return json;
+}
+
+void GenerationConfig::validate() const {
+  check_strategy(*this);
+  check_sampling(*this);
+  check_penalties(*this);
+  check(!max_new_tokens || *max_new_tokens >= 1, ErrorCode::invalid_argument,
+        "max_new_tokens must be at least 1, got {}", max_new_tokens.value_or(0));
+  check(min_length >= 0 && min_new_tokens.value_or(0) >= 0, ErrorCode::invalid_argument,
+        "min_length and min_new_tokens must not be negative");
+  for (const std::string& text : stop_strings) {
+    check(!text.empty(), ErrorCode::invalid_argument, "a stop string must not be empty");
+  }
+  refuse_unsupported(extra);
+}
+
+}  // namespace caravan::generate

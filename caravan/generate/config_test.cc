@@ -1,0 +1,74 @@
+#include "caravan/generate/config.h"
+
+#include <gtest/gtest.h>
+
+#include "caravan/base/error.h"
+
+namespace caravan::generate {
+namespace {
+
+TEST(GenerationConfig, DefaultsAreTransformers) {
+  const GenerationConfig config = GenerationConfig::from_json(Json::object(), "x");
+  EXPECT_EQ(config.num_beams, 1);
+  EXPECT_EQ(config.top_k, 50);
+  EXPECT_FALSE(config.do_sample);
+  EXPECT_FALSE(config.max_length.has_value());
+  EXPECT_EQ(config.to_json(), Json::object());
+}
+
+TEST(GenerationConfig, RoundTripKeepsKnownAndUnknownKeys) {
+  const Json json = {{"num_beams", 4},
+                     {"early_stopping", "never"},
+                     {"eos_token_id", 2},
+                     {"bad_words_ids", {{1}, {2, 3}}},
+                     {"sequence_bias", {{{4, 5}, -1.5}}},
+                     {"top_p", 0.5},
+                     {"transformers_version", "5.0"},
+                     {"my_key", {{"a", 1}}}};
+  const GenerationConfig config = GenerationConfig::from_json(json, "x");
+  EXPECT_EQ(config.early_stopping, EarlyStopping::never);
+  EXPECT_EQ(config.sequence_bias[0].second, -1.5);
+  const Json out = config.to_json();
+  EXPECT_EQ(out.size(), json.size());
+  for (const auto& [key, value] : json.items()) EXPECT_EQ(out[key], value) << key;
+}
+
+TEST(GenerationConfig, OneValueServesWhereAListIsMeant) {
+  GenerationConfig config;
+  config.update({{"eos_token_id", {2, 3}}, {"stop_strings", "end"}, {"max_new_tokens", 5.0}}, "x");
+  EXPECT_EQ(config.eos_token_id, (std::vector<int32_t>{2, 3}));
+  EXPECT_EQ(config.stop_strings, std::vector<std::string>{"end"});
+  EXPECT_EQ(config.max_new_tokens, 5);
+  config.update({{"eos_token_id", nullptr}, {"max_new_tokens", nullptr}}, "x");
+  EXPECT_TRUE(config.eos_token_id.empty());
+  EXPECT_FALSE(config.max_new_tokens.has_value());
+}
+
+TEST(GenerationConfig, WrongTypesNameTheKey) {
+  for (const Json& json :
+       {Json{{"num_beams", "x"}}, Json{{"top_p", true}}, Json{{"eos_token_id", 1e12}}, Json{{"early_stopping", 3}},
+        Json{{"sequence_bias", {{1, 2}, 3}}}, Json{{"num_beams", 1.5}}}) {
+    try {
+      GenerationConfig::from_json(json, "file.json");
+      ADD_FAILURE() << json.dump();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::corrupt_file);
+      EXPECT_NE(std::string(error.what()).find(json.begin().key()), std::string::npos) << error.what();
+    }
+    EXPECT_THROW(GenerationConfig().update(json, "options"), Error);
+  }
+}
+
+TEST(GenerationConfig, SenselessValuesAreRefused) {
+  for (const Json& json :
+       {Json{{"temperature", 0}}, Json{{"top_k", -1}}, Json{{"top_p", 1.5}}, Json{{"repetition_penalty", 0}},
+        Json{{"num_beams", 0}}, Json{{"num_return_sequences", 3}}, Json{{"stop_strings", ""}},
+        Json{{"watermarking_config", {{"a", 1}}}}, Json{{"typical_p", 0}}, Json{{"bad_words_ids", {{-1}}}}}) {
+    GenerationConfig config;
+    config.update(json, "options");
+    EXPECT_THROW(config.validate(), Error) << json.dump();
+  }
+}
+
+}  // namespace
+}  // namespace caravan::generate
