@@ -8,11 +8,18 @@ get_property(libraries GLOBAL PROPERTY CARAVAN_LIBRARIES)
 list(REMOVE_ITEM folders cli)
 list(REMOVE_DUPLICATES libraries)
 
-add_library(caravan SHARED)
+add_library(caravan SHARED ${PROJECT_SOURCE_DIR}/cmake/library.cc)
 add_library(caravan::caravan ALIAS caravan)
+# The folders' archives as a whole: a folder may add objects to its archive that are no sources of its target.
+set(archives "")
 foreach(folder IN LISTS folders)
-  target_sources(caravan PRIVATE $<TARGET_OBJECTS:caravan_${folder}>)
+  list(APPEND archives $<TARGET_FILE:caravan_${folder}>)
+  add_dependencies(caravan caravan_${folder})
 endforeach()
+set_target_properties(caravan PROPERTIES LINK_DEPENDS "${archives}")
+if(NOT CARAVAN_SANITIZE)   # the sanitizers' run time is in the program
+  target_link_options(caravan PRIVATE -Wl,-z,defs)
+endif()
 set_target_properties(caravan PROPERTIES
   LINKER_LANGUAGE CXX VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
   LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib
@@ -21,7 +28,7 @@ set_target_properties(caravan PROPERTIES
 target_link_libraries(caravan
   PUBLIC caravan_options $<BUILD_INTERFACE:caravan_torch> $<INSTALL_INTERFACE:caravan::torch> fmt::fmt
          nlohmann_json::nlohmann_json Threads::Threads
-  PRIVATE ${libraries})
+  PRIVATE -Wl,--whole-archive ${archives} -Wl,--no-whole-archive ${libraries})
 
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/caravan)
 install(TARGETS caravan caravan_options EXPORT caravan)
