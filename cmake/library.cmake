@@ -26,7 +26,7 @@ set_target_properties(caravan PROPERTIES
   INSTALL_RPATH "$ORIGIN;${CARAVAN_TORCH_ROOT}/lib")
 # Public: what the headers include. The other libraries are our own business.
 target_link_libraries(caravan
-  PUBLIC caravan_options $<BUILD_INTERFACE:caravan_torch> $<INSTALL_INTERFACE:caravan::torch> fmt::fmt
+  PUBLIC caravan_options $<BUILD_INTERFACE:caravan_torch> $<INSTALL_INTERFACE:caravan::torch> fmt::fmt-header-only
          nlohmann_json::nlohmann_json Threads::Threads
   PRIVATE -Wl,--whole-archive ${archives} -Wl,--no-whole-archive ${libraries})
 
