@@ -53,9 +53,37 @@ find_libtorch() { cmake ${CARAVAN_PYTHON:+-DCARAVAN_PYTHON="$CARAVAN_PYTHON"} -P
 # Shared libraries that this one needs and that cannot be found.
 unresolved() { ldd "$1" 2>/dev/null | awk '/not found/ { print $1 }'; }
 
+# libtorch_cpu of a CUDA wheel needs CUDA's run time and profiler interface (13 MB); the rest of its CUDA libraries (2.5 GB)
+# serve libtorch_cuda only. Which versions: torch's own metadata says.
+install_cuda_runtime() {
+  [ -n "$(unresolved "$1")" ] || return 0
+  say "libtorch: this is a CUDA build; installing $(unresolved "$1" | xargs) for it"
+  local requirements
+  mapfile -t requirements < <(.venv/bin/python - <<'PY'
+import importlib.metadata
+import re
+for line in importlib.metadata.requires("torch"):
+    requirement = line.split(";")[0].strip()
+    if re.match(r"nvidia-cuda-(runtime|cupti)\b", requirement):
+        print(requirement)
+    elif requirement.startswith("cuda-toolkit"):
+        print(re.sub(r"^cuda-toolkit(\[.*?\])?", "cuda-toolkit[cudart,cupti]", requirement))
+PY
+  )
+  local pip=(.venv/bin/python -m pip install --disable-pip-version-check --no-warn-conflicts)
+  [ ${#requirements[@]} = 0 ] || "${pip[@]}" "${requirements[@]}" >&2 || true
+  [ -n "$(unresolved "$1")" ] || return 0
+  say "libtorch: still missing $(unresolved "$1" | xargs): installing all of torch's dependencies"
+  "${pip[@]}" "torch==$torch_version" >&2 || die "torch's dependencies could not be installed. pip's words are above."
+}
+
 install_libtorch() {
   local found
-  if found=$(find_libtorch); then say "libtorch: ${found/ / in }"; return; fi
+  if found=$(find_libtorch); then
+    case ${found#* } in "$PWD"/.venv/*) install_cuda_runtime "${found#* }/lib/libtorch_cpu.so" ;; esac
+    say "libtorch: ${found/ / in }"
+    return
+  fi
   if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     say "libtorch: making a virtual environment in .venv/"
     rm -rf .venv
@@ -68,11 +96,7 @@ install_libtorch() {
     die "torch==$torch_version could not be installed (is this machine offline?). pip's words are above." \
         "Run this again when online, or point CMAKE_PREFIX_PATH at an unpacked libtorch $torch_version."
   found=$(find_libtorch) || { cmake -P cmake/libtorch.cmake >&2 || true; die "the torch that pip installed cannot be used; see above."; }
-  if [ -n "$(unresolved "${found#* }/lib/libtorch_cpu.so")" ]; then
-    say "libtorch: this build needs $(unresolved "${found#* }/lib/libtorch_cpu.so" | xargs); installing torch's dependencies"
-    .venv/bin/python -m pip install --disable-pip-version-check "torch==$torch_version" >&2 ||
-      die "torch's dependencies could not be installed. pip's words are above."
-  fi
+  install_cuda_runtime "${found#* }/lib/libtorch_cpu.so"
   say "libtorch: ${found/ / in }"
 }
 
