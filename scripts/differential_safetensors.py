@@ -6,6 +6,7 @@ Needs the safetensors package (ran with 0.8.0). Where Caravan is stricter by des
 does not support) the difference is counted apart; any other difference fails.
 """
 import argparse
+import copy
 import json
 import os
 import random
@@ -20,6 +21,10 @@ SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, 
          "U64": 8, "F8_E4M3": 1, "F8_E5M2": 1}
 ODD_VALUES = [0, -1, 1, 2, 7, 8, 2**31, 2**32, 2**53, 2**61, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 1.0, 1e3, 1.5, "1", None, True, [], {},
               [1], "F32", "F4", "F6_E2M3", "F8_E8M0", "C64", "f32", ""]
+
+
+def odd_value(rng):
+    return copy.deepcopy(rng.choice(ODD_VALUES))
 
 
 def base(rng):
@@ -51,13 +56,13 @@ def change_value(rng, header):
         if rng.random() < 0.2 and key in node:
             del node[key]
         else:
-            node[key] = rng.choice(ODD_VALUES)
+            node[key] = odd_value(rng)
     elif isinstance(node, list):
         i = rng.randint(0, len(node))
         if i < len(node) and rng.random() < 0.6:
-            node[i] = node[i] + rng.choice([-1, 1, 4, 8]) if isinstance(node[i], int) and rng.random() < 0.6 else rng.choice(ODD_VALUES)
+            node[i] = node[i] + rng.choice([-1, 1, 4, 8]) if isinstance(node[i], int) and rng.random() < 0.6 else odd_value(rng)
         elif rng.random() < 0.5:
-            node.insert(i, rng.choice(ODD_VALUES))
+            node.insert(i, odd_value(rng))
         elif node:
             node.pop()
 
