@@ -111,6 +111,67 @@ TEST(Convert, ScaledEightBitWeightsAreNotTakenForPlainOnes) {
   convert(from, folder / "out", {});
 }
 
+// A whole small model: GGUF takes no other.
+std::unique_ptr<MemoryCheckpoint> small_llama() {
+  auto from = std::make_unique<MemoryCheckpoint>("llama", Json{{"architectures", {"LlamaForCausalLM"}},
+                                                               {"model_type", "llama"},
+                                                               {"hidden_size", 8},
+                                                               {"intermediate_size", 12},
+                                                               {"num_hidden_layers", 1},
+                                                               {"num_attention_heads", 2},
+                                                               {"num_key_value_heads", 1},
+                                                               {"head_dim", 4},
+                                                               {"vocab_size", 5},
+                                                               {"rms_norm_eps", 1e-5},
+                                                               {"rope_theta", 10000.0},
+                                                               {"max_position_embeddings", 32},
+                                                               {"hidden_act", "silu"},
+                                                               {"tie_word_embeddings", false},
+                                                               {"torch_dtype", "float32"}});
+  const std::string layer = "model.layers.0.";
+  const std::vector<TensorInfo> tensors = {{"model.embed_tokens.weight", DType::f32, {5, 8}},
+                                           {layer + "input_layernorm.weight", DType::f32, {8}},
+                                           {layer + "self_attn.q_proj.weight", DType::f32, {8, 8}},
+                                           {layer + "self_attn.k_proj.weight", DType::f32, {4, 8}},
+                                           {layer + "self_attn.v_proj.weight", DType::f32, {4, 8}},
+                                           {layer + "self_attn.o_proj.weight", DType::f32, {8, 8}},
+                                           {layer + "post_attention_layernorm.weight", DType::f32, {8}},
+                                           {layer + "mlp.gate_proj.weight", DType::f32, {12, 8}},
+                                           {layer + "mlp.up_proj.weight", DType::f32, {12, 8}},
+                                           {layer + "mlp.down_proj.weight", DType::f32, {8, 12}},
+                                           {"model.norm.weight", DType::f32, {8}},
+                                           {"lm_head.weight", DType::f32, {5, 8}}};
+  uint32_t bits = 0x3F000000;
+  for (const TensorInfo& t : tensors) {
+    std::vector<std::byte> bytes(static_cast<size_t>(tensor_bytes(t.dtype, t.shape, t.name)));
+    for (size_t i = 0; i < bytes.size(); i += 4, bits += 0x1F1) std::memcpy(&bytes[i], &bits, 4);
+    from->add(t, std::move(bytes));
+  }
+  return from;
+}
+
+TEST(Convert, EveryFormatGivesBackEveryBit) {
+  const TemporaryFolder folder;
+  const auto from = small_llama();
+  for (const std::string_view format : writer_formats()) {
+    SCOPED_TRACE(format);
+    const std::string path = folder / fmt::format("{}{}", format, format == "gguf" ? ".gguf" : "");
+    convert(*from, path, {.write = {.format = std::string(format)}});
+    const auto there = Checkpoint::open(path);
+    EXPECT_EQ(there->format(), format);
+    const std::string again = folder / fmt::format("{}-back", format);
+    convert(*there, again, {});
+    const auto back = Checkpoint::open(again);
+    ASSERT_EQ(back->tensors().size(), from->tensors().size());
+    for (const TensorInfo& t : from->tensors()) {
+      ASSERT_NE(back->find(t.name), nullptr) << t.name;
+      EXPECT_EQ(back->find(t.name)->shape, t.shape) << t.name;
+      EXPECT_EQ(values_of<uint32_t>(*back, t.name), values_of<uint32_t>(*from, t.name)) << t.name;
+    }
+    EXPECT_EQ(get_int(back->config(), "num_attention_heads", "config"), 2);
+  }
+}
+
 TEST(Convert, StoppingLeavesNothing) {
   const TemporaryFolder folder;
   const auto stop = [](const ConvertProgress& p) {
