@@ -134,7 +134,8 @@ void MetaCheckpoint::add_tensors() {
       continue;
     }
     Source source = collect(meta, name.split, by_name);
-    TensorInfo info{name.text, tensor.info.dtype, whole_shape(meta, source)};
+    std::vector<int64_t> shape = whole_shape(meta, source);
+    TensorInfo info{name.text, tensor.info.dtype, std::move(shape)};
     if (name.text.ends_with("q_proj.weight")) source.rotary_heads = params_.heads;
     if (name.text.ends_with("k_proj.weight")) source.rotary_heads = params_.kv_heads;
     check_shape(info);

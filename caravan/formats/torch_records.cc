@@ -298,11 +298,13 @@ TorchTensor read_tensor(std::string name, const PickleValue& record, const FindS
   check_file(known, FileFault::unsupported, here, "tensors made by {}.{} are not read", call.function.module(),
              function);
   const StorageBytes storage = find_storage(part(call.args, 0, function, here));
-  TorchTensor tensor{.info = {.name = std::move(name), .dtype = dtype_of(call, storage.type, here)},
-                     .storage = storage.bytes,
-                     .offset = integer_of(part(call.args, 1, function, here), "a storage offset", here),
-                     .stride = integers_of(part(call.args, 3, function, here), "the strides", here)};
+  TorchTensor tensor;  // filled step by step: GCC 12 destroys a half-made nested aggregate twice when a part throws
+  tensor.info.name = std::move(name);
+  tensor.info.dtype = dtype_of(call, storage.type, here);
+  tensor.storage = storage.bytes;
+  tensor.offset = integer_of(part(call.args, 1, function, here), "a storage offset", here);
   tensor.info.shape = integers_of(part(call.args, 2, function, here), "the shape", here);
+  tensor.stride = integers_of(part(call.args, 3, function, here), "the strides", here);
   check_file(tensor.info.shape.size() == tensor.stride.size(), FileFault::layout, here, "{} dimensions, {} strides",
              tensor.info.shape.size(), tensor.stride.size());
   const auto item_bytes = static_cast<uint64_t>(dtype_info(tensor.info.dtype).block_bytes);
