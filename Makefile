@@ -6,6 +6,7 @@
 PRESET ?= release
 PREFIX ?= /usr/local
 PROMPT ?= What is a caravan? Answer in two sentences.
+export PROMPT
 JOBS ?= $(shell nproc)
 
 CMAKE_ARGUMENTS ?= $(if $(CARAVAN_PYTHON),-DCARAVAN_PYTHON=$(CARAVAN_PYTHON))
@@ -31,8 +32,8 @@ demo: setup
 	@$(call configure,$(PRESET))
 	@echo "== build: compiling the program (a first build takes some minutes)" >&2
 	@$(call compile,$(PRESET)) --target caravan_program
-	@model=$$(scripts/fetch_model.sh) && echo "== caravan chat: $(PROMPT)" >&2 && \
-	  build/$(PRESET)/bin/caravan chat -m "$$model" --prompt "$(PROMPT)"
+	@model=$$(scripts/fetch_model.sh) && echo "== caravan chat: $$PROMPT" >&2 && \
+	  build/$(PRESET)/bin/caravan chat -m "$$model" --prompt "$$PROMPT"
 
 chat: setup
 	@$(call configure,$(PRESET))
