@@ -14,8 +14,16 @@ import sys
 LIMITS = {".cc": 600, ".h": 300}
 FUNCTION_LINES = 60
 PARAMETERS = 6
-# Tables of data, not code: they are as long as what they list. (file, reason)
-ALLOWED_FILES = {}
+# Functions that were longer when the check came, with their lengths: they may shrink, not grow. Nothing is added here.
+KNOWN = {
+    ("caravan/generate/rank_file.cc", "tokenizer_json_of_ranks"): 62,
+    ("caravan/text/chat_template_test.cc", "hostile_templates"): 68,
+    ("caravan/text/jinja_expressions.cc", "Interpreter::evaluate"): 73,
+    ("caravan/text/jinja_format.cc", "format_number"): 65,
+    ("caravan/text/jinja_format.cc", "python_format"): 88,
+    ("caravan/text/jinja_interpreter.cc", "Interpreter::execute"): 66,
+    ("caravan/text/jinja_value.cc", "append_repr"): 77,
+}
 NOT_A_FUNCTION = re.compile(r"\b(if|for|while|switch|catch|namespace|class|struct|union|enum|extern|else|do|try)\b")
 TOKEN = re.compile(
     r'R"(?P<raw>[^()\\ ]{0,16})\(.*?\)(?P=raw)"|//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|(?<![0-9a-fA-F])\'(?:\\.|[^\'\\\n])+\'',
@@ -93,11 +101,12 @@ def check_file(path, where):
     text = path.read_text(encoding="utf-8")
     lines = text.splitlines()
     problems = []
-    if len(lines) > LIMITS[path.suffix] and str(where) not in ALLOWED_FILES:
+    if len(lines) > LIMITS[path.suffix]:
         problems.append(f"{where}: {len(lines)} lines, at most {LIMITS[path.suffix]}")
     for line, name, length, parameters in functions(blank(text)):
-        if length > FUNCTION_LINES and str(where) not in ALLOWED_FILES:
-            problems.append(f"{where}:{line}: {name} has {length} lines, at most {FUNCTION_LINES}")
+        limit = KNOWN.get((str(where), name), FUNCTION_LINES)
+        if length > limit:
+            problems.append(f"{where}:{line}: {name} has {length} lines, at most {limit}")
         if parameters > PARAMETERS:
             problems.append(f"{where}:{line}: {name} has {parameters} parameters, at most {PARAMETERS}: use an options struct")
     return problems
