@@ -48,25 +48,6 @@ bool begins_words(const SpmVocabulary& v) {
          });
 }
 
-Json normalizer(const SpmVocabulary& v) {
-  Json list = Json::array();
-  if (!v.precompiled_charsmap.empty())
-    list.push_back({{"type", "Precompiled"}, {"precompiled_charsmap", encode_base64(v.precompiled_charsmap)}});
-  if (v.remove_extra_whitespaces) {
-    list.push_back(replace({{"Regex", "^ +| +$"}}, ""));
-    list.push_back(replace({{"Regex", " {2,}"}}, " "));
-  }
-  const std::string_view space = v.escape_whitespaces ? kBlank : " ";
-  // A suffix instead of a prefix has no normalizer of its own: it is put behind the last character.
-  if (v.add_dummy_prefix && v.whitespace_as_suffix)
-    list.push_back(replace({{"Regex", "(?<=[\\s\\S])\\z"}}, space));
-  else if (v.add_dummy_prefix)
-    list.push_back({{"type", "Prepend"}, {"prepend", space}});
-  if (v.escape_whitespaces) list.push_back(replace({{"String", " "}}, kBlank));
-  if (list.empty()) return nullptr;
-  return Json{{"type", "Sequence"}, {"normalizers", list}};
-}
-
 Json decoder(const SpmVocabulary& v) {
   Json list = Json::array();
   list.push_back(replace({{"String", kBlank}}, " "));
@@ -164,6 +145,25 @@ std::unique_ptr<Model> make_model(SpmVocabulary& v, std::optional<int32_t> unkno
 
 }  // namespace
 
+Json spm_normalizer(const SpmVocabulary& v) {
+  Json list = Json::array();
+  if (!v.precompiled_charsmap.empty())
+    list.push_back({{"type", "Precompiled"}, {"precompiled_charsmap", encode_base64(v.precompiled_charsmap)}});
+  if (v.remove_extra_whitespaces) {
+    list.push_back(replace({{"Regex", "^ +| +$"}}, ""));
+    list.push_back(replace({{"Regex", " {2,}"}}, " "));
+  }
+  const std::string_view space = v.escape_whitespaces ? kBlank : " ";
+  // A suffix instead of a prefix has no normalizer of its own: it is put behind the last character.
+  if (v.add_dummy_prefix && v.whitespace_as_suffix)
+    list.push_back(replace({{"Regex", "(?<=[\\s\\S])\\z"}}, space));
+  else if (v.add_dummy_prefix)
+    list.push_back({{"type", "Prepend"}, {"prepend", space}});
+  if (v.escape_whitespaces) list.push_back(replace({{"String", " "}}, kBlank));
+  if (list.empty()) return nullptr;
+  return Json{{"type", "Sequence"}, {"normalizers", list}};
+}
+
 std::string encode_base64(std::string_view bytes) {
   static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
@@ -213,7 +213,7 @@ TokenizerParts make_spm_parts(SpmVocabulary v, std::string_view where) {
     return list;
   };
   parts.post_processor = template_processing(token(v.bos), token(v.eos));
-  parts.normalizer = normalizer(v);
+  parts.normalizer = spm_normalizer(v);
   parts.decoder = decoder(v);
   if (begins_words(v) || v.kind == SpmKind::word) {
     Json& metaspace = parts.pre_tokenizer;

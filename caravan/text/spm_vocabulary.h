@@ -45,6 +45,8 @@ struct TemplateToken {
 };
 Json template_processing(const std::vector<TemplateToken>& before, const std::vector<TemplateToken>& after);
 
+Json spm_normalizer(const SpmVocabulary& vocabulary);
+
 std::string encode_base64(std::string_view bytes);
 
 }  // namespace caravan::text
