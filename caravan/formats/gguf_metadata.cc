@@ -128,9 +128,7 @@ class ModelBuilder {
     model_.fields.emplace_back("general.name", name.empty() ? std::string(model_.architecture->model_type) : name);
     const DType dtype = most_used_type(plan_);
     model_.fields.emplace_back("general.file_type", file_type(dtype));
-    const bool quantized =
-        std::any_of(plan_.begin(), plan_.end(), [](const TensorInfo& t) { return is_block_quantized(t.dtype); });
-    if (quantized) model_.fields.emplace_back("general.quantization_version", uint32_t{2});
+    model_.fields.emplace_back("general.quantization_version", uint32_t{2});  // ggml's, of the block layouts
   }
 
   void add_shape() {
