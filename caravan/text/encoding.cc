@@ -33,11 +33,10 @@ void append(Encoding& a, const Encoding& b) {
   each_field(a, b, [](auto& to, const auto& field) { to.insert(to.end(), field.begin(), field.end()); });
 }
 
-Encoding joined(const Encoding& a, const Encoding& b) {
-  Encoding out;
-  append(out, a);
-  append(out, b);
-  return out;
+// With the overflowing parts of both, as the reference has them: combinations hold combinations.
+Encoding joined(Encoding a, Encoding b) {
+  merge(a, std::move(b));
+  return a;
 }
 
 struct Filler {

@@ -1,6 +1,9 @@
 // Translates Oniguruma's Ruby syntax to PCRE2's: one pass over the pattern, copying what both read the same way.
 // Different are: \s \w \d \h \b and POSIX classes (Unicode tables), \uHHHH, (?m: for dot-all, x{1,3}+ (a repeated
 // repetition, not a possessive one), x{,3}, x{3}?, and inside classes: nested [..] and &&. Source: Oniguruma's doc/RE.
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
 #include <array>
 
 #include "caravan/base/error.h"
@@ -11,7 +14,8 @@ namespace {
 
 constexpr std::string_view kSpaces =
     "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
-constexpr std::string_view kWords = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+// With the Latin-1 superscripts and fractions that Oniguruma counts in.
+constexpr std::string_view kWords = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}";
 
 struct Named {
   std::string_view name, members;
@@ -22,7 +26,7 @@ constexpr std::array<Named, 14> kPosix{{{"alpha", "\\p{Alphabetic}"},
                                         {"upper", "\\p{Uppercase}"},
                                         {"lower", "\\p{Lowercase}"},
                                         {"space", kSpaces},
-                                        {"punct", "\\p{P}$+<=>^`|~"},
+                                        {"punct", "\\p{P}\\p{S}"},
                                         {"cntrl", "\\p{Cc}"},
                                         {"word", kWords},
                                         {"xdigit", "0-9A-Fa-f"},
@@ -30,6 +34,15 @@ constexpr std::array<Named, 14> kPosix{{{"alpha", "\\p{Alphabetic}"},
                                         {"ascii", "\\x00-\\x7f"},
                                         {"graph", "[:graph:]"},
                                         {"print", "[:print:]"}}};
+
+bool compiles(const std::string& pattern) {
+  int error = 0;
+  PCRE2_SIZE at = 0;
+  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP,
+                                   &error, &at, nullptr);
+  pcre2_code_free(code);
+  return code != nullptr;
+}
 
 class Translator {
  public:
@@ -225,7 +238,10 @@ class Translator {
     if (plain != "l" && plain != "n")
       for (const Named& p : kPosix)
         if (plain == p.name) return (negated ? "[^" : "[") + std::string(p.members) + "]";
-    return std::string(negated ? "\\P{" : "\\p{") + name + "}";
+    // A script: PCRE2 would take its extensions in as well (U+3002 is not of the script Han).
+    const std::string script = "sc:" + name;
+    const std::string& known = compiles("\\p{" + script + "}") ? script : name;
+    return std::string(negated ? "\\P{" : "\\p{") + known + "}";
   }
 
   // A class from '[' on. Nested classes become alternatives, && becomes a lookahead:

@@ -112,7 +112,7 @@ int64_t Vocabulary::index_of(int32_t id) const {
     return by_id_[static_cast<size_t>(id)];
   if (far_.empty()) return -1;
   auto it = far_.find(id);
-  return it == far_.end() ? -1 : it->second;
+  return it == far_.end() ? int64_t{-1} : int64_t{it->second};
 }
 
 int32_t Vocabulary::find(std::string_view text) const {

@@ -1,0 +1,141 @@
+// The tokenizer as a whole: batches, streams, linear time, and the shared real tokenizers where they are.
+#include "caravan/text/tokenizer.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+
+#include "caravan/base/error.h"
+#include "caravan/base/file.h"
+#include "caravan/base/json.h"
+
+namespace caravan::text {
+namespace {
+
+Json golden(const std::string& group) {
+  const std::string path = CARAVAN_SOURCE_DIR "/tests/golden/tokenizer/" + group + ".json";
+  return parse_json(read_file(path), path, {.refuse_duplicates = false});
+}
+
+Tokenizer golden_tokenizer(const Json& file, const std::string& name) {
+  for (const Json& entry : file["tokenizers"]) {
+    if (entry["name"] != name) continue;
+    Json json = entry["parts"];
+    json["model"] = file["models"][entry["model"].get<size_t>()];
+    return Tokenizer::from_json(json.dump(), name);
+  }
+  fail(ErrorCode::not_found, "no golden tokenizer {}", name);
+}
+
+// Texts of n bytes (and 2n) that make quadratic code slow: the time may grow by half more than the size.
+void expect_linear(const Tokenizer& tokenizer, const std::string& name) {
+  const std::vector<std::pair<std::string, std::string>> units = {
+      {"letter", "a"},   {"space", " "},    {"emoji", "\xF0\x9F\x98\x80"}, {"broken", "\xFF"},
+      {"newline", "\n"}, {"words", "the "}, {"mark", "\xCC\x81"}};
+  for (const auto& [kind, unit] : units) {
+    std::string text;
+    while (text.size() < (1 << 20)) text += unit;
+    const auto start = std::chrono::steady_clock::now();
+    const Encoding e = tokenizer.encode(text);
+    const std::string decoded = tokenizer.decode(e.ids);
+    const double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+#ifdef __OPTIMIZE__
+    EXPECT_LT(s, 4.0) << name << " on " << kind << ": encoding and decoding of 1 MiB";  // 2 s each on an idle machine
+#endif
+    testing::Test::RecordProperty(name + "_" + kind, std::to_string(s));
+  }
+}
+
+TEST(Tokenizer, IsLinearOnHostileTextForEveryModel) {
+  const Json models = golden("models");
+  for (const char* name : {"bpe_unknown", "byte_level", "byte_level_whole", "llama", "unigram_whole", "unigram_bytes",
+                           "word_piece", "word_level"})
+    expect_linear(golden_tokenizer(models, name), name);
+}
+
+TEST(Tokenizer, IsLinearForTheSharedTokenizers) {
+  for (const char* name : {"llama2", "llama3", "qwen3"}) {
+    const std::string path = std::string(CARAVAN_SOURCE_DIR "/../shared/tokenizers/") + name + "/tokenizer.json";
+    if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is not there";
+    expect_linear(Tokenizer::from_json(read_file(path), path), name);
+  }
+}
+
+TEST(Tokenizer, EncodesBatchesLikeSingleTexts) {
+  const Tokenizer tokenizer = golden_tokenizer(golden("models"), "byte_level");
+  std::vector<std::string> texts;
+  for (int i = 0; i < 100; ++i)
+    texts.push_back("lowest newer " + std::string(static_cast<size_t>(i), 'x') + " \xF0\x9F\x98\x80");
+  for (int threads : {1, 4, 0}) {
+    const auto batch = tokenizer.encode_batch(texts, {}, threads);
+    for (size_t i = 0; i < texts.size(); ++i) {
+      EXPECT_EQ(batch[i].ids, tokenizer.encode(texts[i]).ids);
+      EXPECT_EQ(batch[i].offsets, tokenizer.encode(texts[i]).offsets);
+    }
+  }
+}
+
+TEST(Tokenizer, ABatchIsPaddedToItsLongest) {
+  Tokenizer tokenizer = golden_tokenizer(golden("models"), "word_level");
+  tokenizer.set_padding(Padding{.pad_to_multiple_of = 4, .pad_id = 7, .direction = "left"});
+  const std::vector<std::string> texts = {"the", "the quick hello the quick"};
+  const auto batch = tokenizer.encode_batch(texts);
+  ASSERT_EQ(batch[0].ids.size(), 8u);
+  EXPECT_EQ(batch[0].ids[6], 7);
+  EXPECT_EQ(batch[0].attention_mask, (std::vector<int32_t>{0, 0, 0, 0, 0, 0, 0, 1}));
+  EXPECT_EQ(batch[1].ids.size(), 8u);
+}
+
+TEST(Tokenizer, TruncationThatCannotWorkIsAnError) {
+  Tokenizer tokenizer = golden_tokenizer(golden("models"), "word_level");
+  EXPECT_THROW(tokenizer.set_truncation(Truncation{.max_length = 2, .stride = 3}), Error);
+  EXPECT_THROW(tokenizer.set_truncation(Truncation{.strategy = "sometimes"}), Error);
+  tokenizer.set_truncation(Truncation{.max_length = 2, .strategy = "only_second"});
+  EXPECT_THROW(tokenizer.encode("the quick the quick"), Error);
+}
+
+TEST(Tokenizer, SpecialTokensInTheTextCanBePlainText) {
+  const Tokenizer tokenizer = golden_tokenizer(golden("added"), "added_none");
+  const int32_t s = tokenizer.token_to_id("<s>").value();
+  EXPECT_TRUE(tokenizer.is_special(s));
+  EXPECT_EQ(tokenizer.encode("x<s>y").ids[1], s);
+  const Encoding plain = tokenizer.encode("x<s>y", {.parse_special = false});
+  EXPECT_EQ(plain.tokens, (std::vector<std::string>{"x<s>y"}));
+}
+
+// A stream's pieces join to decode(), and every piece is valid UTF-8 by itself.
+TEST(StreamDecoder, PiecesJoinToTheWholeText) {
+  const Json models = golden("models");
+  for (const char* name :
+       {"byte_level", "llama", "unigram", "unigram_bytes", "word_piece", "bpe_affixes", "word_level"}) {
+    const Tokenizer tokenizer = golden_tokenizer(models, name);
+    for (const char* text : {"Hello  lowest newer \xF0\x9F\x98\x80\xE6\x97\xA5 don't!", "", "\xE2\x82\xAC"}) {
+      std::vector<int32_t> ids = tokenizer.encode(text).ids;
+      for (size_t n = 0; n <= ids.size(); ++n) {
+        StreamDecoder stream(tokenizer);
+        std::string joined;
+        for (size_t i = 0; i < n; ++i) {
+          const std::string piece = stream.push(ids[i]);
+          EXPECT_NO_THROW(Json(piece).dump()) << name << ": half a character";
+          joined += piece;
+        }
+        joined += stream.finish();
+        EXPECT_EQ(joined, tokenizer.decode(std::span(ids).first(n))) << name;
+      }
+    }
+  }
+}
+
+TEST(StreamDecoder, EmitsTextAsSoonAsACharacterIsComplete) {
+  const Tokenizer tokenizer = golden_tokenizer(golden("models"), "byte_level");
+  const std::vector<int32_t> ids = tokenizer.encode("\xF0\x9F\x98\x80").ids;
+  ASSERT_EQ(ids.size(), 4u);
+  StreamDecoder stream(tokenizer);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(stream.push(ids[i]), "");
+  EXPECT_EQ(stream.push(ids[3]), "\xF0\x9F\x98\x80");
+}
+
+}  // namespace
+}  // namespace caravan::text
