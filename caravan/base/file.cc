@@ -388,6 +388,20 @@ bool AtomicFolder::replaces() const {
   return true;
 }
 
+// For file systems that cannot swap names (NFS, some FUSE): the old folder steps aside under a name that no sweep
+// removes, so that whatever happens in between, both are still there.
+void AtomicFolder::replace_in_two_steps() {
+  FileSystem& fs = file_system();
+  const std::string aside = fmt::format("{}.old-{}", final_, getpid());
+  check_call(uninterrupted([&] { return fs.rename(final_.c_str(), aside.c_str()); }), "rename", final_);
+  const int result = uninterrupted([&] { return fs.rename(temporary_.c_str(), final_.c_str()); });
+  if (result < 0) {
+    uninterrupted([&] { return fs.rename(aside.c_str(), final_.c_str()); });
+    throw_system_error("rename", final_, -result);
+  }
+  temporary_ = aside;  // what goes in the end
+}
+
 void AtomicFolder::commit() {
   FileSystem& fs = file_system();
   const char *from = temporary_.c_str(), *to = final_.c_str();
@@ -396,7 +410,12 @@ void AtomicFolder::commit() {
     check_call(uninterrupted([&] { return fs.rename(from, to); }), "rename", final_);
     temporary_exists_ = false;
   } else {
-    check_call(uninterrupted([&] { return fs.exchange(from, to); }), "replace", final_);
+    const int result = uninterrupted([&] { return fs.exchange(from, to); });
+    if (result == -EINVAL || result == -ENOSYS) {
+      replace_in_two_steps();
+    } else {
+      check_call(result, "replace", final_);
+    }
   }
   sync_folder(folder_of(final_));
 }

@@ -126,6 +126,7 @@ class AtomicFolder {
   void commit();
 
  private:
+  void replace_in_two_steps();
   bool replaces() const;  // whether there is a folder to replace; throws where it must not be
   std::string final_, temporary_;
   MayReplace may_replace_;

@@ -165,6 +165,35 @@ TEST(AtomicFolder, EveryFaultLeavesTheOldOrTheNewFolder) {
                   });
 }
 
+// As NFS: two names cannot be swapped, and the k-th rename fails.
+class WithoutExchange final : public FileSystem {
+ public:
+  explicit WithoutExchange(int k) : k_(k) {}
+  int exchange(const char*, const char*) override { return -EINVAL; }
+  int rename(const char* from, const char* to) override { return k_-- == 0 ? -EIO : FileSystem::rename(from, to); }
+
+ private:
+  int k_;
+};
+
+TEST(AtomicFolder, ReplacesAlsoWhereNamesCannotBeSwapped) {
+  const TemporaryFolder folder;
+  const auto write = [&](const std::string& text) {
+    AtomicFolder out(folder / "m", may_replace);
+    write_file(out.path() + "/1.ours", text);
+    out.commit();
+  };
+  write("old");
+  for (int k = 0; k < 4; ++k) {  // renames: of the file, of the old folder, of the new one
+    WithoutExchange fs(k);
+    const ScopedFileSystem scope(fs);
+    const bool failed = error_of([&] { write("new"); }).fault() == FileFault::io;
+    EXPECT_EQ(failed, k < 3);
+    EXPECT_EQ(read_file(folder / "m/1.ours"), failed ? "old" : "new");
+    EXPECT_EQ(names_in(folder.path()), std::vector<std::string>{"m"});
+  }
+}
+
 TEST(FileReader, EveryFaultIsAnErrorOrTheWholeText) {
   const TemporaryFolder folder;
   const std::string text(100'000, 't');
