@@ -1,0 +1,33 @@
+// The decoding options of `generate` and `chat`: one list, under transformers' names (--max-new-tokens sets
+// max_new_tokens). Values go to GenerationConfig as JSON, which checks them.
+//
+//   DecodingOptions options;  options.add_to(app);
+//   GenerationConfig config = options.config(model, checkpoint);      // generation_config.json, then the command line
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "caravan/cli/command.h"
+#include "caravan/formats/checkpoint.h"
+#include "caravan/generate/config.h"
+
+namespace caravan::cli {
+
+class DecodingOptions {
+ public:
+  void add_to(CLI::App& app);
+
+  // What the command line says, as GenerationConfig::update takes it.
+  Json given() const;
+
+  // generation_config.json (or the special tokens of config.json), then the command line. A sampling option such as
+  // --temperature or --top-p turns sampling on where nothing says otherwise; temperature 0 means greedy.
+  generate::GenerationConfig config(const formats::Checkpoint& checkpoint) const;
+
+ private:
+  std::map<std::string, std::string> values_;  // option name -> text, for the options given
+};
+
+}  // namespace caravan::cli

@@ -1,0 +1,48 @@
+// Text input of commands: a file or, by the name "-", standard input. Lines stream: memory is bounded by one batch.
+//
+//   LineReader reader("-");
+//   while (reader.next_batch(lines, 4 << 20)) use(lines);        // at most 4 MiB of lines at a time
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "caravan/base/file.h"
+
+namespace caravan::cli {
+
+std::string read_input(const std::string& path);  // all of it; at most 1 GiB
+
+// Bytes of a file or of standard input, in order.
+class InputStream {
+ public:
+  explicit InputStream(const std::string& path);
+  size_t read(char* to, size_t n);  // 0 at the end
+  const std::string& name() const { return name_; }
+
+ private:
+  std::string name_;
+  std::unique_ptr<FileReader> file_;  // none: standard input
+  uint64_t offset_ = 0;
+};
+
+// Lines end with "\n", which is not part of them; the last one needs none.
+class LineReader {
+ public:
+  explicit LineReader(const std::string& path) : stream_(path) {}
+  // Fills `lines` with at least one and at most about `bytes` of lines; false at the end. `first_line` counts from 1.
+  bool next_batch(std::vector<std::string>& lines, size_t bytes);
+  size_t first_line() const { return first_line_; }
+  const std::string& name() const { return stream_.name(); }
+
+ private:
+  InputStream stream_;
+  std::string rest_;  // the beginning of a line whose end was not read yet
+  size_t first_line_ = 1, next_line_ = 1;
+  bool ended_ = false;
+};
+
+}  // namespace caravan::cli

@@ -1,0 +1,47 @@
+#include "caravan/cli/input.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "caravan/base/error.h"
+
+namespace caravan::cli {
+namespace {
+
+std::vector<std::string> all_lines(std::string_view text, size_t batch_bytes) {
+  const std::string path = (std::filesystem::path(testing::TempDir()) / "lines.txt").string();
+  write_file(path, text);
+  LineReader reader(path);
+  std::vector<std::string> all, batch;
+  while (reader.next_batch(batch, batch_bytes)) {
+    EXPECT_EQ(reader.first_line(), all.size() + 1);
+    all.insert(all.end(), batch.begin(), batch.end());
+  }
+  std::filesystem::remove(path);
+  return all;
+}
+
+TEST(LineReader, LinesAreTheSameForEveryBatchSize) {
+  const std::string text = "one\n\ntwo \r\n\xff\xfe three\nlast without an end";
+  const std::vector<std::string> lines = {"one", "", "two \r", "\xff\xfe three", "last without an end"};
+  for (size_t bytes = 1; bytes < 50; ++bytes) EXPECT_EQ(all_lines(text, bytes), lines) << bytes;
+}
+
+TEST(LineReader, AnEmptyFileHasNoLinesAndAFinalNewlineAddsNone) {
+  EXPECT_TRUE(all_lines("", 16).empty());
+  EXPECT_EQ(all_lines("\n", 16), std::vector<std::string>{""});
+  EXPECT_EQ(all_lines("a\n", 16), std::vector<std::string>{"a"});
+}
+
+TEST(LineReader, AMissingFileIsNotFound) {
+  try {
+    LineReader reader("no/such/file");
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::not_found);
+  }
+}
+
+}  // namespace
+}  // namespace caravan::cli

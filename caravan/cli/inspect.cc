@@ -1,0 +1,165 @@
+// `caravan inspect`: what a checkpoint holds, read from its header alone: config, parameters, memory, structure,
+// drawing.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <map>
+
+#include "caravan/base/file.h"
+#include "caravan/cli/architecture.h"
+#include "caravan/cli/architecture_svg.h"
+#include "caravan/cli/command.h"
+#include "caravan/cli/output.h"
+#include "caravan/formats/checkpoint.h"
+
+namespace caravan::cli {
+namespace {
+
+using formats::TensorInfo;
+
+struct Options {
+  std::string model, svg;
+  bool json = false, tree = false;
+};
+
+struct DTypeTotal {
+  uint64_t tensors = 0, parameters = 0, bytes = 0;
+};
+
+std::map<std::string, DTypeTotal> totals_by_dtype(const std::vector<TensorInfo>& tensors) {
+  std::map<std::string, DTypeTotal> totals;
+  for (const TensorInfo& t : tensors) {
+    DTypeTotal& total = totals[std::string(to_string(t.dtype))];
+    total.tensors += 1, total.parameters += element_count(t), total.bytes += byte_count(t);
+  }
+  return totals;
+}
+
+// Bytes of the weights if matrices were of this type; vectors (norms, biases) stay f32 under a block type, and so do
+// matrices whose rows are no multiple of the block.
+uint64_t memory_as(const std::vector<TensorInfo>& tensors, DType dtype) {
+  uint64_t bytes = 0;
+  for (const TensorInfo& t : tensors) {
+    const DTypeInfo& info = dtype_info(dtype);
+    const bool fits = !is_block_quantized(dtype) || (t.shape.size() >= 2 && t.shape.back() % info.block_size == 0);
+    bytes += static_cast<uint64_t>(tensor_bytes(fits ? dtype : DType::f32, t.shape, t.name));
+  }
+  return bytes;
+}
+
+constexpr DType kLoadTypes[] = {DType::f32, DType::bf16, DType::q8_0, DType::q4_0};
+
+// Bytes of keys and values of one token in 16 bits; 0 where the config does not say.
+uint64_t cache_bytes_per_token(const Architecture& a) {
+  return static_cast<uint64_t>(a.layers) * static_cast<uint64_t>(a.kv_heads) * static_cast<uint64_t>(a.head_dim) * 2 *
+         2;
+}
+
+Json to_json(const formats::Checkpoint& checkpoint, const Architecture& a) {
+  Json out;
+  out["path"] = checkpoint.path();
+  out["format"] = checkpoint.format();
+  out["architecture"] = a.title;
+  out["model_type"] = a.model_type;
+  out["config"] = checkpoint.config();
+  out["total_parameters"] = a.total;
+  out["total_bytes"] = a.bytes;
+  out["tensor_count"] = checkpoint.tensors().size();
+  out["dtypes"] = Json::object();
+  for (const auto& [name, total] : totals_by_dtype(checkpoint.tensors())) {
+    out["dtypes"][name] = {{"tensors", total.tensors}, {"parameters", total.parameters}, {"bytes", total.bytes}};
+  }
+  out["memory"] = Json::object();
+  for (const DType dtype : kLoadTypes)
+    out["memory"][std::string(to_string(dtype))] = memory_as(checkpoint.tensors(), dtype);
+  out["kv_cache_bytes_per_token"] = cache_bytes_per_token(a);
+  out["parameters"] = Json::array();
+  for (const TensorInfo& t : checkpoint.tensors()) {
+    out["parameters"].push_back({{"name", t.name},
+                                 {"shape", t.shape},
+                                 {"dtype", to_string(t.dtype)},
+                                 {"count", element_count(t)},
+                                 {"bytes", byte_count(t)}});
+  }
+  return out;
+}
+
+void print_summary(const formats::Checkpoint& checkpoint, const Architecture& a) {
+  const auto row = [](std::string_view name, const std::string& value) {
+    print(fmt::format("{:<14}{}\n", name, value));
+  };
+  row("path", checkpoint.path());
+  row("format", std::string(checkpoint.format()));
+  row("architecture", a.model_type.empty() ? a.title : fmt::format("{} ({})", a.title, a.model_type));
+  row("parameters", fmt::format("{} in {} tensors", with_commas(a.total), checkpoint.tensors().size()));
+  std::string stored;
+  for (const auto& [name, total] : totals_by_dtype(checkpoint.tensors())) {
+    stored +=
+        fmt::format("{}{} {} ({} tensors)", stored.empty() ? "" : ", ", name, human_bytes(total.bytes), total.tensors);
+  }
+  row("stored", fmt::format("{}: {}", human_bytes(a.bytes), stored));
+  std::string loaded;
+  for (const DType dtype : kLoadTypes) {
+    loaded += fmt::format("{}{} {}", loaded.empty() ? "" : ", ", to_string(dtype),
+                          human_bytes(memory_as(checkpoint.tensors(), dtype)));
+  }
+  row("memory as", loaded);
+  if (cache_bytes_per_token(a) > 0) row("kv cache", human_bytes(cache_bytes_per_token(a)) + " a token in 16 bits");
+}
+
+void print_config(const Json& config) {
+  print("\nconfig\n");
+  for (const auto& [key, value] : config.items()) {
+    std::string text = dump_json(value, -1);
+    if (text.size() > 120) text = text.substr(0, 117) + "...";
+    print(fmt::format("  {:<28}{}\n", key, text));
+  }
+}
+
+void print_table(const std::vector<TensorInfo>& tensors) {
+  size_t width = 4;
+  for (const TensorInfo& t : tensors) width = std::max(width, std::min<size_t>(t.name.size(), 100));
+  print(fmt::format("\n{:<{}}  {:<18} {:<6} {:>15} {:>10}\n", "name", width, "shape", "dtype", "count", "bytes"));
+  for (const TensorInfo& t : tensors) {
+    print(fmt::format("{:<{}}  {:<18} {:<6} {:>15} {:>10}\n", t.name, width,
+                      fmt::format("[{}]", fmt::join(t.shape, ", ")), to_string(t.dtype), with_commas(element_count(t)),
+                      human_bytes(byte_count(t))));
+  }
+}
+
+void run(const Options& options) {
+  const auto checkpoint = formats::Checkpoint::open(options.model);
+  const Architecture a = describe(checkpoint->config(), checkpoint->tensors());
+  if (!options.svg.empty()) {
+    const std::string drawing = draw_architecture(a);
+    options.svg == "-" ? print(drawing) : write_file(options.svg, drawing);
+    if (!options.json && !options.tree) return;
+  }
+  if (options.json) return print_json(to_json(*checkpoint, a), 2);
+  if (options.tree) {
+    print(fmt::format("{}  {} parameters, {}\n", a.title, with_commas(a.total), a.dtypes));
+    return print(format_tree(build_tree(checkpoint->tensors())));
+  }
+  print_summary(*checkpoint, a);
+  print_config(checkpoint->config());
+  print_table(checkpoint->tensors());
+}
+
+}  // namespace
+
+Run setup_inspect(CLI::App& app, const Settings&) {
+  auto options = std::make_shared<Options>();
+  app.add_option("model,-m,--model", options->model, "checkpoint: folder, .safetensors, .gguf, .bin, .pth ...")
+      ->required();
+  app.add_flag("--json", options->json, "print one JSON object: config, parameters, totals");
+  app.add_flag("--tree", options->tree, "the structure, repeated layers folded");
+  app.add_option("--svg", options->svg, "write a drawing of the architecture to this file ('-': stdout)");
+  app.footer(
+      "Reads headers only: no weight is loaded.\n\nExamples:\n"
+      "  caravan inspect model.gguf\n"
+      "  caravan inspect model-folder --tree\n"
+      "  caravan inspect model-folder --svg architecture.svg");
+  return [options] { run(*options); };
+}
+
+}  // namespace caravan::cli

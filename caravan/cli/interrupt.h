@@ -1,0 +1,31 @@
+// Ctrl-C (and SIGTERM) as a flag, so that work stops at a good place and temporary files are removed. A second one ends
+// the program at once.
+//
+//   Interrupt interrupt;                                  // from here on Ctrl-C sets the flag
+//   while (more()) { interrupt.check("converting"); ... }  // throws Error{cancelled}
+#pragma once
+
+#include <atomic>
+#include <csignal>
+#include <memory>
+#include <string_view>
+
+namespace caravan::cli {
+
+class Interrupt {
+ public:
+  Interrupt();
+  ~Interrupt();  // the previous handlers come back
+  Interrupt(const Interrupt&) = delete;
+
+  bool raised() const;
+  void clear();  // forgets it: the next Ctrl-C counts as the first
+  void check(std::string_view doing) const;
+  std::shared_ptr<const std::atomic<bool>> flag() const;  // for what polls it on other threads
+
+ private:
+  struct sigaction previous_int_ {
+  }, previous_term_{};
+};
+
+}  // namespace caravan::cli

@@ -1,0 +1,84 @@
+// The program: runs a command line and turns what it throws into one line on stderr and an exit code. The codes are
+// those of sysexits.h where it has a fitting one, and live here only.
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "caravan/base/error.h"
+#include "caravan/cli/command.h"
+#include "caravan/cli/log.h"
+#include "caravan/cli/output.h"
+
+namespace {
+
+using caravan::ErrorCode;
+
+int exit_code(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::invalid_argument:
+      return 64;
+    case ErrorCode::corrupt_file:
+      return 65;
+    case ErrorCode::not_found:
+      return 66;
+    case ErrorCode::unsupported:
+      return 69;
+    case ErrorCode::internal:
+      return 70;
+    case ErrorCode::out_of_memory:
+      return 71;
+    case ErrorCode::busy:
+      return 75;
+    case ErrorCode::cancelled:
+      return 130;
+  }
+  return 70;
+}
+
+int report(ErrorCode code, const std::string& message) {
+  std::fflush(stdout);  // results printed so far come before the error on a terminal
+  std::string line = "caravan: " + message;
+  while (!line.empty() && line.back() == '\n') line.pop_back();
+  std::fprintf(stderr, "%s\n", line.c_str());
+  return exit_code(code);
+}
+
+// libtorch's messages carry a C++ stack trace after the first line.
+int report_foreign(const std::exception& error) {
+  const std::string what = error.what();
+  const std::string line = what.substr(0, what.find('\n'));
+  const bool memory =
+      what.find("not enough memory") != std::string::npos || what.find("out of memory") != std::string::npos;
+  if (memory) return report(ErrorCode::out_of_memory, "out of memory: " + line);
+  return report(ErrorCode::internal, line + " (this is a bug in Caravan; -v shows more)");
+}
+
+int run(std::vector<std::string> arguments) {
+  constexpr int kBrokenPipe = 128 + SIGPIPE;  // what a shell reports for a program that SIGPIPE ended
+  try {
+    caravan::cli::run_command_line(std::move(arguments));
+    caravan::cli::flush_output();
+    return 0;
+  } catch (const caravan::Error& error) {
+    return report(error.code(), error.what());
+  } catch (const caravan::cli::BrokenPipe&) {
+    return kBrokenPipe;
+  } catch (const std::bad_alloc&) {
+    return report(ErrorCode::out_of_memory, "out of memory: a smaller model, --dtype or batch needs less");
+  } catch (const std::exception& error) {
+    caravan::cli::log_detail("{}", error.what());
+    return report_foreign(error);
+  } catch (...) {
+    return report(ErrorCode::internal, "unknown exception (this is a bug in Caravan)");
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is seen by print(), so that temporary files are removed
+  return run(std::vector<std::string>(argv + 1, argv + argc));
+}

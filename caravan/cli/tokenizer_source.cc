@@ -1,0 +1,32 @@
+#include "caravan/cli/tokenizer_source.h"
+
+#include <optional>
+
+#include "caravan/base/error.h"
+#include "caravan/base/file.h"
+#include "caravan/cli/text_source.h"
+#include "caravan/formats/checkpoint.h"
+#include "caravan/generate/tokenizer_loading.h"
+
+namespace caravan::cli {
+
+text::Tokenizer load_tokenizer(const std::string& model) {
+  if (!is_folder(model)) {
+    if (model.ends_with(".json")) return text::Tokenizer::from_json(read_file(model), model);
+    if (model.ends_with(".model")) return text::Tokenizer::from_sentencepiece(read_file(model), model);
+  }
+  if (const std::string json = is_folder(model) ? side_file(model, "tokenizer.json") : ""; !json.empty()) {
+    return text::Tokenizer::from_json(json, model + " (tokenizer.json)");
+  }
+  if (is_folder(model) && !holds_checkpoint(model)) {
+    const std::string pieces = side_file(model, "tokenizer.model");
+    check(!pieces.empty(), ErrorCode::not_found, "{}: no tokenizer.json or tokenizer.model in this folder", model);
+    return text::Tokenizer::from_sentencepiece(pieces, model + " (tokenizer.model)");
+  }
+  std::optional<text::Tokenizer> tokenizer = generate::load_tokenizer(*formats::Checkpoint::open(model));
+  check(tokenizer.has_value(), ErrorCode::not_found, "{}: no tokenizer.json or tokenizer.model in it or beside it",
+        model);
+  return std::move(*tokenizer);
+}
+
+}  // namespace caravan::cli

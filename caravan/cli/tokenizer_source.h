@@ -1,0 +1,16 @@
+// The tokenizer of whatever the user names with -m.
+//
+//   text::Tokenizer tokenizer = load_tokenizer("SmolLM2-135M-Instruct.gguf");
+#pragma once
+
+#include <string>
+
+#include "caravan/text/tokenizer.h"
+
+namespace caravan::cli {
+
+// `model`: a checkpoint, a folder that holds only a tokenizer, a tokenizer.json or a SentencePiece .model. Throws
+// not_found where there is no tokenizer.
+text::Tokenizer load_tokenizer(const std::string& model);
+
+}  // namespace caravan::cli

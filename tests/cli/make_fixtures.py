@@ -1,0 +1,90 @@
+"""Small files that the transcripts work on: a LLaMA of 2 layers with a word-level tokenizer and a chat template."""
+import json
+import os
+import struct
+
+
+def tensors():
+    c, f, v, h, k, d = 8, 16, 12, 2, 1, 4
+    yield "model.embed_tokens.weight", [v, c]
+    for i in range(2):
+        p = f"model.layers.{i}."
+        yield p + "input_layernorm.weight", [c]
+        yield p + "self_attn.q_proj.weight", [h * d, c]
+        yield p + "self_attn.k_proj.weight", [k * d, c]
+        yield p + "self_attn.v_proj.weight", [k * d, c]
+        yield p + "self_attn.o_proj.weight", [c, h * d]
+        yield p + "post_attention_layernorm.weight", [c]
+        yield p + "mlp.gate_proj.weight", [f, c]
+        yield p + "mlp.up_proj.weight", [f, c]
+        yield p + "mlp.down_proj.weight", [c, f]
+    yield "model.norm.weight", [c]
+    yield "lm_head.weight", [v, c]
+
+
+def write_safetensors(path, scale=0.1):
+    header, data, state = {}, b"", 12345
+    for name, shape in tensors():
+        count = shape[0] * (shape[1] if len(shape) > 1 else 1)
+        values = []
+        for _ in range(count):  # a linear congruential generator: the same numbers everywhere
+            state = (state * 1103515245 + 12345) % 2**31
+            values.append(1.0 if len(shape) == 1 else (state / 2**30 - 1) * scale)
+        raw = struct.pack(f"<{count}f", *values)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + data)
+
+
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 12, "hidden_size": 8,
+    "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 4,
+    "hidden_act": "silu", "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "max_position_embeddings": 64,
+    "tie_word_embeddings": False, "bos_token_id": 1, "eos_token_id": 2, "torch_dtype": "float32",
+}
+
+WORDS = ["<unk>", "<s>", "</s>", "the", "cat", "sat", "on", "mat", "a", "dog", "ran", "."]
+
+TOKENIZER = {
+    "version": "1.0", "truncation": None, "padding": None,
+    "added_tokens": [{"id": i, "content": WORDS[i], "single_word": False, "lstrip": False, "rstrip": False,
+                      "normalized": False, "special": True} for i in range(3)],
+    "normalizer": None, "pre_tokenizer": {"type": "Whitespace"},
+    "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}},
+                                                                {"Sequence": {"id": "A", "type_id": 0}}],
+                       "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+                       "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}},
+    "decoder": None, "model": {"type": "WordLevel", "vocab": {w: i for i, w in enumerate(WORDS)}, "unk_token": "<unk>"},
+}
+
+TEMPLATE = ("{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+            "{% if add_generation_prompt %}assistant:{% endif %}")
+
+
+SAME = """import json, struct, sys
+
+def read(folder):
+    data = open(folder + "/model.safetensors", "rb").read()
+    begin = 8 + struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:begin])
+    header.pop("__metadata__", None)
+    return {k: (v["shape"], data[begin + v["data_offsets"][0]:begin + v["data_offsets"][1]]) for k, v in header.items()}
+
+print(read(sys.argv[1]) == read(sys.argv[2]))
+"""
+
+
+def write_all(folder):
+    model = os.path.join(folder, "tiny")
+    os.makedirs(model)
+    write_safetensors(os.path.join(model, "model.safetensors"))
+    for name, value in (("config.json", CONFIG), ("tokenizer.json", TOKENIZER),
+                        ("tokenizer_config.json", {"bos_token": "<s>", "eos_token": "</s>", "chat_template": TEMPLATE})):
+        with open(os.path.join(model, name), "w", encoding="utf-8") as file:
+            json.dump(value, file)
+    for name, text in (("broken.safetensors", b"\x10\x00\x00"), ("same.py", SAME.encode()), ("text.txt", b"the cat sat\na \xff dog\n")):
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(text)
