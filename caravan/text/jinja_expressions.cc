@@ -48,30 +48,16 @@ Value Interpreter::evaluate(const Expression& e, Frame* frame) {
     case Expr::logical_not:
       return Value(!truth(evaluate(*e.items[0], frame)));
     case Expr::all_of:
-    case Expr::any_of: {
-      Value v;
-      for (const auto& item : e.items) {
-        v = evaluate(*item, frame);
-        if (truth(v) == (e.kind == Expr::any_of)) break;
-      }
-      return v;
-    }
+    case Expr::any_of:
+      return evaluate_boolean(e, frame);
     case Expr::conditional:
       return evaluate_conditional(e, frame);
     case Expr::filter:
       return evaluate_filter(e, frame, nullptr);
-    case Expr::test: {
-      const Value input = evaluate(*e.items[0], frame);
-      Arguments arguments = evaluate_arguments(*e.arguments, frame);
-      line_ = e.line;
-      return Value(call_test(e.text, input, std::move(arguments)));
-    }
-    case Expr::call: {
-      const Value callee = evaluate(*e.items[0], frame);
-      Arguments arguments = evaluate_arguments(*e.arguments, frame);
-      line_ = e.line;
-      return call(callee, arguments);
-    }
+    case Expr::test:
+      return evaluate_test(e, frame);
+    case Expr::call:
+      return evaluate_call(e, frame);
     case Expr::slice: {  // inside of a tuple of subscripts: no object takes one
       raise(Raised::type, "indices must be integers or slices, not tuple");
     }
@@ -79,6 +65,29 @@ Value Interpreter::evaluate(const Expression& e, Frame* frame) {
       break;
   }
   raise(Raised::runtime, "an expression of an unknown kind");
+}
+
+Value Interpreter::evaluate_boolean(const Expression& e, Frame* frame) {
+  Value v;
+  for (const auto& item : e.items) {
+    v = evaluate(*item, frame);
+    if (truth(v) == (e.kind == Expr::any_of)) break;
+  }
+  return v;
+}
+
+Value Interpreter::evaluate_test(const Expression& e, Frame* frame) {
+  const Value input = evaluate(*e.items[0], frame);
+  Arguments arguments = evaluate_arguments(*e.arguments, frame);
+  line_ = e.line;
+  return Value(call_test(e.text, input, std::move(arguments)));
+}
+
+Value Interpreter::evaluate_call(const Expression& e, Frame* frame) {
+  const Value callee = evaluate(*e.items[0], frame);
+  Arguments arguments = evaluate_arguments(*e.arguments, frame);
+  line_ = e.line;
+  return call(callee, arguments);
 }
 
 Value Interpreter::evaluate_name(const Expression& e, Frame* frame) {

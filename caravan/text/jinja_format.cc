@@ -180,6 +180,22 @@ Spec parse_spec(std::string_view s) {
   return spec;
 }
 
+// '=' alignment: the fill stands between sign and digits, grouped where it is zeros.
+std::string fill_between(const Spec& spec, size_t before, std::string digits, size_t every) {
+  if (spec.fill != "0" || !spec.grouping) {
+    std::string filling;
+    for (size_t i = before + digits.size(); i < spec.width; ++i) filling += spec.fill;
+    return filling + digits;
+  }
+  while (before + digits.size() < spec.width) {
+    const size_t whole = std::min(digits.find_first_not_of("0123456789abcdefABCDEF,_"), digits.size());
+    const size_t first = digits.find_first_of(",_");
+    const bool full = (first == std::string::npos ? whole : first) % (every + 1) == every;
+    digits.insert(0, full ? std::string("0") + spec.grouping : "0");
+  }
+  return digits;
+}
+
 std::string format_number(const Spec& spec, const Value& v) {
   const bool as_int = v.is_integer() && std::string_view("eEfFgG%").find(spec.type) == std::string_view::npos;
   const bool negative = as_int ? v.integer() < 0 : std::signbit(v.number()) && !std::isnan(v.number());
@@ -229,20 +245,8 @@ std::string format_number(const Spec& spec, const Value& v) {
   std::string sign = negative ? "-" : spec.sign == '-' ? "" : std::string(1, spec.sign);
   digits += suffix;
   const size_t n = sign.size() + prefix.size() + digits.size();
-  if (spec.align == '=' && n < spec.width) {
-    if (spec.fill == "0" && spec.grouping) {
-      while (sign.size() + prefix.size() + digits.size() < spec.width) {
-        const size_t whole = std::min(digits.find_first_not_of("0123456789abcdefABCDEF,_"), digits.size());
-        const size_t last = digits.find_first_of(",_");
-        const bool full = (last == std::string::npos ? whole : last) % (every + 1) == every;
-        digits.insert(0, full ? std::string("0") + spec.grouping : "0");
-      }
-    } else {
-      std::string filling;
-      for (size_t i = n; i < spec.width; ++i) filling += spec.fill;
-      digits = filling + digits;
-    }
-  }
+  if (spec.align == '=' && n < spec.width)
+    digits = fill_between(spec, sign.size() + prefix.size(), std::move(digits), every);
   return pad(sign + prefix + digits, spec.width, spec.align == '\0' || spec.align == '=' ? '>' : spec.align, spec.fill);
 }
 
@@ -382,93 +386,118 @@ std::string str_format(Interpreter& in, std::string_view format, Arguments& argu
   return Formatter(in, arguments).run(format, 2);
 }
 
-std::string python_format(Interpreter& in, std::string_view f, const Value& arguments, bool markup) {
-  const bool tuple = arguments.is(Kind::tuple);
-  size_t used = 0;
-  bool mapping = false;
-  const auto next = [&]() -> const Value& {
-    if (used >= (tuple ? arguments.items().size() : 1)) raise(Raised::type, "not enough arguments for format string");
-    return tuple ? arguments.items()[used++] : (++used, arguments);
-  };
-  std::string out;
-  for (size_t i = 0; i < f.size();) {
-    if (f[i] != '%') {
-      const size_t end = std::min(f.find('%', i), f.size());
-      out += f.substr(i, end - i);
-      i = end;
-      continue;
+namespace {
+
+class PercentFormatter {
+ public:
+  PercentFormatter(Interpreter& in, std::string_view format, const Value& arguments, bool markup)
+      : in_(in), f_(format), arguments_(arguments), markup_(markup), tuple_(arguments.is(Kind::tuple)) {}
+
+  std::string run() {
+    while (i_ < f_.size()) {
+      const size_t end = std::min(f_.find('%', i_), f_.size());
+      out_ += f_.substr(i_, end - i_);
+      i_ = end + 1;
+      if (end < f_.size()) conversion();
+      in_.budget().check_string(out_.size());
     }
-    in.budget().spend(1);
-    ++i;
-    Value from_mapping;
-    bool keyed = false;
-    if (i < f.size() && f[i] == '(') {
-      size_t end = i + 1;
-      for (int open = 1; end < f.size(); ++end) {
-        if (f[end] == '(') ++open;
-        if (f[end] == ')' && --open == 0) break;
-      }
-      if (end >= f.size()) raise(Raised::value, "incomplete format key");
-      if (!arguments.is(Kind::dict)) raise(Raised::type, "format requires a mapping");
-      const std::string_view key = f.substr(i + 1, end - i - 1);
-      const Value* v = arguments.dict().find(key);
-      if (v == nullptr) raise(Raised::lookup, "{}", repr_string(key));
-      from_mapping = *v;
-      keyed = mapping = true;
-      i = end + 1;
+    const bool consumed = used_ >= (tuple_ ? arguments_.items().size() : 1);
+    const bool free = arguments_.is(Kind::dict) || arguments_.is(Kind::list) || arguments_.is(Kind::undefined);
+    if (!consumed && !mapping_ && !free) raise(Raised::type, "not all arguments converted during string formatting");
+    return std::move(out_);
+  }
+
+ private:
+  const Value& next() {
+    if (used_ >= (tuple_ ? arguments_.items().size() : 1))
+      raise(Raised::type, "not enough arguments for format string");
+    return tuple_ ? arguments_.items()[used_++] : (++used_, arguments_);
+  }
+
+  Value keyed() {  // %(key)s
+    size_t end = i_ + 1;
+    for (int open = 1; end < f_.size(); ++end) {
+      if (f_[end] == '(') ++open;
+      if (f_[end] == ')' && --open == 0) break;
     }
+    if (end >= f_.size()) raise(Raised::value, "incomplete format key");
+    if (!arguments_.is(Kind::dict)) raise(Raised::type, "format requires a mapping");
+    const std::string_view key = f_.substr(i_ + 1, end - i_ - 1);
+    const Value* v = arguments_.dict().find(key);
+    if (v == nullptr) raise(Raised::lookup, "{}", repr_string(key));
+    mapping_ = true;
+    i_ = end + 1;
+    return *v;
+  }
+
+  Int number() {
+    if (i_ < f_.size() && f_[i_] == '*') {
+      ++i_;
+      const Value& v = next();
+      if (!v.is_integer()) raise(Raised::type, "* wants int");
+      return v.integer();
+    }
+    Int n = 0;
+    for (; i_ < f_.size() && f_[i_] >= '0' && f_[i_] <= '9'; ++i_)
+      n = std::min<Int>(n * 10 + (f_[i_] - '0'), 2 * kMaxWidth);
+    return n;
+  }
+
+  Conversion parse() {
     Conversion c;
-    for (; i < f.size(); ++i) {
-      if (f[i] == '-')
+    for (; i_ < f_.size(); ++i_) {
+      if (f_[i_] == '-')
         c.minus = true;
-      else if (f[i] == '+')
+      else if (f_[i_] == '+')
         c.plus = true;
-      else if (f[i] == ' ')
+      else if (f_[i_] == ' ')
         c.space = true;
-      else if (f[i] == '0')
+      else if (f_[i_] == '0')
         c.zero = true;
-      else if (f[i] == '#')
+      else if (f_[i_] == '#')
         c.alternate = true;
       else
         break;
     }
-    const auto number = [&](Int& n) {
-      n = 0;
-      if (i < f.size() && f[i] == '*') {
-        ++i;
-        const Value& v = next();
-        if (!v.is_integer()) raise(Raised::type, "* wants int");
-        n = v.integer();
-      } else {
-        for (; i < f.size() && f[i] >= '0' && f[i] <= '9'; ++i) n = std::min<Int>(n * 10 + (f[i] - '0'), 2 * kMaxWidth);
-      }
-    };
-    number(c.width);
+    c.width = std::clamp<Int>(number(), -2 * kMaxWidth, 2 * kMaxWidth);
     if (c.width < 0) c.minus = true, c.width = -c.width;
-    if (i < f.size() && f[i] == '.') ++i, number(c.precision), c.precision = std::max<Int>(c.precision, 0);
-    while (i < f.size() && (f[i] == 'h' || f[i] == 'l' || f[i] == 'L')) ++i;
-    if (i >= f.size()) raise(Raised::value, "incomplete format");
-    c.type = f[i++];
+    if (i_ < f_.size() && f_[i_] == '.') ++i_, c.precision = std::clamp<Int>(number(), 0, 2 * kMaxWidth);
+    while (i_ < f_.size() && (f_[i_] == 'h' || f_[i_] == 'l' || f_[i_] == 'L')) ++i_;
+    if (i_ >= f_.size()) raise(Raised::value, "incomplete format");
+    c.type = f_[i_++];
+    return c;
+  }
+
+  void conversion() {
+    in_.budget().spend(1);
+    std::optional<Value> value;
+    if (i_ < f_.size() && f_[i_] == '(') value = keyed();
+    const Conversion c = parse();
+    const bool text = std::string_view("srac").find(c.type) != std::string_view::npos;
     if (c.type == '%') {
-      out += '%';
-      continue;
-    }
-    if (std::string_view("srac").find(c.type) == std::string_view::npos &&
-        std::string_view("diuoxXeEfFgG").find(c.type) == std::string_view::npos) {
+      out_ += '%';
+    } else if (!text && std::string_view("diuoxXeEfFgG").find(c.type) == std::string_view::npos) {
       raise(Raised::value, "unsupported format character '{}' ({:#x}) at index {}", c.type, static_cast<int>(c.type),
-            i - 1);
+            i_ - 1);
+    } else {
+      const Value v = value ? *value : next();
+      out_ += text ? percent_text(c, v, markup_) : percent_number(c, v);
     }
-    const Value v = keyed ? from_mapping : next();
-    out += std::string_view("srac").find(c.type) != std::string_view::npos ? percent_text(c, v, markup)
-                                                                           : percent_number(c, v);
-    in.budget().check_string(out.size());
   }
-  const bool consumed = tuple ? used >= arguments.items().size() : used >= 1;
-  if (!consumed && !mapping && !arguments.is(Kind::dict) && !arguments.is(Kind::list) &&
-      !arguments.is(Kind::undefined)) {
-    raise(Raised::type, "not all arguments converted during string formatting");
-  }
-  return out;
+
+  Interpreter& in_;
+  const std::string_view f_;
+  const Value& arguments_;
+  const bool markup_, tuple_;
+  std::string out_;
+  size_t i_ = 0, used_ = 0;
+  bool mapping_ = false;
+};
+
+}  // namespace
+
+std::string python_format(Interpreter& in, std::string_view format, const Value& arguments, bool markup) {
+  return PercentFormatter(in, format, arguments, markup).run();
 }
 
 Int to_index(const Value& v) {

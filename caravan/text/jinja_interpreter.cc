@@ -346,6 +346,30 @@ void Interpreter::execute_generation(const Statement& s, Frame* frame) {
   write(text);
 }
 
+// {% set x %}...{% endset %} and {% filter f %}...{% endfilter %}.
+Interpreter::Flow Interpreter::execute_captured(const Statement& s, Frame* frame) {
+  Scope scope(*this, frame);
+  std::string text;
+  const Flow flow = capture(s.body, scope.frame(), text);
+  if (flow != Flow::normal) return flow;
+  Value value = string(std::move(text));
+  if (s.expressions[0]) value = evaluate_filter(*s.expressions[0], scope.frame(), &value);
+  if (s.kind == Stmt::assign_block)
+    assign(*s.target, std::move(value), frame);
+  else
+    write_value(value);
+  return Flow::normal;
+}
+
+void Interpreter::execute_call_block(const Statement& s, Frame* frame) {
+  close_over(frame);
+  const Expression& e = *s.expressions[0];
+  const Value callee = evaluate(*e.items[0], frame);
+  Arguments arguments = evaluate_arguments(*e.arguments, frame);
+  arguments.keywords.emplace_back("caller", make_native(new Macro(*s.macro, frame)));
+  write_value(call(callee, arguments));
+}
+
 Interpreter::Flow Interpreter::execute(const Statement& s, Frame* frame) {
   budget_.spend(1);
   line_ = s.line;
@@ -365,32 +389,15 @@ Interpreter::Flow Interpreter::execute(const Statement& s, Frame* frame) {
       assign(*s.target, evaluate(*s.expressions[0], frame), frame);
       break;
     case Stmt::assign_block:
-    case Stmt::filter_block: {
-      Scope scope(*this, frame);
-      std::string text;
-      const Flow flow = capture(s.body, scope.frame(), text);
-      if (flow != Flow::normal) return flow;
-      Value value = string(std::move(text));
-      if (s.expressions[0]) value = evaluate_filter(*s.expressions[0], scope.frame(), &value);
-      if (s.kind == Stmt::assign_block)
-        assign(*s.target, std::move(value), frame);
-      else
-        write_value(value);
-      break;
-    }
+    case Stmt::filter_block:
+      return execute_captured(s, frame);
     case Stmt::macro:
       close_over(frame);
       store(frame, s.id, make_native(new Macro(*s.macro, frame)));
       break;
-    case Stmt::call_block: {
-      close_over(frame);
-      const Expression& e = *s.expressions[0];
-      const Value callee = evaluate(*e.items[0], frame);
-      Arguments arguments = evaluate_arguments(*e.arguments, frame);
-      arguments.keywords.emplace_back("caller", make_native(new Macro(*s.macro, frame)));
-      write_value(call(callee, arguments));
+    case Stmt::call_block:
+      execute_call_block(s, frame);
       break;
-    }
     case Stmt::with:
       execute_with(s, frame);
       break;

@@ -69,6 +69,8 @@ class Interpreter {
   Flow execute(const Statement& s, Frame* frame);
   Flow execute_loop(const Statement& s, const Value& sequence, Frame* frame, int depth);
   Flow execute_condition(const Statement& s, Frame* frame);
+  Flow execute_captured(const Statement& s, Frame* frame);
+  void execute_call_block(const Statement& s, Frame* frame);
   void execute_with(const Statement& s, Frame* frame);
   void execute_block(const Statement& s, Frame* frame);
   void execute_generation(const Statement& s, Frame* frame);
@@ -81,6 +83,9 @@ class Interpreter {
 
   Value evaluate(const Expression& e, Frame* frame);
   Value evaluate_name(const Expression& e, Frame* frame);
+  Value evaluate_boolean(const Expression& e, Frame* frame);
+  Value evaluate_test(const Expression& e, Frame* frame);
+  Value evaluate_call(const Expression& e, Frame* frame);
   Value evaluate_item(const Expression& e, Frame* frame);
   Value evaluate_slice(const Value& object, const Expression& slice, Frame* frame);
   Value evaluate_dict(const Expression& e, Frame* frame);

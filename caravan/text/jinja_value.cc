@@ -474,6 +474,27 @@ void append_items(std::string& out, const std::vector<Value>& items, int depth) 
   }
 }
 
+void append_dict(std::string& out, const Dict& dict, int depth) {
+  out += '{';
+  for (size_t i = 0; i < dict.items.size(); ++i) {
+    if (i != 0) out += ", ";
+    append_repr(out, dict.items[i].first, depth);
+    out += ": ";
+    append_repr(out, dict.items[i].second, depth);
+  }
+  out += '}';
+}
+
+void append_space(std::string& out, const Space& space, int depth) {
+  out += "<Namespace {";
+  for (size_t i = 0; i < space.attributes.size(); ++i) {
+    if (i != 0) out += ", ";
+    out += repr_string(space.attributes[i].first) + ": ";
+    append_repr(out, space.attributes[i].second, depth);
+  }
+  out += "}>";
+}
+
 void append_repr(std::string& out, const Value& v, int depth) {
   Budget::tick(v.is(Kind::string) ? v.str().size() : 0);
   if (Budget::current) Budget::current->check_string(out.size());
@@ -512,19 +533,9 @@ void append_repr(std::string& out, const Value& v, int depth) {
       append_items(out, v.items(), depth + 1);
       out += "])";
       break;
-    case Kind::dict: {
-      out += '{';
-      bool first = true;
-      for (const auto& [key, value] : v.dict().items) {
-        if (!first) out += ", ";
-        first = false;
-        append_repr(out, key, depth + 1);
-        out += ": ";
-        append_repr(out, value, depth + 1);
-      }
-      out += '}';
+    case Kind::dict:
+      append_dict(out, v.dict(), depth + 1);
       break;
-    }
     case Kind::range: {
       const Range& r = v.range();
       out += fmt::format("range({}, {}", r.start, r.stop);
@@ -534,18 +545,9 @@ void append_repr(std::string& out, const Value& v, int depth) {
     case Kind::iterator:
       out += fmt::format("<{} object>", v.iterator().type);
       break;
-    case Kind::space: {
-      out += "<Namespace {";
-      bool first = true;
-      for (const auto& [key, value] : v.space().attributes) {
-        if (!first) out += ", ";
-        first = false;
-        out += repr_string(key) + ": ";
-        append_repr(out, value, depth + 1);
-      }
-      out += "}>";
+    case Kind::space:
+      append_space(out, v.space(), depth + 1);
       break;
-    }
     case Kind::native:
       out += v.native().repr();
       break;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "caravan/base/error.h"
 #include "caravan/text/trainer_parts.h"
@@ -55,7 +56,8 @@ class UnigramTrainer {
   }
 
  private:
-  // Every character, and the substrings of words that cover the most text.
+  // Every character, and the substrings of words that cover the most text. A substring that is always followed by the
+  // same character is left to its longer form, as the suffix array of SentencePiece's seed leaves it.
   void seed() {
     std::map<std::string, uint64_t> characters;
     std::unordered_map<std::string_view, uint64_t> substrings;
@@ -77,9 +79,16 @@ class UnigramTrainer {
     if (options_.byte_level) {
       for (const std::string& c : byte_level_alphabet()) characters.try_emplace(c, 1);
     }
+    std::unordered_set<std::string_view> covered_by_longer;
+    for (const auto& [text, count] : substrings) {
+      size_t last = text.size() - 1;
+      while ((text[last] & 0xc0) == 0x80) --last;
+      const auto shorter = substrings.find(text.substr(0, last));
+      if (shorter != substrings.end() && shorter->second == count) covered_by_longer.insert(shorter->first);
+    }
     std::vector<std::pair<double, std::string_view>> ranked;  // text covered
     for (const auto& [text, count] : substrings) {
-      if (count > 1)
+      if (count > 1 && covered_by_longer.count(text) == 0)
         ranked.emplace_back(static_cast<double>(count) * static_cast<double>(characters_of(text).size()), text);
     }
     std::sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) {
