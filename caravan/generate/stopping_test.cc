@@ -24,8 +24,8 @@ struct Vocabulary {
       vocab[name] = b;
     }
     for (const std::string& piece : pieces) {
-      ids[piece] = static_cast<int32_t>(vocab.size());
-      vocab[piece] = vocab.size();
+      if (!vocab.contains(piece)) vocab[piece] = vocab.size();
+      ids[piece] = vocab[piece].get<int32_t>();
     }
     const Json json = {
         {"version", "1.0"},

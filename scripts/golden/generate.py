@@ -187,7 +187,7 @@ def old_cases(rng, models, count):
     """Options for the strategies of transformers 4; the second process fills in the results."""
     cases = []
     for i in range(count):
-        name = rng.choice(sorted(models))
+        name = rng.choice([n for n in sorted(models) if n != "qwen3"])  # newer than transformers 4.46
         vocab = models[name].config.vocab_size
         options = {"max_new_tokens": rng.choice([4, 9, 16]), "eos_token_id": rng.choice([1, [1, 2], [1, 2, 3]])}
         if i % 3:
