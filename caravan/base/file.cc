@@ -107,8 +107,7 @@ int claim_slot(uintptr_t begin, uintptr_t end) {
 }
 
 void release_slot(int i) {
-  mapping_slots[i].end = 0;
-  mapping_slots[i].begin = 0;
+  mapping_slots[i].end = 0;  // `begin` stays: 0 beside an end that the handler has just read would be all of memory
   mapping_slots[i].used = false;
 }
 
