@@ -18,11 +18,6 @@ PARAMETERS = 6
 KNOWN = {
     ("caravan/generate/rank_file.cc", "tokenizer_json_of_ranks"): 62,
     ("caravan/text/chat_template_test.cc", "hostile_templates"): 68,
-    ("caravan/text/jinja_expressions.cc", "Interpreter::evaluate"): 73,
-    ("caravan/text/jinja_format.cc", "format_number"): 65,
-    ("caravan/text/jinja_format.cc", "python_format"): 88,
-    ("caravan/text/jinja_interpreter.cc", "Interpreter::execute"): 66,
-    ("caravan/text/jinja_value.cc", "append_repr"): 77,
 }
 NOT_A_FUNCTION = re.compile(r"\b(if|for|while|switch|catch|namespace|class|struct|union|enum|extern|else|do|try)\b")
 TOKEN = re.compile(
