@@ -213,6 +213,10 @@ TEST_F(GgufCheckpointTest, FactorsOfLlama3ScalingAreRecognized) {
       for (size_t i = 0; i < factors.size(); ++i) EXPECT_NEAR(again[i], factors[i], 1e-5 * factors[i]);
     }
   }
+  const auto odd = find_llama3_scaling(llama3_frequency_factors({16, 1, 3, 1000}, 10000, 64), 10000, 0);
+  EXPECT_EQ(odd->low_freq_factor, 1);
+  EXPECT_EQ(odd->high_freq_factor, 3);
+  EXPECT_EQ(odd->original_max_position_embeddings, 1000);
   const auto usual = find_llama3_scaling(llama3_frequency_factors({}, 500000, 32), 500000, 0);
   EXPECT_EQ(usual->factor, 8);
   EXPECT_EQ(usual->original_max_position_embeddings, 8192);

@@ -98,7 +98,13 @@ std::optional<Llama3Scaling> find_llama3_scaling(std::span<const float> factors,
     if (fits(usual, factors, theta)) return usual;
   }
   const std::optional<Llama3Scaling> solved = solve(factors, theta, factor);
-  return solved && fits(*solved, factors, theta) ? solved : std::nullopt;
+  if (!solved) return std::nullopt;
+  Llama3Scaling plain = *solved;  // as somebody would have written it, where that fits as well
+  plain.low_freq_factor = std::round(plain.low_freq_factor * 1000) / 1000;
+  plain.high_freq_factor = std::round(plain.high_freq_factor * 1000) / 1000;
+  if (plain.low_freq_factor > 0 && plain.high_freq_factor > plain.low_freq_factor && fits(plain, factors, theta))
+    return plain;
+  return fits(*solved, factors, theta) ? solved : std::nullopt;
 }
 
 }  // namespace caravan::formats
