@@ -39,6 +39,7 @@ class Decoder : public nn::Layer<Decoder> {
 
 struct StackConfig {
   int64_t vocab_size = 0, hidden_size = 0;
+  int64_t padding_index = -1;            // pad_token_id: its embedding learns nothing
   double rms_norm_eps = 1e-6;
   nn::CacheShape cache;
   nn::RotaryConfig rotary;
@@ -53,7 +54,7 @@ class DecoderStack final : public Decoder {
   // One config a layer, in order: DecoderLayer(config, index).
   template <class LayerConfig>
   DecoderStack(const StackConfig& config, const std::vector<LayerConfig>& layer_configs)
-      : embed_tokens(config.vocab_size, config.hidden_size),
+      : embed_tokens(config.vocab_size, config.hidden_size, config.padding_index),
         norm(config.hidden_size, config.rms_norm_eps),
         rotary_emb(config.rotary),
         config_(config) {

@@ -76,13 +76,16 @@ TEST_P(ModelGolden, EqualsTransformers) {
   for (const auto& layer : capture.attentions) first.push_back(layer[0]);
   EXPECT_LT(distance(at::stack(first), golden["attentions.0"]), 1e-5);
 
-  // The loss and its gradients once through the attention that keeps no weights and once through the plain one.
-  for (const bool plain : {false, true}) {
-    nn::Step again = batch.step();
-    nn::Capture weights{.want_attentions = true};
-    if (plain) again.capture = &weights;
+  // The loss with padding kept, and its gradients with and without gradient checkpointing.
+  const PaddedBatch padded(golden["attention_mask"], /*keep_padding=*/true);
+  for (const bool checkpointing : {false, true}) {
+    model.train(checkpointing);
+    model.backbone().gradient_checkpointing = checkpointing;
+    nn::Step again = padded.step();
     for (Tensor& p : model.parameters()) p.mutable_grad() = Tensor();
-    const Tensor loss = CausalLm::loss(model.forward(batch.pack(golden["input_ids"]), again), batch.pack(golden["labels"]), again);
+    const Tensor all = model.forward(padded.pack(golden["input_ids"]), again);
+    EXPECT_LT(distance(padded.unpack(all), golden["padded_logits"]), 1e-5);
+    const Tensor loss = CausalLm::loss(all, padded.pack(golden["labels"]), again);
     EXPECT_LT(distance(loss, golden["loss"]), 1e-5);
     loss.backward();
     for (const nn::NamedParameter& p : model.named_parameters()) {

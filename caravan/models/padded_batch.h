@@ -18,8 +18,10 @@ using at::Tensor;
 
 class PaddedBatch {
  public:
-  // Every row needs at least one token.
-  explicit PaddedBatch(const Tensor& mask);
+  // Every row needs at least one token. Padding is left out of the ragged rows, or kept as rows that no other token sees
+  // (`keep_padding`): slower, but equal to transformers at padded places too, which its losses may read (the last padded
+  // place before a left-padded text predicts the first token; question answering normalizes over all places).
+  explicit PaddedBatch(const Tensor& mask, bool keep_padding = false);
 
   // Positions are the columns, as transformers counts them where no position_ids are given, or `position_ids` [B, W].
   nn::Step step(const Tensor& position_ids = {}) const;
@@ -36,6 +38,7 @@ class PaddedBatch {
  private:
   int64_t batch_, width_;
   std::vector<int64_t> lengths_;
+  Tensor visible_keys_;                                        // [B, W] where padding is kept
   Tensor rows_;                                                // int64 [T]: b * W + column
 };
 

@@ -45,9 +45,12 @@ LlamaStyleConfig read_llama_style(const Json& given, const Json& defaults) {
   model.layers.assign(static_cast<size_t>(layers), layer);
   model.stack = {.vocab_size = get_int(config, "vocab_size", kWhere, {.min = 1, .max = 1 << 26}),
                  .hidden_size = layer.attention.hidden_size,
+                 .padding_index = get_int(config, "pad_token_id", kWhere, {.min = -1, .max = 1 << 26}, -1),
                  .rms_norm_eps = layer.norm_eps,
                  .cache = {.layers = layers, .kv_heads = layer.attention.num_kv_heads, .head_dim = layer.attention.head_dim},
                  .rotary = nn::RotaryConfig::full_width_from_json(config, layer.attention.head_dim, kWhere)};
+  // An id beyond the vocabulary marks padding that is never looked up.
+  if (model.stack.padding_index >= model.stack.vocab_size) model.stack.padding_index = -1;
   return model;
 }
 

@@ -73,8 +73,10 @@ Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const ops::Atte
       keys = step.cache->gather_keys(layer, *step.sequences[b]).transpose(0, 1);
       values = step.cache->gather_values(layer, *step.sequences[b]).transpose(0, 1);
     }
+    ops::AttentionSpec own = spec;
+    if (step.visible_keys.defined()) own.visible_keys = step.visible_keys[b];
     Tensor weights;
-    outputs.push_back(ops::attention(q.slice(0, begin, end), keys, values, spec, want_weights ? &weights : nullptr));
+    outputs.push_back(ops::attention(q.slice(0, begin, end), keys, values, own, want_weights ? &weights : nullptr));
     if (want_weights) step.capture->attentions.back().push_back(weights);
   }
   return outputs.size() == 1 ? outputs[0] : at::cat(outputs);

@@ -24,18 +24,20 @@ void Linear::reset_parameters(const InitOptions& options) {
   weight.value.normal_(0.0, options.std, options.generator);
 }
 
-Embedding::Embedding(int64_t rows, int64_t width) {
+Embedding::Embedding(int64_t rows, int64_t width, int64_t padding_index) : padding_index_(padding_index) {
   weight.shape = {rows, width};
   add("weight", weight);
 }
 
 Tensor Embedding::forward(const Tensor& ids) {
-  return ops::embedding(ids, {.value = weight.value, .dtype = weight.dtype, .rows = weight.shape[0], .columns = weight.shape[1]});
+  return ops::embedding(ids, {.value = weight.value, .dtype = weight.dtype, .rows = weight.shape[0], .columns = weight.shape[1]},
+                        padding_index_);
 }
 
 void Embedding::reset_parameters(const InitOptions& options) {
   Module::reset_parameters(options);
   weight.value.normal_(0.0, options.std, options.generator);
+  if (padding_index_ >= 0) weight.value[padding_index_].zero_();
 }
 
 }  // namespace caravan::nn

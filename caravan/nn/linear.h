@@ -18,12 +18,16 @@ class Linear final : public Layer<Linear> {
 
 class Embedding final : public Layer<Embedding> {
  public:
-  Embedding(int64_t rows, int64_t width);
+  // The row of `padding_index` (-1: none) starts as zeros and receives no gradient.
+  Embedding(int64_t rows, int64_t width, int64_t padding_index = -1);
   Tensor forward(const Tensor& ids);                   // int64 [...] -> [..., width]
   void reset_parameters(const InitOptions& options) override;
   std::string_view kind() const override { return "Embedding"; }
 
   Parameter weight;                                    // [rows, width]
+
+ private:
+  int64_t padding_index_;
 };
 
 }  // namespace caravan::nn

@@ -31,6 +31,9 @@ struct Step {
   std::vector<CacheSequence*> sequences;   // [B] where there is a cache; already extended by the new tokens
   Capture* capture = nullptr;
   Tensor cos, sin;                    // [T, R] rotary tables, put here by the model before its layers run
+  // Only for batches that carry padding as transformers does (models/padded_batch.h): [B, W] bool, false where a key is
+  // padding. All sequences are W long then and there is no cache.
+  Tensor visible_keys;
   // Longest sequence the rotary scaling counts with (dynamic NTK, longrope); 0: the largest position + 1.
   int64_t rotary_length = 0;
 

@@ -20,7 +20,7 @@ void check_shapes(const Tensor& q, const Tensor& k, const Tensor& v) {
 bool has_mask(int64_t tq, int64_t tk, const AttentionSpec& spec) {
   const bool hides_future = spec.causal && tq > 1;
   const bool hides_past = spec.window > 0 && tk > spec.window;
-  return hides_future || hides_past;
+  return hides_future || hides_past || spec.visible_keys.defined();
 }
 
 // true where query i may see key j, [Tq, Tk].
@@ -29,7 +29,7 @@ Tensor visible(int64_t tq, int64_t tk, const AttentionSpec& spec, at::Device dev
   const Tensor i = at::arange(tk - tq, tk, options).unsqueeze(1), j = at::arange(tk, options).unsqueeze(0);
   Tensor mask = spec.causal ? j <= i : at::ones({tq, tk}, options.dtype(at::kBool));
   if (spec.window > 0) mask = mask.logical_and(i - j < spec.window);
-  return mask;
+  return spec.visible_keys.defined() ? mask.logical_and(spec.visible_keys.unsqueeze(0)) : mask;
 }
 
 // [T, H, D] -> [1, H, T, D], the layout of libtorch's attention.
@@ -45,7 +45,8 @@ Tensor reference::attention(const Tensor& q, const Tensor& k, const Tensor& v, c
   Tensor scores = at::matmul(q.transpose(0, 1), keys.transpose(1, 2)) * spec.scale;  // [H, Tq, Tk]
   if (has_mask(q.size(0), k.size(0), spec)) {
     scores = scores.masked_fill(visible(q.size(0), k.size(0), spec, q.device()).logical_not(),
-                                -std::numeric_limits<double>::infinity());
+                                q.scalar_type() == at::kDouble ? std::numeric_limits<double>::lowest()
+                                                               : static_cast<double>(std::numeric_limits<float>::lowest()));
   }
   const auto wide = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   Tensor p = at::softmax(scores, -1, wide).to(q.scalar_type());
@@ -59,7 +60,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Attent
   check_shapes(q, k, v);
   const int64_t tq = q.size(0), tk = k.size(0);
   const bool masked = has_mask(tq, tk, spec);
-  const bool plain_causal = masked && spec.causal && tq == tk && (spec.window <= 0 || spec.window >= tk);
+  const bool plain_causal = masked && spec.causal && tq == tk && !spec.visible_keys.defined() && (spec.window <= 0 || spec.window >= tk);
   std::optional<Tensor> mask;
   if (masked && !plain_causal) mask = visible(tq, tk, spec, q.device());
   const Tensor out = at::scaled_dot_product_attention(heads_first(q), heads_first(k), heads_first(v), mask, spec.dropout,

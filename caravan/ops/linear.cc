@@ -71,14 +71,14 @@ Tensor linear(const Tensor& x, const Weight& weight, const Tensor& bias) {
   return at::linear(x, weight.value, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt);
 }
 
-Tensor embedding(const Tensor& ids, const Weight& weight) {
+Tensor embedding(const Tensor& ids, const Weight& weight, int64_t padding_index) {
   check(weight.value.defined(), ErrorCode::internal, "embedding: the weight has no values; load or initialize the model first");
   if (ids.numel() > 0) {
     const int64_t low = ids.min().item<int64_t>(), high = ids.max().item<int64_t>();
     check(low >= 0 && high < weight.rows, ErrorCode::invalid_argument, "token id {} is outside the vocabulary of {}",
           low < 0 ? low : high, weight.rows);
   }
-  if (!is_block_quantized(weight.dtype)) return at::embedding(weight.value, ids);
+  if (!is_block_quantized(weight.dtype)) return at::embedding(weight.value, ids, padding_index);
   const Tensor flat = ids.reshape({-1}).to(at::kCPU).contiguous();
   std::vector<Tensor> rows;
   for (int64_t i = 0; i < flat.numel(); ++i) {

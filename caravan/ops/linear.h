@@ -19,8 +19,9 @@ struct Weight {
 // x [..., columns] -> [..., rows]; bias undefined or [rows]. Differentiable in x, and in a dense weight and bias.
 Tensor linear(const Tensor& x, const Weight& weight, const Tensor& bias);
 
-// ids int64 [...] -> [..., columns]; an id outside [0, rows) is an invalid_argument.
-Tensor embedding(const Tensor& ids, const Weight& weight);
+// ids int64 [...] -> [..., columns]; an id outside [0, rows) is an invalid_argument. Rows looked up by `padding_index`
+// (-1: none) pass no gradient to the weight.
+Tensor embedding(const Tensor& ids, const Weight& weight, int64_t padding_index = -1);
 
 // The whole weight as a dense [rows, columns] tensor of this type.
 Tensor dense(const Weight& weight, at::ScalarType dtype);

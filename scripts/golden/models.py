@@ -83,11 +83,14 @@ def run(case, family, options, out):
         labels[b, at] = ids[b, at]
     labels[0, 4] = -100
     got = model(ids, attention_mask=mask, labels=labels, output_hidden_states=True, output_attentions=True)
-    got.loss.backward()
-    tensors = {"input_ids": ids, "attention_mask": mask, "labels": labels, "logits": got.logits[mask.bool()], "loss": got.loss}
+    sdpa = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval().float()   # what users get
+    weights(sdpa, 1000)
+    loss = sdpa(ids, attention_mask=mask, labels=labels)
+    loss.loss.backward()
+    tensors = {"input_ids": ids, "attention_mask": mask, "labels": labels, "logits": got.logits[mask.bool()], "loss": loss.loss, "padded_logits": loss.logits}
     tensors["hidden_states"] = torch.stack([h[mask.bool()] for h in got.hidden_states])
     tensors["attentions.0"] = torch.stack([a[0] for a in got.attentions])
-    for name, p in model.named_parameters():
+    for name, p in sdpa.named_parameters():
         tensors["grad_norm." + name] = p.grad.norm()
         tensors["grad_head." + name] = p.grad.flatten()[:8]
     save_file({k: v.detach().contiguous() for k, v in tensors.items()}, f"{out}/{case}.safetensors")

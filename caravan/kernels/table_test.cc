@@ -1,0 +1,98 @@
+// Each instruction set that this machine has runs its own build of the kernels: bodies against naive loops in double, at
+// lengths 0 .. 2N + 1 around the vector width and odd alignments.
+#include "caravan/kernels/table.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+namespace caravan::kernels {
+
+extern const Table kPortableTable;
+#if defined(__x86_64__)
+extern const Table kAvx2Table;
+extern const Table kAvx512Table;
+#endif
+
+namespace {
+
+std::vector<const Table*> available() {
+  std::vector<const Table*> tables = {&kPortableTable};
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) tables.push_back(&kAvx2Table);
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512dq")) {
+    tables.push_back(&kAvx512Table);
+  }
+#endif
+  return tables;
+}
+
+class Kernels : public testing::TestWithParam<const Table*> {
+ protected:
+  std::vector<float> random(size_t n) {
+    std::normal_distribution<float> normal;
+    std::vector<float> values(n);
+    for (float& x : values) x = normal(generator);
+    return values;
+  }
+  std::mt19937 generator{11};
+};
+
+TEST_P(Kernels, RmsNormMatchesANaiveLoop) {
+  for (int64_t n = 1; n <= 67; ++n) {
+    for (size_t offset : {0, 1, 3}) {
+      const auto x = random(n + offset), w = random(n + offset);
+      std::vector<float> y(n);
+      GetParam()->rms_norm_f32(x.data() + offset, w.data() + offset, y.data(), 1, n, 1e-5f);
+      double sum = 0;
+      for (int64_t i = 0; i < n; ++i) sum += double(x[i + offset]) * x[i + offset];
+      for (int64_t i = 0; i < n; ++i) {
+        ASSERT_NEAR(y[i], w[i + offset] * x[i + offset] / std::sqrt(sum / double(n) + 1e-5), 1e-5) << n;
+      }
+    }
+  }
+}
+
+TEST_P(Kernels, GemvMatchesANaiveLoop) {
+  for (int64_t width = 0; width <= 67; ++width) {
+    const auto w = random(3 * width + 1), x = random(2 * width + 1);
+    std::vector<float> y(6);
+    GetParam()->gemv_f32(w.data() + 1, x.data() + 1, y.data(), 0, 3, width, 2, 3);
+    for (int64_t m = 0; m < 2; ++m) {
+      for (int64_t r = 0; r < 3; ++r) {
+        double sum = 0;
+        for (int64_t i = 0; i < width; ++i) sum += double(w[1 + r * width + i]) * x[1 + m * width + i];
+        ASSERT_NEAR(y[m * 3 + r], sum, 1e-4);
+      }
+    }
+  }
+}
+
+TEST_P(Kernels, Bf16RoundsToNearestEvenAndKeepsNaN) {
+  // gate 1000 passes `up` through silu(1000) = 1000 exactly; a NaN must stay one.
+  const bf16 gate[] = {0x447a, 0x447a, 0x7fc0}, up[] = {0x3f80, 0x3f81, 0x3f80};
+  bf16 y[3];
+  GetParam()->swiglu_bf16(gate, up, y, 3);
+  EXPECT_EQ(y[0], 0x447a);
+  EXPECT_EQ(y[1], 0x447c);  // 1000 * 1.0078125 = 1007.8125, between 1004 and 1008
+  EXPECT_TRUE((y[2] & 0x7f80) == 0x7f80 && (y[2] & 0x7f) != 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(InstructionSets, Kernels, testing::ValuesIn(available()), [](const auto& info) { return std::string(info.param->isa); });
+
+TEST(Table, TheChosenOneIsAvailable) {
+  bool found = false;
+  for (const Table* t : available()) found = found || t == &table();
+  EXPECT_TRUE(found);
+  const char* forced = getenv("CARAVAN_ISA");
+  if (forced != nullptr && strcmp(forced, "portable") == 0) {
+    EXPECT_STREQ(table().isa, "portable");
+  }
+}
+
+}  // namespace
+}  // namespace caravan::kernels
