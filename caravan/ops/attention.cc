@@ -43,13 +43,13 @@ Tensor reference::attention(const Tensor& q, const Tensor& k, const Tensor& v, c
   const Tensor keys = k.transpose(0, 1).repeat_interleave(group, 0);                 // [H, Tk, D]
   const Tensor values = v.transpose(0, 1).repeat_interleave(group, 0);
   Tensor scores = at::matmul(q.transpose(0, 1), keys.transpose(1, 2)) * spec.scale;  // [H, Tq, Tk]
-  if (has_mask(q.size(0), k.size(0), spec)) {
-    scores = scores.masked_fill(visible(q.size(0), k.size(0), spec, q.device()).logical_not(),
-                                q.scalar_type() == at::kDouble ? std::numeric_limits<double>::lowest()
-                                                               : static_cast<double>(std::numeric_limits<float>::lowest()));
-  }
   const auto wide = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  Tensor p = at::softmax(scores, -1, wide).to(q.scalar_type());
+  scores = scores.to(wide);
+  if (has_mask(q.size(0), k.size(0), spec)) {
+    const double lowest = wide == at::kDouble ? std::numeric_limits<double>::lowest() : std::numeric_limits<float>::lowest();
+    scores = scores.masked_fill(visible(q.size(0), k.size(0), spec, q.device()).logical_not(), lowest);
+  }
+  Tensor p = at::softmax(scores, -1).to(q.scalar_type());
   if (spec.dropout > 0) p = at::dropout(p, spec.dropout, /*train=*/true);
   if (weights != nullptr) *weights = p;
   return at::matmul(p, values).transpose(0, 1).contiguous();
