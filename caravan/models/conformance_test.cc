@@ -94,17 +94,17 @@ TEST_P(Conformance, TheLossFallsAndGradientsAreFinite) {
   model->requires_grad();
   const Tensor ids = random_ids(20, vocabulary());
   const std::vector<int64_t> lengths = {12, 8};
-  torch::optim::AdamW optimizer(model->parameters(), torch::optim::AdamWOptions(5e-3));
   double first = 0, last = 0;
-  for (int i = 0; i < 25; ++i) {
+  for (int i = 0; i < 40; ++i) {
     nn::Step step = nn::Step::packed(lengths);
-    optimizer.zero_grad();
+    for (Tensor& p : model->parameters()) p.mutable_grad() = Tensor();
     const Tensor loss = CausalLm::loss(model->forward(ids, step), ids, step);
     loss.backward();
     for (const nn::NamedParameter& p : model->named_parameters()) {
       ASSERT_TRUE(at::isfinite(p.parameter->value.grad()).all().item<bool>()) << p.name;
     }
-    optimizer.step();
+    const torch::NoGradGuard no_grad;
+    for (Tensor& p : model->parameters()) p.add_(p.grad(), -0.1);   // plain gradient descent
     (i == 0 ? first : last) = loss.item<double>();
   }
   EXPECT_LT(last, first / 2);
