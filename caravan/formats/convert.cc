@@ -6,6 +6,8 @@
 
 #include "caravan/base/checked.h"
 #include "caravan/formats/cast.h"
+#include "caravan/formats/gguf_checkpoint.h"
+#include "caravan/formats/gguf_vocabulary.h"
 
 namespace caravan::formats {
 namespace {
@@ -167,6 +169,9 @@ void convert(const Checkpoint& from, const std::string& to, const ConvertOptions
   const ConvertPlan plan = plan_conversion(from, options);
   WriteOptions write = options.write;
   write.side_files.merge(side_files_of(from));  // what the caller gave stays
+  if (const GgufFile* file = gguf_file(from); file != nullptr && write.gguf_metadata.empty()) {
+    write.gguf_metadata = gguf_tokenizer_fields(*file);  // GGUF to GGUF: the vocabulary as it is
+  }
   int64_t total = 0, done = 0;
   for (const TensorInfo& t : plan.tensors)
     total = checked_add<int64_t>(total, tensor_bytes(t.dtype, t.shape, t.name), t.name);

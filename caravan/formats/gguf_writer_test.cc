@@ -11,6 +11,7 @@
 #include "caravan/base/faulty_file_system.h"
 #include "caravan/base/temporary_folder.h"
 #include "caravan/formats/cast.h"
+#include "caravan/formats/convert.h"
 #include "caravan/formats/gguf_checkpoint.h"
 #include "caravan/formats/gguf_vocabulary.h"
 
@@ -218,6 +219,14 @@ TEST_F(GgufWriterTest, GivenMetadataWinsAndTokensArePaddedToTheEmbedding) {
     EXPECT_EQ(other->element, field.element) << field.key;
     EXPECT_TRUE(std::ranges::equal(other->bytes, field.bytes)) << field.key;
   }
+}
+
+TEST_F(GgufWriterTest, ConvertingAGgufKeepsItsVocabularyAndBytes) {
+  const std::vector<TensorInfo> plan = plan_of(DType::q8_0, DType::f32, false);
+  write_model(path_, plan, config_of("llama"), {{"tokenizer.ggml.tokens", std::vector<std::string>(kVocab, "t")}});
+  const std::string copy = folder_ / "copy.gguf";
+  convert(*Checkpoint::open(path_), copy, {.write = {.format = "gguf"}});
+  EXPECT_EQ(read_file(copy), read_file(path_));
 }
 
 TEST_F(GgufWriterTest, WhatGgufCannotHoldIsRefused) {
