@@ -1,0 +1,135 @@
+#include "caravan/cli/conversation.h"
+
+#include <algorithm>
+
+#include "caravan/base/error.h"
+#include "caravan/cli/log.h"
+#include "caravan/cli/text_source.h"
+#include "caravan/cli/tokenizer_source.h"
+
+namespace caravan::cli {
+namespace {
+
+constexpr int64_t kDefaultAnswer = 1024;  // new tokens, where nothing says otherwise
+constexpr int64_t kKeptTokens = 1 << 17;  // of earlier turns' keys and values
+
+// The config for chatting: sampling with mild defaults where neither the checkpoint nor the command line decide.
+generate::GenerationConfig chat_config(const formats::Checkpoint& checkpoint, const DecodingOptions& decoding) {
+  generate::GenerationConfig config = decoding.config(checkpoint);
+  const std::string text = checkpoint.side_file("generation_config.json");
+  const Json stored = text.empty() ? Json::object() : parse_json(text, checkpoint.path() + " (generation_config.json)");
+  const Json given = decoding.given();
+  const auto decided = [&](const char* key) { return given.contains(key) || find_member(stored, key) != nullptr; };
+  if (!decided("do_sample") && !decided("num_beams") && !decided("penalty_alpha")) {
+    config.do_sample = !given.contains("prompt_lookup_num_tokens");
+    if (!decided("temperature")) config.temperature = 0.5;
+    if (!decided("top_p")) config.top_p = 0.9;
+  }
+  if (!decided("max_new_tokens") && !decided("max_length")) config.max_new_tokens = kDefaultAnswer;
+  return config;
+}
+
+// The template ends a turn with the tokenizer's eos token, which generation_config.json may not list.
+void add_turn_end(generate::GenerationConfig& config, const std::string& model, const text::Tokenizer& tokenizer) {
+  const std::optional<int32_t> eos = tokenizer.token_to_id(special_token(model, "eos_token"));
+  if (eos.has_value() &&
+      std::find(config.eos_token_id.begin(), config.eos_token_id.end(), *eos) == config.eos_token_id.end()) {
+    config.eos_token_id.push_back(*eos);
+  }
+}
+
+int64_t context_of(const Json& config) {
+  const Json* value = find_member(config, "max_position_embeddings");
+  return value != nullptr && value->is_number_integer() ? value->get<int64_t>() : 0;
+}
+
+}  // namespace
+
+Conversation::Conversation(const formats::Checkpoint& checkpoint, const models::LoadOptions& load,
+                           const DecodingOptions& decoding)
+    : path_(checkpoint.path()),
+      tokenizer_(load_tokenizer(path_)),
+      config_(chat_config(checkpoint, decoding)),
+      context_(context_of(checkpoint.config())) {
+  chat_template_source(path_, false);  // before the weights are loaded: a base model cannot chat
+  add_turn_end(config_, path_, tokenizer_);
+  config_.validate();
+  model_ = models::load_causal_lm(checkpoint, load);
+  engine_ = std::make_unique<generate::Engine>(*model_, generate::EngineOptions{.keep_prefix_tokens = kKeptTokens});
+}
+
+void Conversation::reset() {
+  messages_ = Json::array();
+  if (!system_.empty()) messages_.push_back({{"role", "system"}, {"content", system_}});
+}
+
+void Conversation::set_system(const std::string& text) {
+  system_ = text;
+  reset();
+}
+
+std::vector<int32_t> Conversation::prompt_ids(const Json& messages) const {
+  const std::string prompt = render_chat(path_, {{"messages", messages}, {"add_generation_prompt", true}});
+  return tokenizer_.encode(prompt, {.add_special_tokens = false, .details = false}).ids;  // the template wrote them
+}
+
+// The prompt with as many of the latest turns as leave room for an answer.
+std::vector<int32_t> Conversation::fitting_prompt(int64_t room) {
+  Json messages = messages_;
+  const size_t first = system_.empty() ? 0 : 1;
+  std::vector<int32_t> ids = prompt_ids(messages);
+  int dropped = 0;
+  while (context_ > 0 && std::ssize(ids) + room > context_ && messages.size() > first + 2) {
+    messages.erase(messages.begin() + static_cast<int64_t>(first), messages.begin() + static_cast<int64_t>(first) + 2);
+    ids = prompt_ids(messages), ++dropped;
+  }
+  if (dropped > 0) log_info("the context of {} tokens is full: the first {} turns are left out", context_, dropped);
+  check(context_ <= 0 || std::ssize(ids) < context_, ErrorCode::invalid_argument,
+        "the message has {} tokens with its template, the model's context holds {}", ids.size(), context_);
+  return ids;
+}
+
+generate::GenerateResult Conversation::make_answer(const Stream& stream) {
+  generate::GenerateRequest request{.config = config_};
+  const int64_t wanted = config_.max_new_tokens.value_or(kDefaultAnswer);
+  request.prompt = fitting_prompt(context_ > 0 ? std::min(wanted, context_ / 4) : wanted);
+  if (context_ > 0) request.config.max_new_tokens = std::min(wanted, context_ - std::ssize(request.prompt));
+  request.config.seed += turns_++;
+  request.tokenizer = &tokenizer_;
+  request.cancelled = cancelled_;
+  if (stream != nullptr) {
+    request.on_token = [&](const generate::TokenEvent& event) {
+      if (event.sequence == 0 && !event.text.empty()) stream(event.text);
+      return true;
+    };
+  }
+  generate::GenerateResult result = engine_->generate(std::move(request));
+  messages_.push_back({{"role", "assistant"}, {"content", result.sequences.at(0).text}});
+  return result;
+}
+
+generate::GenerateResult Conversation::answer(const std::string& message, const Stream& stream) {
+  const Json before = messages_;
+  messages_.push_back({{"role", "user"}, {"content", message}});
+  try {
+    return make_answer(stream);
+  } catch (...) {
+    messages_ = before;
+    throw;
+  }
+}
+
+generate::GenerateResult Conversation::answer_again(const Stream& stream) {
+  Json before = messages_;
+  while (!messages_.empty() && messages_.back()["role"] == "assistant") messages_.erase(messages_.size() - 1);
+  try {
+    check(!messages_.empty() && messages_.back()["role"] == "user", ErrorCode::invalid_argument,
+          "there is no message to answer again");
+    return make_answer(stream);
+  } catch (...) {
+    messages_ = std::move(before);
+    throw;
+  }
+}
+
+}  // namespace caravan::cli

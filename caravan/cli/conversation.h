@@ -1,0 +1,54 @@
+// A conversation with a chat model: messages, rendered by the model's template, answered by the engine. Keys and values
+// of earlier turns stay cached, so that a turn costs only its own tokens.
+//
+//   Conversation conversation(*checkpoint, {}, decoding);
+//   conversation.answer("Hello!", [](std::string_view piece) { print(piece); });
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "caravan/cli/decoding_options.h"
+#include "caravan/generate/engine.h"
+#include "caravan/models/load.h"
+
+namespace caravan::cli {
+
+class Conversation {
+ public:
+  using Stream = std::function<void(std::string_view piece)>;
+
+  // Throws not_found where the checkpoint has no chat template or no tokenizer.
+  Conversation(const formats::Checkpoint& checkpoint, const models::LoadOptions& load, const DecodingOptions& decoding);
+
+  // Adds the message and the answer to the history. Where the context is full the oldest turns are left out; a message
+  // that is too long by itself is an error and leaves the history as it was.
+  generate::GenerateResult answer(const std::string& message, const Stream& stream);
+  generate::GenerateResult answer_again(
+      const Stream& stream);  // the last message; invalid_argument where there is none
+
+  void reset();                              // keeps the system message
+  void set_system(const std::string& text);  // empty: none; forgets the conversation
+  void set_cancel_flag(std::shared_ptr<const std::atomic<bool>> flag) { cancelled_ = std::move(flag); }
+  const Json& messages() const { return messages_; }
+
+ private:
+  std::vector<int32_t> prompt_ids(const Json& messages) const;
+  std::vector<int32_t> fitting_prompt(int64_t room);
+  generate::GenerateResult make_answer(const Stream& stream);
+
+  std::string path_, system_;
+  text::Tokenizer tokenizer_;
+  generate::GenerationConfig config_;
+  std::unique_ptr<models::CausalLm> model_;
+  std::unique_ptr<generate::Engine> engine_;
+  std::shared_ptr<const std::atomic<bool>> cancelled_;
+  Json messages_ = Json::array();
+  int64_t context_ = 0;  // tokens; 0: unknown
+  uint64_t turns_ = 0;   // each turn draws from its own random stream
+};
+
+}  // namespace caravan::cli

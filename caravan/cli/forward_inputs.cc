@@ -1,0 +1,105 @@
+#include "caravan/cli/forward_inputs.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+
+#include "caravan/base/error.h"
+#include "caravan/cli/id_list.h"
+#include "caravan/cli/nearest.h"
+#include "caravan/cli/tensor_file.h"
+
+namespace caravan::cli {
+namespace {
+
+using at::Tensor;
+
+std::string sizes_of(const Tensor& tensor) { return fmt::format("[{}]", fmt::join(tensor.sizes(), ", ")); }
+
+// One sequence alone may come without its batch dimension.
+void add_batch_dimension(Tensor& tensor, int64_t rank) {
+  if (tensor.defined() && tensor.dim() == rank - 1) tensor = tensor.unsqueeze(0);
+}
+
+void check_shape(const char* name, const Tensor& tensor, int64_t batch, int64_t width) {
+  if (!tensor.defined()) return;
+  const bool fits = tensor.dim() == 2 && (tensor.size(0) == batch || tensor.size(0) == 1) && tensor.size(1) == width;
+  check(fits, ErrorCode::invalid_argument, "{}: expected [{}, {}], got {}", name, batch, width, sizes_of(tensor));
+}
+
+}  // namespace
+
+ForwardInputs inputs_from_ids(const std::vector<std::string>& ids) {
+  std::vector<std::vector<int32_t>> rows;
+  size_t width = 0;
+  for (const std::string& text : ids) {
+    rows.push_back(parse_ids(text, "--ids"));
+    check(!rows.back().empty(), ErrorCode::invalid_argument, "--ids: at least one token id is needed");
+    width = std::max(width, rows.back().size());
+  }
+  const std::vector<int64_t> shape = {std::ssize(rows), static_cast<int64_t>(width)};
+  ForwardInputs inputs{.input_ids = at::zeros(shape, at::kLong), .attention_mask = at::zeros(shape, at::kLong)};
+  for (size_t b = 0; b < rows.size(); ++b) {
+    for (size_t t = 0; t < rows[b].size(); ++t) {
+      inputs.input_ids[static_cast<int64_t>(b)][static_cast<int64_t>(t)] = rows[b][t];
+      inputs.attention_mask[static_cast<int64_t>(b)][static_cast<int64_t>(t)] = 1;
+    }
+  }
+  return inputs;
+}
+
+ForwardInputs inputs_from_file(const std::string& path) {
+  ForwardInputs inputs;
+  const std::pair<const char*, Tensor ForwardInputs::*> names[] = {{"input_ids", &ForwardInputs::input_ids},
+                                                                   {"inputs_embeds", &ForwardInputs::inputs_embeds},
+                                                                   {"attention_mask", &ForwardInputs::attention_mask},
+                                                                   {"position_ids", &ForwardInputs::position_ids},
+                                                                   {"labels", &ForwardInputs::labels},
+                                                                   {"start_positions", &ForwardInputs::start_positions},
+                                                                   {"end_positions", &ForwardInputs::end_positions}};
+  std::vector<std::string> known;
+  for (const auto& [name, member] : names) known.emplace_back(name);
+  for (auto& [name, tensor] : read_tensors(path)) {
+    const auto it =
+        std::find_if(std::begin(names), std::end(names), [&](const auto& entry) { return name == entry.first; });
+    check(it != std::end(names), ErrorCode::invalid_argument, "{}: unknown input '{}'{}; inputs are {}", path, name,
+          did_you_mean(name, known), fmt::join(known, ", "));
+    inputs.*(it->second) = tensor;
+  }
+  check(inputs.input_ids.defined() || inputs.inputs_embeds.defined(), ErrorCode::invalid_argument,
+        "{}: expected input_ids or inputs_embeds", path);
+  return inputs;
+}
+
+void ForwardInputs::check_and_move(int64_t vocab_size, int64_t hidden_size, at::Device device) {
+  add_batch_dimension(input_ids, 2);
+  add_batch_dimension(inputs_embeds, 3);
+  add_batch_dimension(attention_mask, 2);
+  add_batch_dimension(position_ids, 2);
+  check(!input_ids.defined() || (input_ids.dim() == 2 && input_ids.numel() > 0 && !input_ids.is_floating_point()),
+        ErrorCode::invalid_argument, "input_ids: expected integers [B, T]");
+  check(!inputs_embeds.defined() || (inputs_embeds.dim() == 3 && inputs_embeds.numel() > 0 &&
+                                     inputs_embeds.size(2) == hidden_size && inputs_embeds.is_floating_point()),
+        ErrorCode::invalid_argument, "inputs_embeds: expected floats [B, T, {}]", hidden_size);
+  const Tensor& shaped = inputs_embeds.defined() ? inputs_embeds : input_ids;
+  const int64_t batch = shaped.size(0), width = shaped.size(1);
+  check_shape("input_ids", input_ids, batch, width);
+  check_shape("attention_mask", attention_mask, batch, width);
+  check_shape("position_ids", position_ids, batch, width);
+  if (input_ids.defined()) {
+    input_ids = input_ids.to(at::kLong);
+    const auto least = input_ids.min().item<int64_t>(), most = input_ids.max().item<int64_t>();
+    check(least >= 0 && most < vocab_size, ErrorCode::invalid_argument, "input_ids: ids must lie in [0, {}), got {}",
+          vocab_size, least < 0 ? least : most);
+  }
+  if (!attention_mask.defined()) attention_mask = at::ones({batch, width}, at::kLong);
+  attention_mask = attention_mask.expand({batch, width}).contiguous();
+  for (Tensor* tensor :
+       {&input_ids, &inputs_embeds, &attention_mask, &position_ids, &labels, &start_positions, &end_positions}) {
+    if (tensor->defined()) *tensor = tensor->to(device);
+  }
+}
+
+}  // namespace caravan::cli

@@ -1,0 +1,174 @@
+// `caravan generate`: completes prompts, given as text or as token ids, with every decoding option.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <optional>
+
+#include "caravan/base/error.h"
+#include "caravan/cli/command.h"
+#include "caravan/cli/decoding_options.h"
+#include "caravan/cli/id_list.h"
+#include "caravan/cli/input.h"
+#include "caravan/cli/interrupt.h"
+#include "caravan/cli/model_options.h"
+#include "caravan/cli/output.h"
+#include "caravan/cli/speed_line.h"
+#include "caravan/cli/tokenizer_source.h"
+#include "caravan/generate/engine.h"
+
+namespace caravan::cli {
+namespace {
+
+using generate::GeneratedSequence;
+using generate::GenerateRequest;
+using generate::GenerateResult;
+
+struct Options {
+  ModelOptions model;
+  DecodingOptions decoding;
+  std::vector<std::string> prompts, ids;
+  std::string file, draft;
+  bool json = false, echo = false, no_special = false, keep_special = false, logprobs = false;
+};
+
+// A folder of weights may come without a tokenizer: then prompts are ids and there is no text.
+std::optional<text::Tokenizer> find_tokenizer(const std::string& model, bool needed) {
+  try {
+    return load_tokenizer(model);
+  } catch (const Error& error) {
+    if (needed || error.code() != ErrorCode::not_found) throw;
+    return std::nullopt;
+  }
+}
+
+std::vector<std::string> text_prompts(const Options& options) {
+  std::vector<std::string> prompts = options.prompts;
+  if (options.file.empty()) return prompts;
+  LineReader reader(options.file);
+  for (std::vector<std::string> lines; reader.next_batch(lines, 1 << 20);) {
+    prompts.insert(prompts.end(), lines.begin(), lines.end());
+  }
+  return prompts;
+}
+
+struct Prompt {
+  std::string text;
+  std::vector<int32_t> ids;
+};
+
+std::vector<Prompt> all_prompts(const Options& options, const text::Tokenizer* tokenizer) {
+  std::vector<Prompt> prompts;
+  for (const std::string& text : text_prompts(options)) {
+    prompts.push_back(
+        {text, tokenizer->encode(text, {.add_special_tokens = !options.no_special, .details = false}).ids});
+  }
+  for (const std::string& ids : options.ids) prompts.push_back({"", parse_ids(ids, "--ids")});
+  check(!prompts.empty(), ErrorCode::invalid_argument, "generate: give a prompt with -p TEXT, -f FILE or --ids 1,2,3");
+  for (const Prompt& prompt : prompts) {
+    check(!prompt.ids.empty(), ErrorCode::invalid_argument,
+          "generate: a prompt has no tokens; a model needs at least one, for example its bos token");
+  }
+  return prompts;
+}
+
+Json to_json(const GeneratedSequence& sequence, size_t prompt, bool several, bool logprobs) {
+  Json out;
+  if (several) out["prompt"] = prompt;
+  out["ids"] = sequence.ids;
+  out["text"] = sequence.text;
+  out["score"] = sequence.score;
+  out["finish_reason"] = to_string(sequence.reason);
+  if (logprobs) out["logprobs"] = sequence.logprobs;
+  return out;
+}
+
+void print_results(const Options& options, const std::vector<Prompt>& prompts,
+                   const std::vector<GenerateResult>& results) {
+  Json sequences = Json::array();
+  for (size_t i = 0; i < results.size(); ++i) {
+    for (const GeneratedSequence& sequence : results[i].sequences) {
+      if (options.json) {
+        sequences.push_back(to_json(sequence, i, results.size() > 1, options.logprobs));
+      } else if (sequence.text.empty() && !sequence.ids.empty() && prompts[i].text.empty()) {
+        print(fmt::format("{}\n", fmt::join(sequence.ids, ",")));
+      } else {
+        print((options.echo ? prompts[i].text : "") + sequence.text + "\n");
+      }
+    }
+  }
+  if (options.json) print_json({{"sequences", std::move(sequences)}});
+}
+
+GenerateRequest make_request(const Options& options, const Prompt& prompt, const generate::GenerationConfig& config,
+                             const text::Tokenizer* tokenizer) {
+  GenerateRequest request{.prompt = prompt.ids, .config = config};
+  request.tokenizer = tokenizer;
+  request.skip_special_tokens = !options.keep_special;
+  request.logprobs = options.json;  // scores of sequences that were not searched by beams
+  return request;
+}
+
+void run(const Options& options, const Settings& settings) {
+  const models::LoadOptions load = load_options(options.model, settings);
+  const auto checkpoint = formats::Checkpoint::open(options.model.model);
+  const generate::GenerationConfig config = options.decoding.config(*checkpoint);
+  config.validate();
+  const bool needs_text = !options.prompts.empty() || !options.file.empty() || !config.stop_strings.empty();
+  const std::optional<text::Tokenizer> tokenizer = find_tokenizer(options.model.model, needs_text);
+  const text::Tokenizer* text_side = tokenizer.has_value() ? &*tokenizer : nullptr;
+  const std::vector<Prompt> prompts = all_prompts(options, text_side);
+  const auto model = models::load_causal_lm(*checkpoint, load);
+  const auto draft = options.draft.empty() ? nullptr : models::load_causal_lm(options.draft, load);
+  generate::Engine engine(*model, {.draft = draft.get()});
+
+  const Interrupt interrupt;
+  std::vector<GenerateRequest> requests;
+  for (const Prompt& prompt : prompts) {
+    requests.push_back(make_request(options, prompt, config, text_side));
+    requests.back().cancelled = interrupt.flag();
+  }
+  const bool streams = !options.json && prompts.size() == 1 && config.num_return_sequences == 1 && text_side != nullptr;
+  if (streams) {
+    if (options.echo) print(prompts[0].text);
+    requests[0].on_token = [](const generate::TokenEvent& event) {
+      print(event.text + (event.last ? "\n" : ""));
+      flush_output();
+      return true;
+    };
+  }
+  const std::vector<GenerateResult> results = engine.generate(std::move(requests));
+  if (!streams) print_results(options, prompts, results);
+  flush_output();
+  if (settings.verbosity >= 0) log_speed(results);
+  check(!interrupt.raised(), ErrorCode::cancelled, "interrupted; the text so far was printed");
+}
+
+}  // namespace
+
+Run setup_generate(CLI::App& app, const Settings& settings) {
+  auto options = std::make_shared<Options>();
+  add_model_options(app, options->model);
+  const auto repeated = [](CLI::Option* option) {
+    option->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  };
+  repeated(app.add_option("-p,--prompt", options->prompts, "text to complete (repeat for a batch)"));
+  repeated(app.add_option("--ids", options->ids, "token ids to complete, as 1,2,3 (repeat for a batch)"));
+  app.add_option("-f,--file", options->file, "prompts, one a line ('-': stdin)");
+  app.add_flag("--json", options->json,
+               "print {\"sequences\": [{\"ids\", \"text\", \"score\"}, ...]}; ids are the new tokens");
+  app.add_flag("--echo", options->echo, "print the prompt before its completion");
+  app.add_flag("--no-special", options->no_special, "add no special tokens to the prompt");
+  app.add_flag("--keep-special-tokens", options->keep_special, "show special tokens in the text");
+  app.add_flag("--logprobs", options->logprobs, "--json with the log probability of every new token");
+  app.add_option("--draft", options->draft,
+                 "a small model of the same vocabulary that proposes tokens (speculative decoding)");
+  options->decoding.add_to(app);
+  app.footer(
+      "\nDefaults come from the checkpoint's generation_config.json. Sampling options turn sampling on.\n\nExamples:\n"
+      "  caravan generate -m model.gguf -p 'The capital of France is' --max-new-tokens 20\n"
+      "  caravan generate -m model-folder -p 'Once upon a time' --temperature 0.8 --top-p 0.95 --seed 1\n"
+      "  caravan generate -m model-folder --ids 1,15043,29892 --num-beams 4 --num-return-sequences 4 --json");
+  return [options, &settings] { run(*options, settings); };
+}
+
+}  // namespace caravan::cli

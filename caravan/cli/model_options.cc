@@ -1,0 +1,47 @@
+#include "caravan/cli/model_options.h"
+
+#include <ATen/Parallel.h>
+#include <torch/cuda.h>
+
+#include "caravan/base/error.h"
+
+namespace caravan::cli {
+namespace {
+
+at::Device parse_device(const std::string& name) {
+  const bool numbered = name.starts_with("cuda:") && name.size() > 5 && name.size() < 9 &&
+                        name.find_first_not_of("0123456789", 5) == std::string::npos;
+  check(name == "cpu" || name == "cuda" || numbered, ErrorCode::invalid_argument,
+        "--device: expected cpu, cuda or cuda:N, got '{}'", name);
+  if (name == "cpu") return at::kCPU;
+  const int index = numbered ? std::stoi(name.substr(5)) : 0;
+  check(torch::cuda::is_available(), ErrorCode::unsupported,
+        "--device {}: no CUDA device can be used (no GPU, no driver, or a libtorch without CUDA); use --device cpu",
+        name);
+  check(index < static_cast<int>(torch::cuda::device_count()), ErrorCode::invalid_argument,
+        "--device {}: this machine has {} CUDA devices", name, torch::cuda::device_count());
+  return {at::kCUDA, static_cast<at::DeviceIndex>(index)};
+}
+
+}  // namespace
+
+void add_model_options(CLI::App& app, ModelOptions& options) {
+  app.add_option("-m,--model", options.model, "checkpoint: folder, .safetensors or .gguf")->required();
+  app.add_option("--dtype", options.dtype, "f32, bf16, f16 (default: the checkpoint's own; f32 for a quantized one)");
+  app.add_option("--device", options.device, "cpu, cuda, cuda:N (default: cpu)");
+}
+
+models::LoadOptions load_options(const ModelOptions& options, const Settings& settings) {
+  models::LoadOptions load;
+  if (!options.dtype.empty() && options.dtype != "auto") {
+    const auto dtype = find_dtype(options.dtype);
+    check(dtype.has_value() && is_floating_point(*dtype), ErrorCode::invalid_argument,
+          "--dtype: expected f32, bf16, f16 or f64, got '{}'", options.dtype);
+    load.dtype = models::to_scalar_type(*dtype);
+  }
+  load.device = parse_device(options.device);
+  if (settings.threads > 0) at::set_num_threads(settings.threads);
+  return load;
+}
+
+}  // namespace caravan::cli

@@ -1,0 +1,24 @@
+// Options of commands that run a model: which one, in which dtype, on which device.
+//
+//   ModelOptions options;  add_model_options(app, options);
+//   auto model = models::load_causal_lm(*checkpoint, load_options(options, settings));
+#pragma once
+
+#include <string>
+
+#include "caravan/cli/command.h"
+#include "caravan/models/load.h"
+
+namespace caravan::cli {
+
+struct ModelOptions {
+  std::string model, dtype, device = "cpu";
+};
+
+void add_model_options(CLI::App& app, ModelOptions& options);
+
+// Checks the names and sets libtorch's number of threads. Without --dtype: the checkpoint's own dtype, f32 for
+// block-quantized ones.
+models::LoadOptions load_options(const ModelOptions& options, const Settings& settings);
+
+}  // namespace caravan::cli
