@@ -2,6 +2,7 @@
 #include "caravan/formats/zip_reader.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -16,7 +17,7 @@ using broken::Archive;
 using broken::archive_of_one;
 using broken::little;
 
-const std::string kPath = testing::TempDir() + "zip_reader_test.zip";
+const std::string kPath = testing::TempDir() + "zip_reader_test-" + std::to_string(getpid()) + ".zip";
 
 // Opens and reads every record.
 FileFault fault_of(const std::string& bytes, std::string* message = nullptr) {

@@ -155,10 +155,9 @@ std::string complete(models::CausalLm& model, const std::string& prompt, int64_t
   generate::GenerateRequest request;
   for (const int64_t id : bytes_of(prompt)) request.prompt.push_back(static_cast<int32_t>(id));
   request.config.max_new_tokens = tokens;
+  const generate::GenerateResult result = generate::Engine(model).generate(std::move(request));
   std::string text;
-  for (const int32_t id : generate::Engine(model).generate(std::move(request)).sequences.at(0).ids) {
-    text.push_back(static_cast<char>(id));
-  }
+  for (const int32_t id : result.sequences.at(0).ids) text.push_back(static_cast<char>(id));
   return text;
 }
 
