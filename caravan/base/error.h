@@ -23,15 +23,30 @@ enum class ErrorCode {
   corrupt_file,      // bytes that break their format's rules; `fault()` says which rule
   unsupported,       // valid, but not handled here
   out_of_memory,
-  busy,              // try again later
-  cancelled,         // stopped on request
-  internal,          // a bug in Caravan
+  busy,       // try again later
+  cancelled,  // stopped on request
+  internal,   // a bug in Caravan
 };
 
 // Which rule a malformed input broke. `none` for errors that are not about a file's contents.
 enum class FileFault {
-  none, truncated, magic, version, limit, overflow, range, type, duplicate, layout, json, utf8, unsupported, path,
-  fuel, checksum, io,
+  none,
+  truncated,
+  magic,
+  version,
+  limit,
+  overflow,
+  range,
+  type,
+  duplicate,
+  layout,
+  json,
+  utf8,
+  unsupported,
+  path,
+  fuel,
+  checksum,
+  io,
 };
 
 std::string_view to_string(ErrorCode code);
@@ -56,7 +71,8 @@ template <class... Args>
 
 template <class... Args>
 void check(bool condition, ErrorCode code, fmt::format_string<Args...> format, Args&&... args) {
-  if (!condition) [[unlikely]] fail(code, format, std::forward<Args>(args)...);
+  if (!condition) [[unlikely]]
+    fail(code, format, std::forward<Args>(args)...);
 }
 
 // Throws for malformed content: "PATH: [fault] MESSAGE". FileFault::unsupported maps to ErrorCode::unsupported, io to
@@ -64,14 +80,16 @@ void check(bool condition, ErrorCode code, fmt::format_string<Args...> format, A
 [[noreturn]] void throw_file_error(FileFault fault, std::string_view path, const std::string& message);
 
 template <class... Args>
-[[noreturn]] void fail_file(FileFault fault, std::string_view path, fmt::format_string<Args...> format, Args&&... args) {
+[[noreturn]] void fail_file(FileFault fault, std::string_view path, fmt::format_string<Args...> format,
+                            Args&&... args) {
   throw_file_error(fault, path, fmt::format(format, std::forward<Args>(args)...));
 }
 
 template <class... Args>
 void check_file(bool condition, FileFault fault, std::string_view path, fmt::format_string<Args...> format,
                 Args&&... args) {
-  if (!condition) [[unlikely]] fail_file(fault, path, format, std::forward<Args>(args)...);
+  if (!condition) [[unlikely]]
+    fail_file(fault, path, format, std::forward<Args>(args)...);
 }
 
 }  // namespace caravan

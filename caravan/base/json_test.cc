@@ -53,7 +53,8 @@ TEST(Json, EndlessNestingIsRefusedWithoutRecursion) {
 TEST(Json, AVocabularyIsNotQuadratic) {
   std::string text = "{";
   constexpr int kTokens = 300'000;
-  for (int i = 0; i < kTokens; ++i) text += (i == 0 ? "\"token" : ",\"token") + std::to_string(i) + "\":" + std::to_string(i);
+  for (int i = 0; i < kTokens; ++i)
+    text += (i == 0 ? "\"token" : ",\"token") + std::to_string(i) + "\":" + std::to_string(i);
   const auto start = std::chrono::steady_clock::now();
   EXPECT_EQ(parse_json(text + "}", "vocab").size(), kTokens);
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));  // quadratic: minutes

@@ -18,7 +18,9 @@ namespace {
 using Shape = std::vector<int64_t>;
 constexpr uint32_t kF32 = 0, kQ4_0 = 2, kI8 = 24;
 
-std::string temporary(const std::string& name) { return ::testing::TempDir() + "caravan_gguf_" + std::to_string(getpid()) + "_" + name; }
+std::string temporary(const std::string& name) {
+  return ::testing::TempDir() + "caravan_gguf_" + std::to_string(getpid()) + "_" + name;
+}
 
 // A file from its parts; a member left alone gives a valid file.
 struct Image {

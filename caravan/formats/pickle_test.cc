@@ -173,7 +173,8 @@ TEST(Pickle, Protocol4AndItsOpcodesAreRead) {
       "8004953c000000000000007d94288c016b945d9428473ff8000000000000430178948f94284b0290658c0167948c0b636f6c"
       "6c656374696f6e73948c056465717565949394752e";
   std::string bytes;
-  for (size_t i = 0; i < hex.size(); i += 2) bytes.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+  for (size_t i = 0; i < hex.size(); i += 2)
+    bytes.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
   const PickleDocument document = read(bytes);
   const auto& entries = document.root().entries();
   ASSERT_EQ(entries.size(), 2u);

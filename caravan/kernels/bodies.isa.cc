@@ -1,6 +1,7 @@
 // The bodies of all kernels, in plain loops. Compiled once per instruction set with that set's flags and with
-// reassociation of sums allowed, so that the compiler vectorizes them; CARAVAN_TABLE names the resulting table. Everything
-// but the table is local to the file: nothing compiled for a newer machine can be linked in by an older one's code.
+// reassociation of sums allowed, so that the compiler vectorizes them; CARAVAN_TABLE names the resulting table.
+// Everything but the table is local to the file: nothing compiled for a newer machine can be linked in by an older
+// one's code.
 #include <math.h>
 #include <string.h>
 

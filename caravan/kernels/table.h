@@ -2,9 +2,9 @@
 //
 //   kernels::table().rms_norm_f32(x, w, y, rows, width, eps);
 //
-// bodies.cc is compiled once per instruction set; the best one that both the CPU and the operating system allow is taken,
-// or the one that the environment variable CARAVAN_ISA names (portable, avx2, avx512). Kernels are pure functions on raw
-// pointers: no allocation, no threads, no checks. Callers split the work (rows, heads) over threads.
+// bodies.cc is compiled once per instruction set; the best one that both the CPU and the operating system allow is
+// taken, or the one that the environment variable CARAVAN_ISA names (portable, avx2, avx512). Kernels are pure
+// functions on raw pointers: no allocation, no threads, no checks. Callers split the work (rows, heads) over threads.
 #pragma once
 
 #include <stdint.h>
@@ -15,15 +15,15 @@ using bf16 = uint16_t;  // the upper half of a float
 
 // Attention of one key-value head's G query heads over one sequence's pages, softmax(scale q k^T) v.
 struct PagedHead {
-  const void* queries;          // [G, D], contiguous
-  void* output;                 // [G, D], contiguous
-  const void* const* keys;      // per page: [P, D] of this head
+  const void* queries;      // [G, D], contiguous
+  void* output;             // [G, D], contiguous
+  const void* const* keys;  // per page: [P, D] of this head
   const void* const* values;
-  int64_t group, width;         // G, D
-  int64_t page_tokens;          // P
-  int64_t first, last;          // attends to stored tokens [first, last)
+  int64_t group, width;  // G, D
+  int64_t page_tokens;   // P
+  int64_t first, last;   // attends to stored tokens [first, last)
   float scale;
-  float* scores;                // scratch of (last - first) * G floats
+  float* scores;  // scratch of (last - first) * G floats
 };
 
 struct Table {
@@ -32,16 +32,20 @@ struct Table {
   void (*rms_norm_f32)(const float* x, const float* w, float* y, int64_t rows, int64_t width, float eps);
   void (*rms_norm_bf16)(const bf16* x, const bf16* w, bf16* y, int64_t rows, int64_t width, float eps);
   // One token's heads: pairs (i, i + R/2) of the first R features are rotated, the other width - R copied.
-  void (*rotate_f32)(const float* x, const float* cos, const float* sin, float* y, int64_t heads, int64_t width, int64_t rotary);
-  void (*rotate_bf16)(const bf16* x, const bf16* cos, const bf16* sin, bf16* y, int64_t heads, int64_t width, int64_t rotary);
+  void (*rotate_f32)(const float* x, const float* cos, const float* sin, float* y, int64_t heads, int64_t width,
+                     int64_t rotary);
+  void (*rotate_bf16)(const bf16* x, const bf16* cos, const bf16* sin, bf16* y, int64_t heads, int64_t width,
+                      int64_t rotary);
   // y = silu(gate) * up.
   void (*swiglu_f32)(const float* gate, const float* up, float* y, int64_t n);
   void (*swiglu_bf16)(const bf16* gate, const bf16* up, bf16* y, int64_t n);
   void (*paged_attention_f32)(const PagedHead& head);
   void (*paged_attention_bf16)(const PagedHead& head);
   // Rows [begin, end) of y = W x for a few input rows: W [.., width], x [m, width], y [m, stride].
-  void (*gemv_f32)(const float* w, const float* x, float* y, int64_t begin, int64_t end, int64_t width, int64_t m, int64_t stride);
-  void (*gemv_bf16)(const bf16* w, const bf16* x, bf16* y, int64_t begin, int64_t end, int64_t width, int64_t m, int64_t stride);
+  void (*gemv_f32)(const float* w, const float* x, float* y, int64_t begin, int64_t end, int64_t width, int64_t m,
+                   int64_t stride);
+  void (*gemv_bf16)(const bf16* w, const bf16* x, bf16* y, int64_t begin, int64_t end, int64_t width, int64_t m,
+                    int64_t stride);
 };
 
 const Table& table();

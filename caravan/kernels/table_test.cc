@@ -1,5 +1,5 @@
-// Each instruction set that this machine has runs its own build of the kernels: bodies against naive loops in double, at
-// lengths 0 .. 2N + 1 around the vector width and odd alignments.
+// Each instruction set that this machine has runs its own build of the kernels: bodies against naive loops in double,
+// at lengths 0 .. 2N + 1 around the vector width and odd alignments.
 #include "caravan/kernels/table.h"
 
 #include <gtest/gtest.h>
@@ -82,7 +82,8 @@ TEST_P(Kernels, Bf16RoundsToNearestEvenAndKeepsNaN) {
   EXPECT_TRUE((y[2] & 0x7f80) == 0x7f80 && (y[2] & 0x7f) != 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, Kernels, testing::ValuesIn(available()), [](const auto& info) { return std::string(info.param->isa); });
+INSTANTIATE_TEST_SUITE_P(InstructionSets, Kernels, testing::ValuesIn(available()),
+                         [](const auto& info) { return std::string(info.param->isa); });
 
 TEST(Table, TheChosenOneIsAvailable) {
   bool found = false;

@@ -1,4 +1,5 @@
-// What every registered family must satisfy, on its tiny config. The registry is the list of cases: there is no skip list.
+// What every registered family must satisfy, on its tiny config. The registry is the list of cases: there is no skip
+// list.
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
@@ -47,7 +48,9 @@ TEST_P(Conformance, CachedStepsEqualTheFullForward) {
   for (int64_t begin = 0, n = 17; begin < 45; begin += n, n = begin < 38 ? 21 : 1) {
     const int64_t lengths[] = {n};
     nn::Step step = nn::Step::cached(cache, {&sequence}, lengths);
-    EXPECT_LT(distance(model->forward(ids.slice(0, begin, begin + n), step), want.slice(0, begin, begin + n)), kTolerance) << begin;
+    EXPECT_LT(distance(model->forward(ids.slice(0, begin, begin + n), step), want.slice(0, begin, begin + n)),
+              kTolerance)
+        << begin;
   }
 }
 
@@ -78,13 +81,15 @@ TEST_P(Conformance, ABatchEqualsItsSequencesAlone) {
 }
 
 TEST_P(Conformance, SaveAndLoadKeepEveryBit) {
-  const auto folder = std::filesystem::temp_directory_path() / fmt::format("caravan-conformance-{}-{}", GetParam()->name, getpid());
+  const auto folder =
+      std::filesystem::temp_directory_path() / fmt::format("caravan-conformance-{}-{}", GetParam()->name, getpid());
   for (const std::string format : {"safetensors", "torch", "flax"}) {
     save_model(*model, folder.string(), {.format = format});
     const auto copy = load_causal_lm(folder.string());
     const auto a = model->named_parameters(), b = copy->named_parameters();
     ASSERT_EQ(a.size(), b.size());
-    for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(at::equal(a[i].parameter->value, b[i].parameter->value)) << a[i].name;
+    for (size_t i = 0; i < a.size(); ++i)
+      EXPECT_TRUE(at::equal(a[i].parameter->value, b[i].parameter->value)) << a[i].name;
     EXPECT_EQ(copy->config()["architectures"][0], GetParam()->class_prefix + "ForCausalLM");
     std::filesystem::remove_all(folder);
   }
@@ -104,7 +109,7 @@ TEST_P(Conformance, TheLossFallsAndGradientsAreFinite) {
       ASSERT_TRUE(at::isfinite(p.parameter->value.grad()).all().item<bool>()) << p.name;
     }
     const torch::NoGradGuard no_grad;
-    for (Tensor& p : model->parameters()) p.add_(p.grad(), -0.1);   // plain gradient descent
+    for (Tensor& p : model->parameters()) p.add_(p.grad(), -0.1);  // plain gradient descent
     (i == 0 ? first : last) = loss.item<double>();
   }
   EXPECT_LT(last, first / 2);
@@ -119,7 +124,8 @@ TEST_P(Conformance, BFloat16StaysWithinItsOwnError) {
 
 TEST_P(Conformance, TheCheckNamesTheLayerOfTheFirstNonFiniteValue) {
   for (const nn::NamedParameter& p : model->named_parameters()) {
-    if (p.name == "model.layers.1.mlp.up_proj.weight") p.parameter->value[3].fill_(std::numeric_limits<float>::infinity());
+    if (p.name == "model.layers.1.mlp.up_proj.weight")
+      p.parameter->value[3].fill_(std::numeric_limits<float>::infinity());
   }
   nn::FiniteCheck check;
   const nn::ScopedObserver watch(check);
@@ -143,7 +149,8 @@ TEST_P(Conformance, TheProfileCountsEveryLayerOnce) {
   EXPECT_FALSE(profiler.rows_by_kind().empty());
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, Conformance, testing::ValuesIn(families()), [](const auto& info) { return info.param->name; });
+INSTANTIATE_TEST_SUITE_P(Families, Conformance, testing::ValuesIn(families()),
+                         [](const auto& info) { return info.param->name; });
 
 }  // namespace
 }  // namespace caravan::models

@@ -18,7 +18,8 @@ struct CheckpointFunction : torch::autograd::Function<CheckpointFunction> {
     LayerFunction layer;
   };
 
-  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const c10::intrusive_ptr<Holder>& holder) {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x,
+                        const c10::intrusive_ptr<Holder>& holder) {
     context->save_for_backward({x});
     context->saved_data["random_state"] = default_generator_state();
     context->saved_data["layer"] = c10::IValue::make_capsule(holder);

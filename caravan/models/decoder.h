@@ -26,7 +26,7 @@ using at::Tensor;
 
 class Decoder : public nn::Layer<Decoder> {
  public:
-  virtual Tensor embed(const Tensor& ids) = 0;                         // int64 [T] -> [T, C]
+  virtual Tensor embed(const Tensor& ids) = 0;                           // int64 [T] -> [T, C]
   virtual Tensor forward(const Tensor& embeddings, nn::Step& step) = 0;  // [T, C] -> [T, C] after the final norm
   virtual nn::Embedding& input_embedding() = 0;
   virtual nn::CacheShape cache_shape() const = 0;
@@ -39,7 +39,7 @@ class Decoder : public nn::Layer<Decoder> {
 
 struct StackConfig {
   int64_t vocab_size = 0, hidden_size = 0;
-  int64_t padding_index = -1;            // pad_token_id: its embedding learns nothing
+  int64_t padding_index = -1;  // pad_token_id: its embedding learns nothing
   double rms_norm_eps = 1e-6;
   nn::CacheShape cache;
   nn::RotaryConfig rotary;
@@ -68,7 +68,7 @@ class DecoderStack final : public Decoder {
   Tensor embed(const Tensor& ids) override { return embed_tokens(ids); }
 
   Tensor forward(const Tensor& embeddings, nn::Step& step) override {
-    Tensor x = embeddings;                                             // [T, C]
+    Tensor x = embeddings;  // [T, C]
     rotary_emb.prepare(step, x.scalar_type());
     nn::Capture* capture = step.capture;
     for (auto& layer : layers) {

@@ -10,8 +10,8 @@ namespace caravan::models {
 namespace {
 
 struct Fusion {
-  std::string_view fused;                          // the last module of the stored name
-  std::array<std::string_view, 3> parts;           // in row order; an empty one ends the list
+  std::string_view fused;                 // the last module of the stored name
+  std::array<std::string_view, 3> parts;  // in row order; an empty one ends the list
 };
 constexpr std::array kFusions = std::to_array<Fusion>({
     {"qkv_proj", {"q_proj", "k_proj", "v_proj"}},
@@ -45,7 +45,10 @@ bool add_parts(const formats::TensorInfo& tensor, const Shapes& wanted, std::map
       const std::string full = name.prefix + std::string(part) + name.suffix;
       const auto it = wanted.find(full);
       if (it == wanted.end()) return false;
-      parts.emplace_back(full, SourceTensor{.stored_name = tensor.name, .dtype = tensor.dtype, .shape = it->second, .first_row = row,
+      parts.emplace_back(full, SourceTensor{.stored_name = tensor.name,
+                                            .dtype = tensor.dtype,
+                                            .shape = it->second,
+                                            .first_row = row,
                                             .is_slice = true});
       row += it->second[0];
     }

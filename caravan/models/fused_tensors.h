@@ -19,7 +19,7 @@ struct SourceTensor {
   int64_t first_row = 0;
   bool is_slice = false;
   bool used = false;
-  formats::TensorBytes bytes;          // after load()
+  formats::TensorBytes bytes;  // after load()
 
   void load(const formats::Checkpoint& checkpoint);
 };

@@ -91,7 +91,9 @@ TEST_P(ModelGolden, EqualsTransformers) {
     for (const nn::NamedParameter& p : model.named_parameters()) {
       const double norm = golden["grad_norm." + p.name].item<double>();
       EXPECT_NEAR(p.parameter->value.grad().norm().item<double>(), norm, 1e-4 * norm + 1e-7) << p.name;
-      EXPECT_LT(distance(p.parameter->value.grad().flatten().slice(0, 0, 8), golden["grad_head." + p.name]), 1e-4 * norm + 1e-7) << p.name;
+      EXPECT_LT(distance(p.parameter->value.grad().flatten().slice(0, 0, 8), golden["grad_head." + p.name]),
+                1e-4 * norm + 1e-7)
+          << p.name;
     }
   }
 }
@@ -101,7 +103,8 @@ std::vector<std::string> cases() {
   for (const auto& [name, config] : index_file()["cases"].items()) names.push_back(name);
   return names;
 }
-INSTANTIATE_TEST_SUITE_P(Families, ModelGolden, testing::ValuesIn(cases()), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Families, ModelGolden, testing::ValuesIn(cases()),
+                         [](const auto& info) { return info.param; });
 
 TEST(HeadGolden, EqualsTransformers) {
   const Golden golden("heads");
@@ -111,20 +114,26 @@ TEST(HeadGolden, EqualsTransformers) {
   Json config = index_file()["heads"];
 
   for (const std::string kind : {"single", "multi", "regression"}) {
-    config["problem_type"] = kind == "single" ? "single_label_classification" : kind == "multi" ? "multi_label_classification" : kind;
+    config["problem_type"] = kind == "single"  ? "single_label_classification"
+                             : kind == "multi" ? "multi_label_classification"
+                                               : kind;
     SequenceClassifier model(config);
     set_weights(model, 2000);
     nn::Step step = batch.step();
     const Tensor logits = model.forward(model.backbone().embed(rows), step);
     EXPECT_LT(distance(logits, golden["sequence.logits"]), 1e-5);
-    EXPECT_LT(distance(model.loss(logits, golden["sequence." + kind + ".labels"]), golden["sequence." + kind + ".loss"]), 1e-5) << kind;
+    EXPECT_LT(
+        distance(model.loss(logits, golden["sequence." + kind + ".labels"]), golden["sequence." + kind + ".loss"]),
+        1e-5)
+        << kind;
   }
   TokenClassifier token(config);
   set_weights(token, 2000);
   nn::Step step = batch.step();
   const Tensor token_logits = token.forward(token.backbone().embed(rows), step);
   EXPECT_LT(distance(batch.unpack(token_logits), golden["token.logits"]), 1e-5);
-  EXPECT_LT(distance(TokenClassifier::loss(token_logits, batch.pack(golden["token.labels"])), golden["token.loss"]), 1e-5);
+  EXPECT_LT(distance(TokenClassifier::loss(token_logits, batch.pack(golden["token.labels"])), golden["token.loss"]),
+            1e-5);
 
   QuestionAnswerer question(config);
   set_weights(question, 2000);
@@ -132,7 +141,9 @@ TEST(HeadGolden, EqualsTransformers) {
   const Tensor edges = question.forward(question.backbone().embed(rows), step);
   EXPECT_LT(distance(batch.unpack(edges.select(1, 0)), golden["question.start_logits"]), 1e-5);
   EXPECT_LT(distance(batch.unpack(edges.select(1, 1)), golden["question.end_logits"]), 1e-5);
-  EXPECT_LT(distance(QuestionAnswerer::loss(edges, golden["question.start"], golden["question.end"], step), golden["question.loss"]), 1e-5);
+  EXPECT_LT(distance(QuestionAnswerer::loss(edges, golden["question.start"], golden["question.end"], step),
+                     golden["question.loss"]),
+            1e-5);
 }
 
 }  // namespace

@@ -34,12 +34,16 @@ int64_t label_count(const Json& config) {
 }
 
 Head::Head(const Json& config)
-    : config_(config), family_(&find_family(get_string(config, "model_type", kWhere))), backbone_(family_->make(config)) {}
+    : config_(config),
+      family_(&find_family(get_string(config, "model_type", kWhere))),
+      backbone_(family_->make(config)) {}
 
 // --- causal language model -----------------------------------------------------------------------------------------
 
 CausalLm::CausalLm(const Json& config)
-    : Head(config), tied_(get_bool(config, "tie_word_embeddings", kWhere, false)), lm_head_(backbone_->hidden_size(), backbone_->vocab_size()) {
+    : Head(config),
+      tied_(get_bool(config, "tie_word_embeddings", kWhere, false)),
+      lm_head_(backbone_->hidden_size(), backbone_->vocab_size()) {
   add("model", *backbone_);
   if (!tied_) add("lm_head", lm_head_);
 }
@@ -49,13 +53,15 @@ Tensor CausalLm::hidden(const Tensor& ids, nn::Step& step) { return (*backbone_)
 Tensor CausalLm::logits(const Tensor& hidden) {
   if (!tied_) return lm_head_(hidden);
   const nn::Parameter& weight = backbone_->input_embedding().weight;
-  return ops::linear(hidden, {.value = weight.value, .dtype = weight.dtype, .rows = weight.shape[0], .columns = weight.shape[1]}, {});
+  return ops::linear(
+      hidden, {.value = weight.value, .dtype = weight.dtype, .rows = weight.shape[0], .columns = weight.shape[1]}, {});
 }
 
 Tensor CausalLm::forward(const Tensor& ids, nn::Step& step) { return logits(hidden(ids, step)); }
 
 Tensor CausalLm::loss(const Tensor& logits, const Tensor& labels, const nn::Step& step) {
-  check(labels.dim() == 1 && labels.size(0) == step.tokens(), ErrorCode::invalid_argument, "labels: one per token is needed");
+  check(labels.dim() == 1 && labels.size(0) == step.tokens(), ErrorCode::invalid_argument,
+        "labels: one per token is needed");
   // Row t predicts label t + 1; the last row of a sequence predicts nothing.
   Tensor targets = at::full_like(labels, ops::kIgnoreIndex);
   for (int64_t b = 0; b < step.batch(); ++b) {
@@ -69,14 +75,15 @@ std::string CausalLm::architecture() const { return family_->class_prefix + "For
 
 // --- sequence classification ---------------------------------------------------------------------------------------
 
-SequenceClassifier::SequenceClassifier(const Json& config) : Head(config), score_(backbone_->hidden_size(), label_count(config)) {
+SequenceClassifier::SequenceClassifier(const Json& config)
+    : Head(config), score_(backbone_->hidden_size(), label_count(config)) {
   add("model", *backbone_);
   add("score", score_);
 }
 
 Tensor SequenceClassifier::forward(const Tensor& embeddings, nn::Step& step, const std::vector<int64_t>& rows) {
   const Tensor hidden = (*backbone_)(embeddings, step);
-  return score_(hidden.index_select(0, last_rows(step, rows, hidden.device())));       // [B, labels]
+  return score_(hidden.index_select(0, last_rows(step, rows, hidden.device())));  // [B, labels]
 }
 
 Tensor SequenceClassifier::loss(const Tensor& logits, const Tensor& labels) const {
@@ -89,7 +96,8 @@ Tensor SequenceClassifier::loss(const Tensor& logits, const Tensor& labels) cons
   if (problem == "single_label_classification") return ops::cross_entropy(logits, labels.reshape({-1}).to(at::kLong));
   const Tensor wanted = labels.reshape_as(logits).to(at::kFloat), got = logits.to(at::kFloat);
   if (problem == "regression") return at::mse_loss(got, wanted);
-  check(problem == "multi_label_classification", ErrorCode::invalid_argument, "the problem_type \"{}\" is not known", problem);
+  check(problem == "multi_label_classification", ErrorCode::invalid_argument, "the problem_type \"{}\" is not known",
+        problem);
   return at::binary_cross_entropy_with_logits(got, wanted);
 }
 
@@ -99,7 +107,8 @@ std::string SequenceClassifier::architecture() const { return family_->class_pre
 
 TokenClassifier::TokenClassifier(const Json& config)
     : Head(config),
-      score_(backbone_->hidden_size(), label_count(config), get_bool(config, "token_classification_bias", kWhere, true)),
+      score_(backbone_->hidden_size(), label_count(config),
+             get_bool(config, "token_classification_bias", kWhere, true)),
       dropout_(classifier_dropout(config)) {
   add("model", *backbone_);
   add("score", score_);
@@ -115,12 +124,15 @@ std::string TokenClassifier::architecture() const { return family_->class_prefix
 
 // --- question answering --------------------------------------------------------------------------------------------
 
-QuestionAnswerer::QuestionAnswerer(const Json& config) : Head(config), qa_outputs_(backbone_->hidden_size(), 2, /*bias=*/true) {
+QuestionAnswerer::QuestionAnswerer(const Json& config)
+    : Head(config), qa_outputs_(backbone_->hidden_size(), 2, /*bias=*/true) {
   add(family_->question_answering_prefix, *backbone_);
   add("qa_outputs", qa_outputs_);
 }
 
-Tensor QuestionAnswerer::forward(const Tensor& embeddings, nn::Step& step) { return qa_outputs_((*backbone_)(embeddings, step)); }
+Tensor QuestionAnswerer::forward(const Tensor& embeddings, nn::Step& step) {
+  return qa_outputs_((*backbone_)(embeddings, step));
+}
 
 Tensor QuestionAnswerer::loss(const Tensor& logits, const Tensor& start, const Tensor& end, const nn::Step& step) {
   check(start.numel() == step.batch() && end.numel() == step.batch(), ErrorCode::invalid_argument,
@@ -136,7 +148,8 @@ Tensor QuestionAnswerer::loss(const Tensor& logits, const Tensor& start, const T
       const Tensor row = logits.slice(0, begin, begin + length).select(1, column).to(at::kFloat);
       losses.push_back(at::logsumexp(row, 0) - row[position]);
     }
-    if (losses.empty()) return at::full({}, std::numeric_limits<float>::quiet_NaN(), logits.options().dtype(at::kFloat));
+    if (losses.empty())
+      return at::full({}, std::numeric_limits<float>::quiet_NaN(), logits.options().dtype(at::kFloat));
     return at::stack(losses).mean();
   };
   return (edge_loss(0, start) + edge_loss(1, end)) / 2;

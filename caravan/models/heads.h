@@ -1,9 +1,8 @@
 // Task heads on any decoder backbone, with transformers' classes' parameter names and losses.
 //
 //   CausalLm              logits [T, V]; loss with the label shift inside each sequence
-//   SequenceClassifier    logits [B, labels] at each sequence's last real token; regression, single- or multi-label loss
-//   TokenClassifier       logits [T, labels]
-//   QuestionAnswerer      start and end logits [T] each
+//   SequenceClassifier    logits [B, labels] at each sequence's last real token; regression, single- or multi-label
+//   loss TokenClassifier       logits [T, labels] QuestionAnswerer      start and end logits [T] each
 //
 // Labels use -100 as the ignore index. Losses are fp32 scalars.
 #pragma once
@@ -27,7 +26,7 @@ class Head : public nn::Module {
   const Family& family() const { return *family_; }
   const Json& config() const { return config_; }
   Json& mutable_config() { return config_; }
-  virtual std::string architecture() const = 0;               // "LlamaForCausalLM"
+  virtual std::string architecture() const = 0;  // "LlamaForCausalLM"
 
  protected:
   Json config_;
@@ -38,9 +37,9 @@ class Head : public nn::Module {
 class CausalLm final : public Head {  // transformers: XForCausalLM
  public:
   explicit CausalLm(const Json& config);
-  Tensor forward(const Tensor& ids, nn::Step& step);                  // [T] -> logits [T, V]
-  Tensor hidden(const Tensor& ids, nn::Step& step);                   // [T] -> [T, C]
-  Tensor logits(const Tensor& hidden);                                // [R, C] -> [R, V], any rows of the hidden states
+  Tensor forward(const Tensor& ids, nn::Step& step);  // [T] -> logits [T, V]
+  Tensor hidden(const Tensor& ids, nn::Step& step);   // [T] -> [T, C]
+  Tensor logits(const Tensor& hidden);                // [R, C] -> [R, V], any rows of the hidden states
   // labels int64 [T], unshifted: row t is predicted from row t - 1 of the same sequence.
   static Tensor loss(const Tensor& logits, const Tensor& labels, const nn::Step& step);
   std::string architecture() const override;
@@ -49,14 +48,14 @@ class CausalLm final : public Head {  // transformers: XForCausalLM
 
  private:
   bool tied_;
-  nn::Linear lm_head_;      // unused where tied
+  nn::Linear lm_head_;  // unused where tied
 };
 
 class SequenceClassifier final : public Head {
  public:
   explicit SequenceClassifier(const Json& config);
   // rows: per sequence the row that is pooled; empty for the last row of each.
-  Tensor forward(const Tensor& embeddings, nn::Step& step, const std::vector<int64_t>& rows = {});   // -> [B, labels]
+  Tensor forward(const Tensor& embeddings, nn::Step& step, const std::vector<int64_t>& rows = {});  // -> [B, labels]
   // labels: float [B] or [B, labels] (regression, multi-label), int64 [B] (single-label). The problem type is the
   // config's, or follows from the labels as transformers decides it.
   Tensor loss(const Tensor& logits, const Tensor& labels) const;
@@ -70,7 +69,7 @@ class SequenceClassifier final : public Head {
 class TokenClassifier final : public Head {
  public:
   explicit TokenClassifier(const Json& config);
-  Tensor forward(const Tensor& embeddings, nn::Step& step);           // -> [T, labels]
+  Tensor forward(const Tensor& embeddings, nn::Step& step);  // -> [T, labels]
   static Tensor loss(const Tensor& logits, const Tensor& labels);
   std::string architecture() const override;
   std::string_view kind() const override { return "TokenClassifier"; }
@@ -83,7 +82,7 @@ class TokenClassifier final : public Head {
 class QuestionAnswerer final : public Head {
  public:
   explicit QuestionAnswerer(const Json& config);
-  Tensor forward(const Tensor& embeddings, nn::Step& step);           // -> [T, 2]: start, end
+  Tensor forward(const Tensor& embeddings, nn::Step& step);  // -> [T, 2]: start, end
   // start and end: int64 [B] positions in each sequence; out-of-range ones are clamped to the length and ignored there.
   static Tensor loss(const Tensor& logits, const Tensor& start, const Tensor& end, const nn::Step& step);
   std::string architecture() const override;
@@ -93,6 +92,6 @@ class QuestionAnswerer final : public Head {
   nn::Linear qa_outputs_;
 };
 
-int64_t label_count(const Json& config);     // num_labels, or the size of id2label; 2 where neither is given
+int64_t label_count(const Json& config);  // num_labels, or the size of id2label; 2 where neither is given
 
 }  // namespace caravan::models

@@ -1,5 +1,6 @@
 // LLaMA 1, 2 and 3 (Touvron et al. 2023; Grattafiori et al. 2024) and the checkpoints that share its config: LLaMA-Rec
-// (item codes as words), Yi, SmolLM2. nn::DecoderLayer has the layer's equations. Left out: Llama 4's mixture of experts.
+// (item codes as words), Yi, SmolLM2. nn::DecoderLayer has the layer's equations. Left out: Llama 4's mixture of
+// experts.
 #include <torch/torch.h>
 
 #include "caravan/models/registry.h"

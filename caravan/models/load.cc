@@ -19,15 +19,26 @@ struct ScalarPair {
   at::ScalarType scalar;
 };
 constexpr std::array kScalars = std::to_array<ScalarPair>({
-    {DType::f64, at::kDouble}, {DType::f32, at::kFloat}, {DType::f16, at::kHalf}, {DType::bf16, at::kBFloat16},
-    {DType::i64, at::kLong}, {DType::i32, at::kInt}, {DType::i16, at::kShort}, {DType::i8, at::kChar}, {DType::u8, at::kByte},
-    {DType::boolean, at::kBool}, {DType::f8_e4m3, at::kFloat8_e4m3fn}, {DType::f8_e5m2, at::kFloat8_e5m2},
+    {DType::f64, at::kDouble},
+    {DType::f32, at::kFloat},
+    {DType::f16, at::kHalf},
+    {DType::bf16, at::kBFloat16},
+    {DType::i64, at::kLong},
+    {DType::i32, at::kInt},
+    {DType::i16, at::kShort},
+    {DType::i8, at::kChar},
+    {DType::u8, at::kByte},
+    {DType::boolean, at::kBool},
+    {DType::f8_e4m3, at::kFloat8_e4m3fn},
+    {DType::f8_e5m2, at::kFloat8_e5m2},
 });
 
 // The stored bytes as a tensor that shares them; `owner` stays alive with it.
 Tensor share(const formats::TensorBytes& bytes, at::IntArrayRef shape, at::ScalarType type) {
-  void* data = const_cast<std::byte*>(bytes.bytes.data());   // read-only by contract: models never write loaded weights in place
-  return at::from_blob(data, shape, [owner = bytes.owner](void*) {}, at::TensorOptions().dtype(type));
+  void* data =
+      const_cast<std::byte*>(bytes.bytes.data());  // read-only by contract: models never write loaded weights in place
+  return at::from_blob(
+      data, shape, [owner = bytes.owner](void*) {}, at::TensorOptions().dtype(type));
 }
 
 bool is_aligned(const formats::TensorBytes& bytes, DType dtype) {
@@ -42,8 +53,8 @@ Tensor to_dense(const SourceTensor& source, const LoadOptions& options) {
     const DTypeInfo& info = dtype_info(source.dtype);
     const int64_t row_bytes = width / info.block_size * info.block_bytes;
     at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
-      ops::dequantize(source.dtype, source.bytes.bytes.data() + begin * row_bytes, dense.mutable_data_ptr<float>() + begin * width,
-                      (end - begin) * width);
+      ops::dequantize(source.dtype, source.bytes.bytes.data() + begin * row_bytes,
+                      dense.mutable_data_ptr<float>() + begin * width, (end - begin) * width);
     });
     return dense.to(options.dtype.value_or(at::kFloat)).to(options.device);
   }
@@ -86,8 +97,9 @@ std::string join_shape(const std::vector<int64_t>& shape) {
 
 // Buffers that old checkpoints carry and no model reads.
 bool is_ignored(std::string_view name) {
-  return name.ends_with("rotary_emb.inv_freq") || name.ends_with("rotary_emb.cos_cached") || name.ends_with("rotary_emb.sin_cached") ||
-         name.ends_with(".attn.masked_bias") || name.ends_with("rope_freqs.weight");
+  return name.ends_with("rotary_emb.inv_freq") || name.ends_with("rotary_emb.cos_cached") ||
+         name.ends_with("rotary_emb.sin_cached") || name.ends_with(".attn.masked_bias") ||
+         name.ends_with("rope_freqs.weight");
 }
 
 }  // namespace
@@ -153,7 +165,8 @@ std::unique_ptr<CausalLm> load_causal_lm(const std::string& path, const LoadOpti
 std::unique_ptr<Head> make_head(const Json& config) {
   const Json* architectures = find_member(config, "architectures");
   std::string name;
-  if (architectures != nullptr && architectures->is_array() && !architectures->empty() && (*architectures)[0].is_string()) {
+  if (architectures != nullptr && architectures->is_array() && !architectures->empty() &&
+      (*architectures)[0].is_string()) {
     name = (*architectures)[0].get<std::string>();
   }
   if (name.ends_with("ForSequenceClassification")) return std::make_unique<SequenceClassifier>(config);
@@ -172,16 +185,21 @@ void save_model(Head& model, const std::string& path, const SaveOptions& options
   std::vector<formats::TensorInfo> plan;
   const auto parameters = model.named_parameters();
   for (const nn::NamedParameter& p : parameters) {
-    check(p.parameter->defined(), ErrorCode::invalid_argument, "{} has no values: load or initialize the model before saving it", p.name);
+    check(p.parameter->defined(), ErrorCode::invalid_argument,
+          "{} has no values: load or initialize the model before saving it", p.name);
     plan.push_back({.name = p.name, .dtype = to_dtype(p.parameter->value.scalar_type()), .shape = p.parameter->shape});
   }
   Json config = model.config();
   config["architectures"] = Json::array({model.architecture()});
   const std::string dtype = std::string(c10::toString(parameters[0].parameter->value.scalar_type()));
-  const std::string dtype_name = dtype == "Float" ? "float32" : dtype == "BFloat16" ? "bfloat16" : dtype == "Half" ? "float16" : "float64";
+  const std::string dtype_name = dtype == "Float"      ? "float32"
+                                 : dtype == "BFloat16" ? "bfloat16"
+                                 : dtype == "Half"     ? "float16"
+                                                       : "float64";
   config[config.contains("dtype") ? "dtype" : "torch_dtype"] = dtype_name;
   auto writer = formats::CheckpointWriter::create(
-      path, plan, config, {.format = options.format, .max_shard_bytes = options.max_shard_bytes, .side_files = options.side_files});
+      path, plan, config,
+      {.format = options.format, .max_shard_bytes = options.max_shard_bytes, .side_files = options.side_files});
   for (const nn::NamedParameter& p : parameters) {
     const Tensor value = p.parameter->value.detach().to(at::kCPU).contiguous();
     writer->write(p.name, {static_cast<const std::byte*>(value.const_data_ptr()), value.nbytes()});

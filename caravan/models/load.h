@@ -4,8 +4,8 @@
 //   save_model(*model, "out");                    // a folder that transformers loads
 //
 // Loading walks the model's parameters; missing, unexpected and mis-shaped tensors are listed together in one error.
-// Tensors of the wanted dtype stay in the mapped file where the device is the CPU; others are converted, block-quantized
-// ones dequantized. Fused projections (qkv, gate_up) are split here and never reach model code.
+// Tensors of the wanted dtype stay in the mapped file where the device is the CPU; others are converted,
+// block-quantized ones dequantized. Fused projections (qkv, gate_up) are split here and never reach model code.
 #pragma once
 
 #include <memory>
@@ -18,9 +18,9 @@
 namespace caravan::models {
 
 struct LoadOptions {
-  std::optional<at::ScalarType> dtype;      // none: the checkpoint's own (f32 for block-quantized ones)
+  std::optional<at::ScalarType> dtype;  // none: the checkpoint's own (f32 for block-quantized ones)
   at::Device device = at::kCPU;
-  bool keep_mapped = true;                  // false: always copy out of the file (for training)
+  bool keep_mapped = true;  // false: always copy out of the file (for training)
 };
 
 // Fills every parameter of `model` from the checkpoint.
@@ -36,12 +36,12 @@ std::unique_ptr<Head> make_head(const Json& config);
 struct SaveOptions {
   std::string format = "safetensors";
   int64_t max_shard_bytes = 5'000'000'000;
-  std::map<std::string, std::string> side_files;   // tokenizer.json, generation_config.json ...
+  std::map<std::string, std::string> side_files;  // tokenizer.json, generation_config.json ...
 };
 
 void save_model(Head& model, const std::string& path, const SaveOptions& options = {});
 
-at::ScalarType to_scalar_type(DType dtype);        // unsupported for block types
+at::ScalarType to_scalar_type(DType dtype);  // unsupported for block types
 DType to_dtype(at::ScalarType type);
 
 }  // namespace caravan::models

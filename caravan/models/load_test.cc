@@ -28,7 +28,8 @@ class LoadTest : public testing::Test {
     for (const auto& p : model->named_parameters()) tensors[p.name] = p.parameter->value;
     change(tensors);
     std::vector<formats::TensorInfo> plan;
-    for (const auto& [name, t] : tensors) plan.push_back({.name = name, .dtype = to_dtype(t.scalar_type()), .shape = t.sizes().vec()});
+    for (const auto& [name, t] : tensors)
+      plan.push_back({.name = name, .dtype = to_dtype(t.scalar_type()), .shape = t.sizes().vec()});
     auto writer = formats::CheckpointWriter::create(folder, plan, written_config, {});
     for (auto& [name, t] : tensors) {
       const Tensor c = t.contiguous();
@@ -43,12 +44,14 @@ class LoadTest : public testing::Test {
 };
 
 TEST_F(LoadTest, MissingUnexpectedAndMisshapedTensorsAreListedTogether) {
-  write([](auto& t) {
-    t.erase("model.layers.0.mlp.up_proj.weight");
-    t["model.layers.7.extra"] = at::ones({2});
-    t["model.norm.weight"] = at::ones({31});
-    t["model.layers.0.self_attn.rotary_emb.inv_freq"] = at::ones({4});
-  }, config);
+  write(
+      [](auto& t) {
+        t.erase("model.layers.0.mlp.up_proj.weight");
+        t["model.layers.7.extra"] = at::ones({2});
+        t["model.norm.weight"] = at::ones({31});
+        t["model.layers.0.self_attn.rotary_emb.inv_freq"] = at::ones({4});
+      },
+      config);
   try {
     load_causal_lm(folder);
     FAIL() << "no error";
@@ -63,29 +66,37 @@ TEST_F(LoadTest, MissingUnexpectedAndMisshapedTensorsAreListedTogether) {
 }
 
 TEST_F(LoadTest, FusedProjectionsAreSplit) {
-  write([](auto& t) {
-    for (const std::string layer : {"model.layers.0.", "model.layers.1."}) {
-      const auto fuse = [&](const std::string& to, const std::vector<std::string>& from) {
-        std::vector<Tensor> parts;
-        for (const auto& name : from) {
-          parts.push_back(t.at(layer + name));
-          t.erase(layer + name);
+  write(
+      [](auto& t) {
+        for (const std::string layer : {"model.layers.0.", "model.layers.1."}) {
+          const auto fuse = [&](const std::string& to, const std::vector<std::string>& from) {
+            std::vector<Tensor> parts;
+            for (const auto& name : from) {
+              parts.push_back(t.at(layer + name));
+              t.erase(layer + name);
+            }
+            t[layer + to] = at::cat(parts);
+          };
+          fuse("self_attn.qkv_proj.weight",
+               {"self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"});
+          fuse("mlp.gate_up_proj.weight", {"mlp.gate_proj.weight", "mlp.up_proj.weight"});
         }
-        t[layer + to] = at::cat(parts);
-      };
-      fuse("self_attn.qkv_proj.weight", {"self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"});
-      fuse("mlp.gate_up_proj.weight", {"mlp.gate_proj.weight", "mlp.up_proj.weight"});
-    }
-  }, config);
+      },
+      config);
   const auto loaded = load_causal_lm(folder);
   const auto a = model->named_parameters(), b = loaded->named_parameters();
-  for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(at::equal(a[i].parameter->value, b[i].parameter->value)) << a[i].name;
+  for (size_t i = 0; i < a.size(); ++i)
+    EXPECT_TRUE(at::equal(a[i].parameter->value, b[i].parameter->value)) << a[i].name;
 }
 
 TEST_F(LoadTest, ATiedHeadMayBePresentOrAbsent) {
   config["tie_word_embeddings"] = true;
   for (const bool present : {true, false}) {
-    write([&](auto& t) { if (!present) t.erase("lm_head.weight"); }, config);
+    write(
+        [&](auto& t) {
+          if (!present) t.erase("lm_head.weight");
+        },
+        config);
     EXPECT_NO_THROW(load_causal_lm(folder));
     std::filesystem::remove_all(folder);
   }
@@ -107,13 +118,17 @@ TEST_F(LoadTest, UnknownConfigKeysSurviveARoundTrip) {
 }
 
 TEST_F(LoadTest, DtypesAreConvertedOnRequest) {
-  write([](auto& t) { for (auto& [name, x] : t) x = x.to(at::kBFloat16); }, config);
+  write(
+      [](auto& t) {
+        for (auto& [name, x] : t) x = x.to(at::kBFloat16);
+      },
+      config);
   EXPECT_EQ(load_causal_lm(folder)->parameters()[0].scalar_type(), at::kBFloat16);
   EXPECT_EQ(load_causal_lm(folder, {.dtype = at::kFloat})->parameters()[0].scalar_type(), at::kFloat);
 }
 
 struct BadConfig {
-  std::string name, patch;     // a JSON object merged into the tiny config
+  std::string name, patch;  // a JSON object merged into the tiny config
   FileFault fault;
 };
 
@@ -132,21 +147,25 @@ TEST_P(BadConfigs, GetTheirError) {
 
 INSTANTIATE_TEST_SUITE_P(
     Classes, BadConfigs,
-    testing::Values(BadConfig{"hidden_not_a_multiple", R"({"hidden_size": 34})", FileFault::range},
-                    BadConfig{"no_heads", R"({"num_attention_heads": 0})", FileFault::range},
-                    BadConfig{"more_kv_heads", R"({"num_key_value_heads": 8})", FileFault::range},
-                    BadConfig{"uneven_groups", R"({"num_key_value_heads": 3})", FileFault::range},
-                    BadConfig{"negative_layers", R"({"num_hidden_layers": -1})", FileFault::range},
-                    BadConfig{"million_layers", R"({"num_hidden_layers": 1000000})", FileFault::range},
-                    BadConfig{"huge_vocabulary", R"({"vocab_size": 2147483648})", FileFault::range},
-                    BadConfig{"rope_factor_zero", R"({"rope_scaling": {"type": "linear", "factor": 0}})", FileFault::range},
-                    BadConfig{"rope_factor_text", R"({"rope_scaling": {"type": "linear", "factor": "2"}})", FileFault::type},
-                    BadConfig{"rope_nested", R"({"rope_scaling": {"rope_scaling": {"type": "linear"}, "type": "odd"}})", FileFault::unsupported},
-                    BadConfig{"longrope_short_list", R"({"rope_scaling": {"type": "longrope", "factor": 2, "short_factor": [1], "long_factor": [1]}})", FileFault::range},
-                    BadConfig{"unknown_family", R"({"model_type": "lama"})", FileFault::unsupported},
-                    BadConfig{"float_for_int", R"({"hidden_size": 32.5})", FileFault::type},
-                    BadConfig{"unknown_activation", R"({"hidden_act": "softplusish"})", FileFault::unsupported},
-                    BadConfig{"odd_head", R"({"head_dim": 7})", FileFault::range}),
+    testing::Values(
+        BadConfig{"hidden_not_a_multiple", R"({"hidden_size": 34})", FileFault::range},
+        BadConfig{"no_heads", R"({"num_attention_heads": 0})", FileFault::range},
+        BadConfig{"more_kv_heads", R"({"num_key_value_heads": 8})", FileFault::range},
+        BadConfig{"uneven_groups", R"({"num_key_value_heads": 3})", FileFault::range},
+        BadConfig{"negative_layers", R"({"num_hidden_layers": -1})", FileFault::range},
+        BadConfig{"million_layers", R"({"num_hidden_layers": 1000000})", FileFault::range},
+        BadConfig{"huge_vocabulary", R"({"vocab_size": 2147483648})", FileFault::range},
+        BadConfig{"rope_factor_zero", R"({"rope_scaling": {"type": "linear", "factor": 0}})", FileFault::range},
+        BadConfig{"rope_factor_text", R"({"rope_scaling": {"type": "linear", "factor": "2"}})", FileFault::type},
+        BadConfig{"rope_nested", R"({"rope_scaling": {"rope_scaling": {"type": "linear"}, "type": "odd"}})",
+                  FileFault::unsupported},
+        BadConfig{"longrope_short_list",
+                  R"({"rope_scaling": {"type": "longrope", "factor": 2, "short_factor": [1], "long_factor": [1]}})",
+                  FileFault::range},
+        BadConfig{"unknown_family", R"({"model_type": "lama"})", FileFault::unsupported},
+        BadConfig{"float_for_int", R"({"hidden_size": 32.5})", FileFault::type},
+        BadConfig{"unknown_activation", R"({"hidden_act": "softplusish"})", FileFault::unsupported},
+        BadConfig{"odd_head", R"({"head_dim": 7})", FileFault::range}),
     [](const auto& info) { return info.param.name; });
 
 }  // namespace

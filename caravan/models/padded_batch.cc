@@ -13,7 +13,8 @@ PaddedBatch::PaddedBatch(const Tensor& mask, bool keep_padding) {
   const Tensor on = mask.ne(0);
   const Tensor counts = on.sum(1).to(at::kLong).cpu().contiguous();
   lengths_.assign(counts.const_data_ptr<int64_t>(), counts.const_data_ptr<int64_t>() + batch_);
-  for (int64_t n : lengths_) check(n > 0, ErrorCode::invalid_argument, "every row of a batch needs at least one unmasked token");
+  for (int64_t n : lengths_)
+    check(n > 0, ErrorCode::invalid_argument, "every row of a batch needs at least one unmasked token");
   if (keep_padding && !on.all().item<bool>()) {
     visible_keys_ = on;
     lengths_.assign(static_cast<size_t>(batch_), width_);
@@ -25,7 +26,8 @@ PaddedBatch::PaddedBatch(const Tensor& mask, bool keep_padding) {
 
 nn::Step PaddedBatch::step(const Tensor& position_ids) const {
   nn::Step step = nn::Step::packed(lengths_, rows_.device());
-  step.positions = position_ids.defined() ? pack(position_ids.expand({batch_, width_})).to(at::kLong) : rows_.remainder(width_);
+  step.positions =
+      position_ids.defined() ? pack(position_ids.expand({batch_, width_})).to(at::kLong) : rows_.remainder(width_);
   step.rotary_length = position_ids.defined() ? 0 : width_;
   step.visible_keys = visible_keys_;
   return step;

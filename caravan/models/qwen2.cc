@@ -1,5 +1,5 @@
-// Qwen2 and Qwen2.5 (Yang et al. 2024): LLaMA with biases on q, k and v, and a sliding window on the upper layers by option.
-// Left out: the mixture-of-experts and vision variants.
+// Qwen2 and Qwen2.5 (Yang et al. 2024): LLaMA with biases on q, k and v, and a sliding window on the upper layers by
+// option. Left out: the mixture-of-experts and vision variants.
 #include <torch/torch.h>
 
 #include "caravan/models/registry.h"

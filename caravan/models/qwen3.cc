@@ -9,8 +9,8 @@ namespace caravan::models {
 namespace {
 
 std::unique_ptr<Decoder> make(const Json& config) {
-  LlamaStyleConfig model = read_llama_style(
-      config, {{"num_key_value_heads", 32}, {"head_dim", 128}, {"max_position_embeddings", 32768}});
+  LlamaStyleConfig model =
+      read_llama_style(config, {{"num_key_value_heads", 32}, {"head_dim", 128}, {"max_position_embeddings", 32768}});
   const bool attention_bias = get_bool(config, "attention_bias", "config.json", false);
   for (nn::DecoderLayerConfig& layer : model.layers) {
     layer.attention.qkv_bias = layer.attention.output_bias = attention_bias;

@@ -14,7 +14,7 @@ namespace caravan::models {
 namespace {
 
 struct Registry {
-  std::deque<Family> added;   // stable addresses
+  std::deque<Family> added;  // stable addresses
   std::vector<const Family*> all = {
 #define FAMILY(name) &name##_family(),
 #include "caravan/models/families.inc"
@@ -34,13 +34,15 @@ const std::vector<const Family*>& families() { return registry().all; }
 const Family& find_family(std::string_view model_type) {
   std::string known;
   for (const Family* family : families()) {
-    if (family->name == model_type || std::find(family->aliases.begin(), family->aliases.end(), model_type) != family->aliases.end()) {
+    if (family->name == model_type ||
+        std::find(family->aliases.begin(), family->aliases.end(), model_type) != family->aliases.end()) {
       return *family;
     }
     known += (known.empty() ? "" : ", ") + family->name;
     for (const std::string& alias : family->aliases) known += ", " + alias;
   }
-  throw Error(ErrorCode::unsupported, fmt::format("the model type \"{}\" is not known; known are {}", model_type, known),
+  throw Error(ErrorCode::unsupported,
+              fmt::format("the model type \"{}\" is not known; known are {}", model_type, known),
               FileFault::unsupported);
 }
 

@@ -19,10 +19,12 @@ nn::AttentionConfig read_attention(const Json& config) {
              "num_attention_heads ({}) must be a multiple of num_key_value_heads ({})", a.num_heads, a.num_kv_heads);
   const bool has_head_dim = find_member(config, "head_dim") != nullptr;
   check_file(has_head_dim || a.hidden_size % a.num_heads == 0, FileFault::range, kWhere,
-             "hidden_size ({}) must be a multiple of num_attention_heads ({}) where head_dim is not given", a.hidden_size, a.num_heads);
+             "hidden_size ({}) must be a multiple of num_attention_heads ({}) where head_dim is not given",
+             a.hidden_size, a.num_heads);
   a.head_dim = get_int(config, "head_dim", kWhere, {.min = 1, .max = 1 << 14}, a.hidden_size / a.num_heads);
   a.dropout = get_number(config, "attention_dropout", kWhere, 0.0);
-  check_file(a.dropout >= 0 && a.dropout < 1, FileFault::range, kWhere, "attention_dropout must lie in [0, 1), got {}", a.dropout);
+  check_file(a.dropout >= 0 && a.dropout < 1, FileFault::range, kWhere, "attention_dropout must lie in [0, 1), got {}",
+             a.dropout);
   return a;
 }
 
@@ -38,17 +40,19 @@ LlamaStyleConfig read_llama_style(const Json& given, const Json& defaults) {
   layer.intermediate_size = get_int(config, "intermediate_size", kWhere, {.min = 1, .max = 1 << 24});
   layer.activation = ops::find_activation(get_string(config, "hidden_act", kWhere, "silu"), kWhere);
   layer.norm_eps = get_number(config, "rms_norm_eps", kWhere, 1e-6);
-  check_file(layer.norm_eps >= 0, FileFault::range, kWhere, "rms_norm_eps must not be negative, got {}", layer.norm_eps);
+  check_file(layer.norm_eps >= 0, FileFault::range, kWhere, "rms_norm_eps must not be negative, got {}",
+             layer.norm_eps);
   const int64_t layers = get_int(config, "num_hidden_layers", kWhere, {.min = 1, .max = 10000});
 
   LlamaStyleConfig model;
   model.layers.assign(static_cast<size_t>(layers), layer);
-  model.stack = {.vocab_size = get_int(config, "vocab_size", kWhere, {.min = 1, .max = 1 << 26}),
-                 .hidden_size = layer.attention.hidden_size,
-                 .padding_index = get_int(config, "pad_token_id", kWhere, {.min = -1, .max = 1 << 26}, -1),
-                 .rms_norm_eps = layer.norm_eps,
-                 .cache = {.layers = layers, .kv_heads = layer.attention.num_kv_heads, .head_dim = layer.attention.head_dim},
-                 .rotary = nn::RotaryConfig::full_width_from_json(config, layer.attention.head_dim, kWhere)};
+  model.stack = {
+      .vocab_size = get_int(config, "vocab_size", kWhere, {.min = 1, .max = 1 << 26}),
+      .hidden_size = layer.attention.hidden_size,
+      .padding_index = get_int(config, "pad_token_id", kWhere, {.min = -1, .max = 1 << 26}, -1),
+      .rms_norm_eps = layer.norm_eps,
+      .cache = {.layers = layers, .kv_heads = layer.attention.num_kv_heads, .head_dim = layer.attention.head_dim},
+      .rotary = nn::RotaryConfig::full_width_from_json(config, layer.attention.head_dim, kWhere)};
   // An id beyond the vocabulary marks padding that is never looked up.
   if (model.stack.padding_index >= model.stack.vocab_size) model.stack.padding_index = -1;
   return model;

@@ -14,12 +14,12 @@ using LlamaStyleModel = DecoderStack<nn::DecoderLayer>;
 
 struct LlamaStyleConfig {
   StackConfig stack;
-  std::vector<nn::DecoderLayerConfig> layers;    // one a layer
+  std::vector<nn::DecoderLayerConfig> layers;  // one a layer
 };
 
 // vocab_size, hidden_size, num_hidden_layers, head counts, head_dim, intermediate_size, hidden_act, rms_norm_eps,
-// attention_dropout, rotary parameters. No biases, no windows. `defaults` are the family's values for keys that the file
-// leaves out. Throws corrupt_file (range or type), naming the key.
+// attention_dropout, rotary parameters. No biases, no windows. `defaults` are the family's values for keys that the
+// file leaves out. Throws corrupt_file (range or type), naming the key.
 LlamaStyleConfig read_llama_style(const Json& config, const Json& defaults);
 
 // Sets the sliding window of the layers whose layer_types entry is "sliding_attention"; where the config lists no

@@ -23,10 +23,10 @@ Attention::Attention(const AttentionConfig& config, int64_t layer)
   add("k_norm", k_norm.emplace(config.head_dim, *config.qk_norm_eps));
 }
 
-Tensor Attention::forward(const Tensor& x, Step& step) {                    // x [T, C]
+Tensor Attention::forward(const Tensor& x, Step& step) {  // x [T, C]
   const int64_t d = config_.head_dim;
-  Tensor q = q_proj(x).view({-1, config_.num_heads, d});                    // [T, H, D]
-  Tensor k = k_proj(x).view({-1, config_.num_kv_heads, d});                 // [T, K, D]
+  Tensor q = q_proj(x).view({-1, config_.num_heads, d});     // [T, H, D]
+  Tensor k = k_proj(x).view({-1, config_.num_kv_heads, d});  // [T, K, D]
   const Tensor v = v_proj(x).view({-1, config_.num_kv_heads, d});
   if (q_norm) q = (*q_norm)(q), k = (*k_norm)(k);
   q = ops::rotate(q, step.cos, step.sin);
@@ -35,7 +35,7 @@ Tensor Attention::forward(const Tensor& x, Step& step) {                    // x
                                 .causal = true,
                                 .window = config_.sliding_window,
                                 .dropout = training() ? config_.dropout : 0.0};
-  return o_proj(attend(q, k, v, spec, layer_, step).flatten(1));            // [T, C]
+  return o_proj(attend(q, k, v, spec, layer_, step).flatten(1));  // [T, C]
 }
 
 namespace {
@@ -43,8 +43,9 @@ namespace {
 // One query per sequence and a cache in host memory: the paged kernel reads the pages where they are.
 bool can_read_pages(const Tensor& q, const ops::AttentionSpec& spec, const Step& step) {
   return step.cache != nullptr && step.capture == nullptr && step.tokens() == step.batch() && q.device().is_cpu() &&
-         q.scalar_type() == step.cache->dtype() && (q.scalar_type() == at::kFloat || q.scalar_type() == at::kBFloat16) &&
-         spec.dropout == 0.0 && !ops::needs_gradient({q});
+         q.scalar_type() == step.cache->dtype() &&
+         (q.scalar_type() == at::kFloat || q.scalar_type() == at::kBFloat16) && spec.dropout == 0.0 &&
+         !ops::needs_gradient({q});
 }
 
 Tensor attend_to_pages(const Tensor& q, const ops::AttentionSpec& spec, int64_t layer, const Step& step) {
@@ -54,12 +55,14 @@ Tensor attend_to_pages(const Tensor& q, const ops::AttentionSpec& spec, int64_t 
     tables.push_back(sequence->pages());
     lengths.push_back(sequence->length());
   }
-  return ops::paged_attention(q.contiguous(), step.cache->key_pages(layer), step.cache->value_pages(layer), tables, lengths, spec);
+  return ops::paged_attention(q.contiguous(), step.cache->key_pages(layer), step.cache->value_pages(layer), tables,
+                              lengths, spec);
 }
 
 }  // namespace
 
-Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const ops::AttentionSpec& spec, int64_t layer, Step& step) {
+Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const ops::AttentionSpec& spec, int64_t layer,
+              Step& step) {
   if (step.cache != nullptr) step.cache->store(layer, step.sequences, step.starts, k, v);
   if (can_read_pages(q, spec, step)) return attend_to_pages(q, spec, layer, step);
 

@@ -15,7 +15,7 @@ DecoderLayer::DecoderLayer(const DecoderLayerConfig& config, int64_t index)
   add("post_attention_layernorm", post_attention_layernorm);
 }
 
-Tensor DecoderLayer::forward(Tensor x, Step& step) {             // x [T, C]
+Tensor DecoderLayer::forward(Tensor x, Step& step) {  // x [T, C]
   x = x + self_attn(input_layernorm(x), step);
   return x + mlp(post_attention_layernorm(x));
 }

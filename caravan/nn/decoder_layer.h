@@ -1,5 +1,5 @@
-// The pre-norm decoder layer of LLaMA and its relatives: attention and a gated MLP, each on the normed input and added to
-// the residual stream.
+// The pre-norm decoder layer of LLaMA and its relatives: attention and a gated MLP, each on the normed input and added
+// to the residual stream.
 #pragma once
 
 #include "caravan/nn/attention.h"
@@ -19,7 +19,7 @@ struct DecoderLayerConfig {
 class DecoderLayer final : public Layer<DecoderLayer> {
  public:
   DecoderLayer(const DecoderLayerConfig& config, int64_t index);
-  Tensor forward(Tensor x, Step& step);                          // [T, C]
+  Tensor forward(Tensor x, Step& step);  // [T, C]
   std::string_view kind() const override { return "DecoderLayer"; }
 
   Attention self_attn;

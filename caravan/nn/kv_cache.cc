@@ -10,7 +10,9 @@
 namespace caravan::nn {
 
 CacheSequence::CacheSequence(CacheSequence&& other) noexcept
-    : cache_(std::exchange(other.cache_, nullptr)), length_(std::exchange(other.length_, 0)), pages_(std::move(other.pages_)) {}
+    : cache_(std::exchange(other.cache_, nullptr)),
+      length_(std::exchange(other.length_, 0)),
+      pages_(std::move(other.pages_)) {}
 
 CacheSequence& CacheSequence::operator=(CacheSequence&& other) noexcept {
   std::swap(cache_, other.cache_);
@@ -33,7 +35,8 @@ CacheSequence CacheSequence::fork() const {
 }
 
 void CacheSequence::truncate(int64_t length) {
-  check(length >= 0 && length <= length_, ErrorCode::invalid_argument, "cannot truncate {} cached tokens to {}", length_, length);
+  check(length >= 0 && length <= length_, ErrorCode::invalid_argument, "cannot truncate {} cached tokens to {}",
+        length_, length);
   length_ = length;
   if (cache_ == nullptr) return;
   const int64_t page = cache_->shape_.page_tokens;
@@ -42,9 +45,10 @@ void CacheSequence::truncate(int64_t length) {
   pages_.resize(keep);
 }
 
-KvCache::KvCache(CacheShape shape, at::ScalarType dtype, at::Device device) : shape_(shape), dtype_(dtype), device_(device) {
-  check(shape.layers > 0 && shape.kv_heads > 0 && shape.head_dim > 0 && shape.page_tokens > 0, ErrorCode::invalid_argument,
-        "a cache needs positive layers, heads, head width and page size");
+KvCache::KvCache(CacheShape shape, at::ScalarType dtype, at::Device device)
+    : shape_(shape), dtype_(dtype), device_(device) {
+  check(shape.layers > 0 && shape.kv_heads > 0 && shape.head_dim > 0 && shape.page_tokens > 0,
+        ErrorCode::invalid_argument, "a cache needs positive layers, heads, head width and page size");
   keys_.resize(static_cast<size_t>(shape.layers));
   values_.resize(static_cast<size_t>(shape.layers));
   grow(8);
@@ -118,7 +122,8 @@ void KvCache::store_rows(Tensor& storage, std::span<CacheSequence* const> sequen
     const CacheSequence& sequence = *sequences[b];
     const int64_t tokens = starts[b + 1] - starts[b];
     for (int64_t done = 0; done < tokens;) {
-      const int64_t at = sequence.length_ - tokens + done, inside = at % page, n = std::min(page - inside, tokens - done);
+      const int64_t at = sequence.length_ - tokens + done, inside = at % page,
+                    n = std::min(page - inside, tokens - done);
       const int32_t id = sequence.pages_[static_cast<size_t>(at / page)];
       const int64_t row = starts[b] + done;
       if (!on_host) {
@@ -142,14 +147,18 @@ namespace {
 Tensor gather(const Tensor& storage, const CacheSequence& sequence) {
   const auto pages = sequence.pages();
   const Tensor ids = at::tensor(at::ArrayRef<int32_t>(pages.data(), pages.size()), at::kInt).to(storage.device());
-  const Tensor picked = storage.index_select(0, ids).transpose(0, 1);                        // [K, n, P, D]
+  const Tensor picked = storage.index_select(0, ids).transpose(0, 1);                          // [K, n, P, D]
   return picked.reshape({picked.size(0), -1, picked.size(3)}).slice(1, 0, sequence.length());  // [K, L, D]
 }
 
 }  // namespace
 
-Tensor KvCache::gather_keys(int64_t layer, const CacheSequence& sequence) const { return gather(keys_[layer], sequence); }
-Tensor KvCache::gather_values(int64_t layer, const CacheSequence& sequence) const { return gather(values_[layer], sequence); }
+Tensor KvCache::gather_keys(int64_t layer, const CacheSequence& sequence) const {
+  return gather(keys_[layer], sequence);
+}
+Tensor KvCache::gather_values(int64_t layer, const CacheSequence& sequence) const {
+  return gather(values_[layer], sequence);
+}
 
 int64_t KvCache::used_pages() const { return static_cast<int64_t>(references_.size() - free_.size()); }
 

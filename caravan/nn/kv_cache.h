@@ -29,14 +29,14 @@ class KvCache;
 // A handle on one sequence's pages. Movable; must not outlive its cache.
 class CacheSequence {
  public:
-  CacheSequence() = default;                   // empty: belongs to no cache
+  CacheSequence() = default;  // empty: belongs to no cache
   CacheSequence(CacheSequence&& other) noexcept;
   CacheSequence& operator=(CacheSequence&& other) noexcept;
   ~CacheSequence();
 
   CacheSequence fork() const;
-  void truncate(int64_t length);               // forget the tokens from `length` on
-  int64_t length() const { return length_; }   // tokens stored
+  void truncate(int64_t length);              // forget the tokens from `length` on
+  int64_t length() const { return length_; }  // tokens stored
   std::span<const int32_t> pages() const { return pages_; }
   bool valid() const { return cache_ != nullptr; }
 
@@ -58,26 +58,27 @@ class KvCache {
   // model call and sequence, before the layers write.
   void extend(CacheSequence& sequence, int64_t n);
 
-  // Writes the newest tokens of several sequences: rows starts[b] .. starts[b + 1] of keys and values [T, K, D] become the
-  // last tokens of sequence b, which was extended by as many.
-  void store(int64_t layer, std::span<CacheSequence* const> sequences, std::span<const int64_t> starts, const Tensor& keys,
-             const Tensor& values);
+  // Writes the newest tokens of several sequences: rows starts[b] .. starts[b + 1] of keys and values [T, K, D] become
+  // the last tokens of sequence b, which was extended by as many.
+  void store(int64_t layer, std::span<CacheSequence* const> sequences, std::span<const int64_t> starts,
+             const Tensor& keys, const Tensor& values);
 
   // Keys or values of all stored tokens as [K, L, D] (a copy).
   Tensor gather_keys(int64_t layer, const CacheSequence& sequence) const;
   Tensor gather_values(int64_t layer, const CacheSequence& sequence) const;
 
-  const Tensor& key_pages(int64_t layer) const { return keys_[layer]; }      // [pages, K, P, D]
+  const Tensor& key_pages(int64_t layer) const { return keys_[layer]; }  // [pages, K, P, D]
   const Tensor& value_pages(int64_t layer) const { return values_[layer]; }
   const CacheShape& shape() const { return shape_; }
   at::ScalarType dtype() const { return dtype_; }
   at::Device device() const { return device_; }
-  int64_t used_pages() const;      // pages held by at least one sequence
+  int64_t used_pages() const;  // pages held by at least one sequence
   int64_t bytes() const;
 
  private:
   friend class CacheSequence;
-  void store_rows(Tensor& storage, std::span<CacheSequence* const> sequences, std::span<const int64_t> starts, const Tensor& rows);
+  void store_rows(Tensor& storage, std::span<CacheSequence* const> sequences, std::span<const int64_t> starts,
+                  const Tensor& rows);
   int32_t take_page();
   void release(std::span<const int32_t> pages);
   void grow(int64_t pages);

@@ -46,8 +46,8 @@ TEST(KvCache, TruncatedTokensAreForgottenAndPagesReturn) {
   EXPECT_EQ(cache.used_pages(), 3);
   CacheSequence b = a.fork();
   a.truncate(3);
-  EXPECT_EQ(cache.used_pages(), 3);      // b still holds them
-  put(cache, a, 2, 100);                 // the shared first page is copied before the write
+  EXPECT_EQ(cache.used_pages(), 3);  // b still holds them
+  put(cache, a, 2, 100);             // the shared first page is copied before the write
   EXPECT_EQ(keys(cache, a), (std::vector<float>{0, 1, 2, 100, 101}));
   EXPECT_EQ(keys(cache, b), (std::vector<float>{0, 1, 2, 3, 4, 5, 6, 7, 8}));
   b = CacheSequence();

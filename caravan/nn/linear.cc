@@ -15,8 +15,9 @@ Linear::Linear(int64_t in_features, int64_t out_features, bool with_bias) {
 }
 
 Tensor Linear::forward(const Tensor& x) {
-  return ops::linear(x, {.value = weight.value, .dtype = weight.dtype, .rows = weight.shape[0], .columns = weight.shape[1]},
-                     bias.value);
+  return ops::linear(
+      x, {.value = weight.value, .dtype = weight.dtype, .rows = weight.shape[0], .columns = weight.shape[1]},
+      bias.value);
 }
 
 void Linear::reset_parameters(const InitOptions& options) {
@@ -30,8 +31,9 @@ Embedding::Embedding(int64_t rows, int64_t width, int64_t padding_index) : paddi
 }
 
 Tensor Embedding::forward(const Tensor& ids) {
-  return ops::embedding(ids, {.value = weight.value, .dtype = weight.dtype, .rows = weight.shape[0], .columns = weight.shape[1]},
-                        padding_index_);
+  return ops::embedding(
+      ids, {.value = weight.value, .dtype = weight.dtype, .rows = weight.shape[0], .columns = weight.shape[1]},
+      padding_index_);
 }
 
 void Embedding::reset_parameters(const InitOptions& options) {

@@ -8,23 +8,23 @@ namespace caravan::nn {
 class Linear final : public Layer<Linear> {
  public:
   Linear(int64_t in_features, int64_t out_features, bool bias = false);
-  Tensor forward(const Tensor& x);                     // [..., in] -> [..., out]
+  Tensor forward(const Tensor& x);  // [..., in] -> [..., out]
   void reset_parameters(const InitOptions& options) override;
   std::string_view kind() const override { return "Linear"; }
 
-  Parameter weight;                                    // [out, in]
-  Parameter bias;                                      // [out]; shape empty where there is none
+  Parameter weight;  // [out, in]
+  Parameter bias;    // [out]; shape empty where there is none
 };
 
 class Embedding final : public Layer<Embedding> {
  public:
   // The row of `padding_index` (-1: none) starts as zeros and receives no gradient.
   Embedding(int64_t rows, int64_t width, int64_t padding_index = -1);
-  Tensor forward(const Tensor& ids);                   // int64 [...] -> [..., width]
+  Tensor forward(const Tensor& ids);  // int64 [...] -> [..., width]
   void reset_parameters(const InitOptions& options) override;
   std::string_view kind() const override { return "Embedding"; }
 
-  Parameter weight;                                    // [rows, width]
+  Parameter weight;  // [rows, width]
 
  private:
   int64_t padding_index_;

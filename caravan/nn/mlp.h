@@ -11,7 +11,7 @@ namespace caravan::nn {
 class GatedMlp final : public Layer<GatedMlp> {
  public:
   GatedMlp(int64_t hidden_size, int64_t intermediate_size, ops::Activation activation, bool bias = false);
-  Tensor forward(const Tensor& x);                     // [..., C]
+  Tensor forward(const Tensor& x);  // [..., C]
   std::string_view kind() const override { return "GatedMlp"; }
 
   Linear gate_proj, up_proj, down_proj;

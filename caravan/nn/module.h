@@ -8,8 +8,8 @@
 //   Mlp mlp(64, 256);  initialize(mlp, {.std = 0.02});  Tensor y = mlp(x);
 //
 // Member name = registered name = checkpoint key, so loading and saving are walks over named_parameters(). A parameter
-// knows its shape from construction and has no storage until a checkpoint or initialize() gives it some. Calling a layer
-// (operator()) runs its forward() under the observers of nn/observe.h.
+// knows its shape from construction and has no storage until a checkpoint or initialize() gives it some. Calling a
+// layer (operator()) runs its forward() under the observers of nn/observe.h.
 #pragma once
 
 #include <ATen/core/Generator.h>
@@ -28,11 +28,12 @@ namespace caravan::nn {
 
 using at::Tensor;
 
-// A named weight. `value` is dense with this shape, or the rows' blocks as a u8 tensor where `dtype` is block-quantized.
+// A named weight. `value` is dense with this shape, or the rows' blocks as a u8 tensor where `dtype` is
+// block-quantized.
 struct Parameter {
   std::vector<int64_t> shape;
-  Tensor value;                 // undefined until loaded or initialized
-  DType dtype = DType::f32;     // of the stored value
+  Tensor value;              // undefined until loaded or initialized
+  DType dtype = DType::f32;  // of the stored value
   bool defined() const { return value.defined(); }
   operator const Tensor&() const { return value; }  // NOLINT: a dense parameter is used as the tensor it is
 };
@@ -40,35 +41,35 @@ struct Parameter {
 class Module;
 
 struct NamedParameter {
-  std::string name;             // "model.layers.0.self_attn.q_proj.weight"
+  std::string name;  // "model.layers.0.self_attn.q_proj.weight"
   Parameter* parameter;
   Module* owner;
 };
 
 struct InitOptions {
-  double std = 0.02;            // initializer_range of the config
+  double std = 0.02;  // initializer_range of the config
   uint64_t seed = 0;
   at::ScalarType dtype = at::kFloat;
-  at::Generator generator = {}; // made from the seed by initialize()
+  at::Generator generator = {};  // made from the seed by initialize()
 };
 
 class Module {
  public:
   Module() = default;
   virtual ~Module() = default;
-  Module(const Module&) = delete;              // children and parents know each other's addresses
+  Module(const Module&) = delete;  // children and parents know each other's addresses
   Module& operator=(const Module&) = delete;
 
-  std::vector<NamedParameter> named_parameters();   // depth first, in the order of registration; a tied one once
-  std::vector<Tensor> parameters();                 // the defined dense ones, for optimizers
+  std::vector<NamedParameter> named_parameters();  // depth first, in the order of registration; a tied one once
+  std::vector<Tensor> parameters();                // the defined dense ones, for optimizers
   const std::vector<std::pair<std::string, Module*>>& children() const { return children_; }
-  std::string path() const;                         // "model.layers.0.mlp"; empty for the root
+  std::string path() const;  // "model.layers.0.mlp"; empty for the root
   virtual std::string_view kind() const { return "Module"; }
 
-  void train(bool on = true);                       // dropout and gradient checkpointing act in training only
+  void train(bool on = true);  // dropout and gradient checkpointing act in training only
   bool training() const { return training_; }
   void requires_grad(bool on = true);
-  void to(at::ScalarType dtype);                    // floating-point dense parameters
+  void to(at::ScalarType dtype);  // floating-point dense parameters
   void to(at::Device device);
 
   // Gives this module's own parameters their initial values (weights normal(0, std), biases zero, norms one).
@@ -100,8 +101,8 @@ class Observer {
   virtual void leave(const Module& module, const Tensor& output) = 0;
 };
 
-Observer* observer();                      // of this thread, usually none
-Observer* set_observer(Observer* next);    // returns the previous one
+Observer* observer();                    // of this thread, usually none
+Observer* set_observer(Observer* next);  // returns the previous one
 
 // Gives a layer its call operator. Self has `Tensor forward(...)`.
 template <class Self>
@@ -110,7 +111,8 @@ class Layer : public Module {
   template <class... Args>
   Tensor operator()(Args&&... args) {
     Observer* watching = observer();
-    if (watching == nullptr) [[likely]] return static_cast<Self*>(this)->forward(std::forward<Args>(args)...);
+    if (watching == nullptr) [[likely]]
+      return static_cast<Self*>(this)->forward(std::forward<Args>(args)...);
     watching->enter(*this);
     Tensor output = static_cast<Self*>(this)->forward(std::forward<Args>(args)...);
     watching->leave(*this, output);

@@ -8,11 +8,11 @@ namespace caravan::nn {
 class RmsNorm final : public Layer<RmsNorm> {
  public:
   RmsNorm(int64_t width, double eps);
-  Tensor forward(const Tensor& x);                     // [..., C]
+  Tensor forward(const Tensor& x);  // [..., C]
   void reset_parameters(const InitOptions& options) override;
   std::string_view kind() const override { return "RmsNorm"; }
 
-  Parameter weight;                                    // [C]
+  Parameter weight;  // [C]
 
  private:
   double eps_;

@@ -41,14 +41,14 @@ class Profiler final : public Observer {
     std::string path, kind;
     int64_t calls = 0;
     double seconds = 0, own_seconds = 0;
-    int64_t output_bytes = 0;          // of all calls together
-    int64_t resident_growth = 0;       // bytes that the process's resident memory grew by inside its calls
+    int64_t output_bytes = 0;     // of all calls together
+    int64_t resident_growth = 0;  // bytes that the process's resident memory grew by inside its calls
   };
 
   void enter(const Module& module) override;
   void leave(const Module& module, const Tensor& output) override;
 
-  std::vector<Row> rows() const;       // one a module path, in order of the first call
+  std::vector<Row> rows() const;  // one a module path, in order of the first call
   std::vector<Row> rows_by_kind() const;
 
  private:

@@ -26,29 +26,31 @@ std::optional<double> optional_number(const Json& object, std::string_view key, 
 
 std::vector<double> factors(const Json& object, std::string_view key, int64_t count, std::string_view where) {
   const Json* list = find_member(object, key);
-  check_file(list != nullptr && list->is_array() && static_cast<int64_t>(list->size()) == count, FileFault::range, where,
-             "\"{}\" must list {} numbers", key, count);
+  check_file(list != nullptr && list->is_array() && static_cast<int64_t>(list->size()) == count, FileFault::range,
+             where, "\"{}\" must list {} numbers", key, count);
   std::vector<double> values;
   for (const Json& value : *list) {
-    check_file(value.is_number() && std::isfinite(value.get<double>()) && value.get<double>() > 0, FileFault::range, where,
-               "\"{}\" must hold positive numbers", key);
+    check_file(value.is_number() && std::isfinite(value.get<double>()) && value.get<double>() > 0, FileFault::range,
+               where, "\"{}\" must hold positive numbers", key);
     values.push_back(value.get<double>());
   }
   return values;
 }
 
 void read_scaling(RotaryConfig& rotary, const Json& config, const Json& scaling, std::string_view where) {
-  rotary.original_max_position_embeddings = get_int(scaling, "original_max_position_embeddings", where, {.min = 1, .max = 1 << 30},
-                                                    rotary.max_position_embeddings);
+  rotary.original_max_position_embeddings = get_int(scaling, "original_max_position_embeddings", where,
+                                                    {.min = 1, .max = 1 << 30}, rotary.max_position_embeddings);
   // Phi-3 and its relatives keep the pre-training length at the top level; there it wins.
   if (find_member(config, "original_max_position_embeddings") != nullptr) {
-    rotary.original_max_position_embeddings = get_int(config, "original_max_position_embeddings", where, {.min = 1, .max = 1 << 30});
+    rotary.original_max_position_embeddings =
+        get_int(config, "original_max_position_embeddings", where, {.min = 1, .max = 1 << 30});
   }
   const bool inferred = rotary.type == "yarn" || rotary.type == "longrope";
   const double ratio = static_cast<double>(rotary.max_position_embeddings) /
                        static_cast<double>(rotary.original_max_position_embeddings);
   rotary.factor = inferred ? get_number(scaling, "factor", where, ratio) : get_number(scaling, "factor", where);
-  check_file(rotary.factor > 0, FileFault::range, where, "the rotary scaling factor must be positive, got {}", rotary.factor);
+  check_file(rotary.factor > 0, FileFault::range, where, "the rotary scaling factor must be positive, got {}",
+             rotary.factor);
   rotary.attention_factor = optional_number(scaling, "attention_factor", where);
   rotary.mscale = optional_number(scaling, "mscale", where);
   rotary.mscale_all_dim = optional_number(scaling, "mscale_all_dim", where);
@@ -70,19 +72,24 @@ void read_scaling(RotaryConfig& rotary, const Json& config, const Json& scaling,
 RotaryConfig parse(const Json& config, int64_t head_dim, bool partial_default, std::string_view where) {
   RotaryConfig rotary;
   const Json* scaling = scaling_of(config);
-  check_file(scaling == nullptr || scaling->is_object(), FileFault::type, where, "the rotary parameters must be an object");
+  check_file(scaling == nullptr || scaling->is_object(), FileFault::type, where,
+             "the rotary parameters must be an object");
   const Json& keys = scaling != nullptr ? *scaling : config;
-  rotary.type = scaling == nullptr ? "default" : get_string(keys, "rope_type", where, get_string(keys, "type", where, "default"));
-  if (rotary.type == "su") rotary.type = "longrope";   // Phi-3's first name for it
-  if (rotary.type == "mrope") rotary.type = "default"; // text positions of the vision models are the plain ones
+  rotary.type =
+      scaling == nullptr ? "default" : get_string(keys, "rope_type", where, get_string(keys, "type", where, "default"));
+  if (rotary.type == "su") rotary.type = "longrope";    // Phi-3's first name for it
+  if (rotary.type == "mrope") rotary.type = "default";  // text positions of the vision models are the plain ones
   check_file(std::find(kTypes.begin(), kTypes.end(), rotary.type) != kTypes.end(), FileFault::unsupported, where,
-             "the rotary scaling \"{}\" is not known; known are default, linear, dynamic, yarn, longrope, llama3", rotary.type);
+             "the rotary scaling \"{}\" is not known; known are default, linear, dynamic, yarn, longrope, llama3",
+             rotary.type);
   rotary.theta = get_number(keys, "rope_theta", where, get_number(config, "rope_theta", where, 10000.0));
   check_file(rotary.theta > 0, FileFault::range, where, "rope_theta must be positive, got {}", rotary.theta);
   rotary.max_position_embeddings = get_int(config, "max_position_embeddings", where, {.min = 1, .max = 1 << 30}, 2048);
-  double partial = get_number(keys, "partial_rotary_factor", where, get_number(config, "partial_rotary_factor", where, 1.0));
+  double partial =
+      get_number(keys, "partial_rotary_factor", where, get_number(config, "partial_rotary_factor", where, 1.0));
   if (rotary.type == "default" && !partial_default) partial = 1.0;
-  check_file(partial > 0 && partial <= 1, FileFault::range, where, "partial_rotary_factor must lie in (0, 1], got {}", partial);
+  check_file(partial > 0 && partial <= 1, FileFault::range, where, "partial_rotary_factor must lie in (0, 1], got {}",
+             partial);
   rotary.rotary_dim = static_cast<int64_t>(static_cast<double>(head_dim) * partial);
   check_file(rotary.rotary_dim > 0 && rotary.rotary_dim % 2 == 0, FileFault::range, where,
              "{} rotary features of a head: an even, positive number is needed", rotary.rotary_dim);
@@ -123,7 +130,8 @@ Tensor dynamic_frequencies(const RotaryConfig& c, int64_t length) {
 Tensor yarn_frequencies(const RotaryConfig& c) {
   const double width = static_cast<double>(c.rotary_dim);
   const auto dimension_of = [&](double rotations) {
-    return width * std::log(static_cast<double>(c.original_max_position_embeddings) / (rotations * 2 * std::numbers::pi)) /
+    return width *
+           std::log(static_cast<double>(c.original_max_position_embeddings) / (rotations * 2 * std::numbers::pi)) /
            (2 * std::log(c.theta));
   };
   double low = dimension_of(c.beta_fast), high = dimension_of(c.beta_slow);
@@ -171,10 +179,13 @@ double RotaryEmbedding::attention_factor() const {
   if (c.type != "yarn" && c.type != "longrope") return 1.0;
   if (c.attention_factor) return *c.attention_factor;
   if (c.type == "longrope") {
-    return c.factor <= 1.0 ? 1.0 : std::sqrt(1 + std::log(c.factor) / std::log(static_cast<double>(c.original_max_position_embeddings)));
+    return c.factor <= 1.0
+               ? 1.0
+               : std::sqrt(1 + std::log(c.factor) / std::log(static_cast<double>(c.original_max_position_embeddings)));
   }
   const auto magnitude = [&](double m) { return c.factor <= 1 ? 1.0 : 0.1 * m * std::log(c.factor) + 1.0; };
-  if (c.mscale.value_or(0) != 0 && c.mscale_all_dim.value_or(0) != 0) return magnitude(*c.mscale) / magnitude(*c.mscale_all_dim);
+  if (c.mscale.value_or(0) != 0 && c.mscale_all_dim.value_or(0) != 0)
+    return magnitude(*c.mscale) / magnitude(*c.mscale_all_dim);
   return magnitude(1.0);
 }
 
@@ -184,8 +195,8 @@ void RotaryEmbedding::prepare(Step& step, at::ScalarType dtype) {
   const bool depends_on_length = config_.type == "dynamic" || config_.type == "longrope";
   if (length == 0 && depends_on_length) length = step.positions.max().item<int64_t>() + 1;
   const Tensor inverse = frequencies(length).to(step.positions.device());
-  const Tensor angles = step.positions.to(at::kFloat).unsqueeze(1) * inverse;      // [T, R/2]
-  const Tensor both = at::cat({angles, angles}, -1);                               // [T, R]
+  const Tensor angles = step.positions.to(at::kFloat).unsqueeze(1) * inverse;  // [T, R/2]
+  const Tensor both = at::cat({angles, angles}, -1);                           // [T, R]
   const double factor = attention_factor();
   step.cos = (both.cos() * factor).to(dtype);
   step.sin = (both.sin() * factor).to(dtype);

@@ -16,7 +16,7 @@ namespace caravan::nn {
 struct RotaryConfig {
   std::string type = "default";
   double theta = 10000.0;
-  int64_t rotary_dim = 0;                  // R: rotated features of a head (head_dim * partial_rotary_factor)
+  int64_t rotary_dim = 0;  // R: rotated features of a head (head_dim * partial_rotary_factor)
   int64_t max_position_embeddings = 2048;
   int64_t original_max_position_embeddings = 0;
   double factor = 1.0;
@@ -29,7 +29,8 @@ struct RotaryConfig {
   // From config.json, in the form of transformers 5 (rope_parameters) or older (rope_theta, rope_scaling).
   static RotaryConfig from_json(const Json& config, int64_t head_dim, std::string_view where);
 
-  // As above, for the families (LLaMA, Mistral, Qwen) whose unscaled embedding ignores partial_rotary_factor in transformers.
+  // As above, for the families (LLaMA, Mistral, Qwen) whose unscaled embedding ignores partial_rotary_factor in
+  // transformers.
   static RotaryConfig full_width_from_json(const Json& config, int64_t head_dim, std::string_view where);
 };
 
@@ -42,7 +43,7 @@ class RotaryEmbedding final : public Module {
 
   // Inverse frequencies [R/2], fp32, for sequences of this length.
   Tensor frequencies(int64_t length) const;
-  double attention_factor() const;     // on cos and sin
+  double attention_factor() const;  // on cos and sin
   std::string_view kind() const override { return "RotaryEmbedding"; }
 
  private:

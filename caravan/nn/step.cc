@@ -37,8 +37,8 @@ Step Step::packed(std::span<const int64_t> lengths, at::Device device) {
 }
 
 Step Step::cached(KvCache& cache, std::vector<CacheSequence*> sequences, std::span<const int64_t> lengths) {
-  check(sequences.size() == lengths.size(), ErrorCode::invalid_argument, "{} cached sequences for {} lengths", sequences.size(),
-        lengths.size());
+  check(sequences.size() == lengths.size(), ErrorCode::invalid_argument, "{} cached sequences for {} lengths",
+        sequences.size(), lengths.size());
   Step step = layout(lengths);
   std::vector<int64_t> first;
   for (size_t b = 0; b < sequences.size(); ++b) {

@@ -20,17 +20,17 @@ namespace caravan::nn {
 // Inner values that a caller asked for, in transformers' order.
 struct Capture {
   bool want_hidden_states = false, want_attentions = false;
-  std::vector<Tensor> hidden_states;                 // embeddings, then every layer's output; the last one is normed
-  std::vector<std::vector<Tensor>> attentions;       // [layer][sequence]: [H, new tokens, all tokens]
+  std::vector<Tensor> hidden_states;            // embeddings, then every layer's output; the last one is normed
+  std::vector<std::vector<Tensor>> attentions;  // [layer][sequence]: [H, new tokens, all tokens]
 };
 
 struct Step {
-  std::vector<int64_t> starts;        // [B + 1] rows of the sequences: sequence b is rows starts[b] .. starts[b + 1]
-  Tensor positions;                   // [T] int64: position of each row in its sequence
-  KvCache* cache = nullptr;           // none in training
-  std::vector<CacheSequence*> sequences;   // [B] where there is a cache; already extended by the new tokens
+  std::vector<int64_t> starts;  // [B + 1] rows of the sequences: sequence b is rows starts[b] .. starts[b + 1]
+  Tensor positions;             // [T] int64: position of each row in its sequence
+  KvCache* cache = nullptr;     // none in training
+  std::vector<CacheSequence*> sequences;  // [B] where there is a cache; already extended by the new tokens
   Capture* capture = nullptr;
-  Tensor cos, sin;                    // [T, R] rotary tables, put here by the model before its layers run
+  Tensor cos, sin;  // [T, R] rotary tables, put here by the model before its layers run
   // Only for batches that carry padding as transformers does (models/padded_batch.h): [B, W] bool, false where a key is
   // padding. All sequences are W long then and there is no cache.
   Tensor visible_keys;
@@ -39,7 +39,7 @@ struct Step {
 
   int64_t batch() const { return static_cast<int64_t>(starts.size()) - 1; }
   int64_t tokens() const { return starts.back(); }
-  int64_t past(int64_t b) const {     // cached tokens of sequence b before this call
+  int64_t past(int64_t b) const {  // cached tokens of sequence b before this call
     return cache == nullptr ? 0 : sequences[b]->length() - (starts[b + 1] - starts[b]);
   }
 

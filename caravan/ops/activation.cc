@@ -39,8 +39,8 @@ Tensor run_swiglu(const Tensor& gate, const Tensor& up) {
   // An exponential costs about as much as twenty memory-bound elements.
   parallel_rows(g.numel(), 20, [&](int64_t begin, int64_t end) {
     if (g.scalar_type() == at::kFloat) {
-      kernels.swiglu_f32(g.const_data_ptr<float>() + begin, u.const_data_ptr<float>() + begin, y.mutable_data_ptr<float>() + begin,
-                         end - begin);
+      kernels.swiglu_f32(g.const_data_ptr<float>() + begin, u.const_data_ptr<float>() + begin,
+                         y.mutable_data_ptr<float>() + begin, end - begin);
     } else {
       kernels.swiglu_bf16(bf16_data(g) + begin, bf16_data(u) + begin, mutable_bf16_data(y) + begin, end - begin);
     }
@@ -61,24 +61,37 @@ Activation find_activation(std::string_view name, std::string_view where) {
 
 Tensor activate(const Tensor& x, Activation activation) {
   switch (activation) {
-    case Activation::silu: return at::silu(x);
-    case Activation::gelu: return at::gelu(x);
-    case Activation::gelu_tanh: return at::gelu(x, "tanh");
-    case Activation::relu: return at::relu(x);
-    case Activation::relu_squared: return at::relu(x).pow(2);
-    case Activation::quick_gelu: return x * at::sigmoid(1.702 * x);
-    case Activation::sigmoid: return at::sigmoid(x);
-    case Activation::tanh: return at::tanh(x);
-    case Activation::mish: return at::mish(x);
-    case Activation::identity: return x;
+    case Activation::silu:
+      return at::silu(x);
+    case Activation::gelu:
+      return at::gelu(x);
+    case Activation::gelu_tanh:
+      return at::gelu(x, "tanh");
+    case Activation::relu:
+      return at::relu(x);
+    case Activation::relu_squared:
+      return at::relu(x).pow(2);
+    case Activation::quick_gelu:
+      return x * at::sigmoid(1.702 * x);
+    case Activation::sigmoid:
+      return at::sigmoid(x);
+    case Activation::tanh:
+      return at::tanh(x);
+    case Activation::mish:
+      return at::mish(x);
+    case Activation::identity:
+      return x;
   }
   fail(ErrorCode::internal, "activate: unknown activation");
 }
 
-Tensor reference::gated(const Tensor& gate, const Tensor& up, Activation activation) { return activate(gate, activation) * up; }
+Tensor reference::gated(const Tensor& gate, const Tensor& up, Activation activation) {
+  return activate(gate, activation) * up;
+}
 
 Tensor gated(const Tensor& gate, const Tensor& up, Activation activation) {
-  const bool has_kernel = activation == Activation::silu && gate.device().is_cpu() && gate.scalar_type() == up.scalar_type() &&
+  const bool has_kernel = activation == Activation::silu && gate.device().is_cpu() &&
+                          gate.scalar_type() == up.scalar_type() &&
                           (gate.scalar_type() == at::kFloat || gate.scalar_type() == at::kBFloat16);
   if (!has_kernel || needs_gradient({gate, up})) return reference::gated(gate, up, activation);
   return run_swiglu(gate, up);

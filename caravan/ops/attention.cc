@@ -37,16 +37,18 @@ Tensor heads_first(const Tensor& x) { return x.transpose(0, 1).unsqueeze(0); }
 
 }  // namespace
 
-Tensor reference::attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec, Tensor* weights) {
+Tensor reference::attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec,
+                            Tensor* weights) {
   check_shapes(q, k, v);
   const int64_t group = q.size(1) / k.size(1);
-  const Tensor keys = k.transpose(0, 1).repeat_interleave(group, 0);                 // [H, Tk, D]
+  const Tensor keys = k.transpose(0, 1).repeat_interleave(group, 0);  // [H, Tk, D]
   const Tensor values = v.transpose(0, 1).repeat_interleave(group, 0);
   Tensor scores = at::matmul(q.transpose(0, 1), keys.transpose(1, 2)) * spec.scale;  // [H, Tq, Tk]
   const auto wide = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   scores = scores.to(wide);
   if (has_mask(q.size(0), k.size(0), spec)) {
-    const double lowest = wide == at::kDouble ? std::numeric_limits<double>::lowest() : std::numeric_limits<float>::lowest();
+    const double lowest =
+        wide == at::kDouble ? std::numeric_limits<double>::lowest() : std::numeric_limits<float>::lowest();
     scores = scores.masked_fill(visible(q.size(0), k.size(0), spec, q.device()).logical_not(), lowest);
   }
   Tensor p = at::softmax(scores, -1).to(q.scalar_type());
@@ -60,11 +62,13 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Attent
   check_shapes(q, k, v);
   const int64_t tq = q.size(0), tk = k.size(0);
   const bool masked = has_mask(tq, tk, spec);
-  const bool plain_causal = masked && spec.causal && tq == tk && !spec.visible_keys.defined() && (spec.window <= 0 || spec.window >= tk);
+  const bool plain_causal =
+      masked && spec.causal && tq == tk && !spec.visible_keys.defined() && (spec.window <= 0 || spec.window >= tk);
   std::optional<Tensor> mask;
   if (masked && !plain_causal) mask = visible(tq, tk, spec, q.device());
-  const Tensor out = at::scaled_dot_product_attention(heads_first(q), heads_first(k), heads_first(v), mask, spec.dropout,
-                                                      plain_causal, spec.scale, /*enable_gqa=*/q.size(1) != k.size(1));
+  const Tensor out =
+      at::scaled_dot_product_attention(heads_first(q), heads_first(k), heads_first(v), mask, spec.dropout, plain_causal,
+                                       spec.scale, /*enable_gqa=*/q.size(1) != k.size(1));
   return out.squeeze(0).transpose(0, 1).contiguous();
 }
 
@@ -73,15 +77,17 @@ Tensor paged_attention(const Tensor& q, const Tensor& key_pages, const Tensor& v
                        const AttentionSpec& spec) {
   const int64_t batch = q.size(0), heads = q.size(1), width = q.size(2), kv_heads = key_pages.size(1);
   const int64_t page = key_pages.size(2), group = heads / kv_heads, element = q.element_size();
-  check(q.is_contiguous() && q.scalar_type() == key_pages.scalar_type() && static_cast<int64_t>(tables.size()) == batch &&
-            static_cast<int64_t>(lengths.size()) == batch,
-        ErrorCode::internal, "paged_attention: contiguous queries of the cache's dtype and one table a query are expected");
+  check(q.is_contiguous() && q.scalar_type() == key_pages.scalar_type() &&
+            static_cast<int64_t>(tables.size()) == batch && static_cast<int64_t>(lengths.size()) == batch,
+        ErrorCode::internal,
+        "paged_attention: contiguous queries of the cache's dtype and one table a query are expected");
   Tensor out = at::empty_like(q);
   const auto* queries = static_cast<const char*>(q.const_data_ptr());
   const auto* keys = static_cast<const char*>(key_pages.const_data_ptr());
   const auto* values = static_cast<const char*>(value_pages.const_data_ptr());
   auto* outputs = static_cast<char*>(out.mutable_data_ptr());
-  const auto run = q.scalar_type() == at::kFloat ? kernels::table().paged_attention_f32 : kernels::table().paged_attention_bf16;
+  const auto run =
+      q.scalar_type() == at::kFloat ? kernels::table().paged_attention_f32 : kernels::table().paged_attention_bf16;
   int64_t longest = 0;
   for (int64_t length : lengths) longest = std::max(longest, length);
 
@@ -100,9 +106,17 @@ Tensor paged_attention(const Tensor& q, const Tensor& key_pages, const Tensor& v
       }
       scores.resize(static_cast<size_t>((length - first) * group));
       const int64_t at = (b * heads + h * group) * width * element;
-      run({.queries = queries + at, .output = outputs + at, .keys = key_table.data(), .values = value_table.data(),
-           .group = group, .width = width, .page_tokens = page, .first = first, .last = length,
-           .scale = static_cast<float>(spec.scale), .scores = scores.data()});
+      run({.queries = queries + at,
+           .output = outputs + at,
+           .keys = key_table.data(),
+           .values = value_table.data(),
+           .group = group,
+           .width = width,
+           .page_tokens = page,
+           .first = first,
+           .last = length,
+           .scale = static_cast<float>(spec.scale),
+           .scores = scores.data()});
     }
   });
   return out;

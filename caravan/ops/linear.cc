@@ -28,7 +28,8 @@ Tensor dequantize_rows(const Weight& weight, int64_t begin, int64_t end) {
 // A few input rows: reading the weight once bounds the time, so each thread streams its share of the weight's rows.
 bool is_small(const Tensor& x, const Weight& weight) {
   constexpr int64_t kRows = 2;  // from 3 rows on, libtorch's GEMM was as fast for fp32
-  return x.device().is_cpu() && x.numel() > 0 && x.numel() / weight.columns <= kRows && x.scalar_type() == weight.value.scalar_type() &&
+  return x.device().is_cpu() && x.numel() > 0 && x.numel() / weight.columns <= kRows &&
+         x.scalar_type() == weight.value.scalar_type() &&
          (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && weight.value.is_contiguous();
 }
 
@@ -41,10 +42,11 @@ Tensor small_linear(const Tensor& input, const Weight& weight) {
   const auto& kernels = kernels::table();
   parallel_rows(weight.rows, weight.columns, [&](int64_t begin, int64_t end) {
     if (x.scalar_type() == at::kFloat) {
-      kernels.gemv_f32(weight.value.const_data_ptr<float>(), x.const_data_ptr<float>(), y.mutable_data_ptr<float>(), begin, end,
-                       weight.columns, m, weight.rows);
+      kernels.gemv_f32(weight.value.const_data_ptr<float>(), x.const_data_ptr<float>(), y.mutable_data_ptr<float>(),
+                       begin, end, weight.columns, m, weight.rows);
     } else {
-      kernels.gemv_bf16(bf16_data(weight.value), bf16_data(x), mutable_bf16_data(y), begin, end, weight.columns, m, weight.rows);
+      kernels.gemv_bf16(bf16_data(weight.value), bf16_data(x), mutable_bf16_data(y), begin, end, weight.columns, m,
+                        weight.rows);
     }
   });
   return y;
@@ -58,9 +60,10 @@ Tensor dense(const Weight& weight, at::ScalarType dtype) {
 }
 
 Tensor linear(const Tensor& x, const Weight& weight, const Tensor& bias) {
-  check(weight.value.defined(), ErrorCode::internal, "linear: the weight has no values; load or initialize the model first");
-  check(x.size(-1) == weight.columns, ErrorCode::invalid_argument, "linear: {} input features, the weight has {}", x.size(-1),
-        weight.columns);
+  check(weight.value.defined(), ErrorCode::internal,
+        "linear: the weight has no values; load or initialize the model first");
+  check(x.size(-1) == weight.columns, ErrorCode::invalid_argument, "linear: {} input features, the weight has {}",
+        x.size(-1), weight.columns);
   if (is_block_quantized(weight.dtype)) {
     return at::linear(x, dense(weight, x.scalar_type()), bias.defined() ? std::optional<Tensor>(bias) : std::nullopt);
   }
@@ -72,7 +75,8 @@ Tensor linear(const Tensor& x, const Weight& weight, const Tensor& bias) {
 }
 
 Tensor embedding(const Tensor& ids, const Weight& weight, int64_t padding_index) {
-  check(weight.value.defined(), ErrorCode::internal, "embedding: the weight has no values; load or initialize the model first");
+  check(weight.value.defined(), ErrorCode::internal,
+        "embedding: the weight has no values; load or initialize the model first");
   if (ids.numel() > 0) {
     const int64_t low = ids.min().item<int64_t>(), high = ids.max().item<int64_t>();
     check(low >= 0 && high < weight.rows, ErrorCode::invalid_argument, "token id {} is outside the vocabulary of {}",

@@ -1,4 +1,5 @@
-// Every fused op against its plain twin: values per dtype and odd widths, gradients in fp32 against the twin's in double.
+// Every fused op against its plain twin: values per dtype and odd widths, gradients in fp32 against the twin's in
+// double.
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
@@ -51,14 +52,16 @@ void expect_gradients(const F& f, const G& g, const std::vector<Tensor>& inputs)
     wide.push_back(x.to(at::kDouble).requires_grad_());
   }
   const Tensor y = f(single), z = g(wide), upstream = at::randn(y.sizes());
-  const auto got = torch::autograd::grad({y}, single, {upstream}), want = torch::autograd::grad({z}, wide, {upstream.to(at::kDouble)});
+  const auto got = torch::autograd::grad({y}, single, {upstream}),
+             want = torch::autograd::grad({z}, wide, {upstream.to(at::kDouble)});
   for (size_t i = 0; i < got.size(); ++i) EXPECT_LT(distance(got[i], want[i]), 1e-4) << "input " << i;
 }
 
 TEST(RmsNorm, GradientsMatchItsTwin) {
   const Random random;
   expect_gradients([](const auto& in) { return rms_norm(in[0], in[1], 1e-5); },
-                   [](const auto& in) { return reference::rms_norm(in[0], in[1], 1e-5); }, {random({6, 19}), random({19})});
+                   [](const auto& in) { return reference::rms_norm(in[0], in[1], 1e-5); },
+                   {random({6, 19}), random({19})});
 }
 
 TEST(Rotate, MatchesItsTwinWithPartialWidths) {
@@ -71,16 +74,18 @@ TEST(Rotate, MatchesItsTwinWithPartialWidths) {
     }
   }
   const Tensor angle = random({7, 4}), both = at::cat({angle, angle}, -1);
-  expect_gradients([&](const auto& in) { return rotate(in[0], both.cos(), both.sin()); },
-                   [&](const auto& in) { return reference::rotate(in[0], both.to(at::kDouble).cos(), both.to(at::kDouble).sin()); },
-                   {random({7, 2, 10})});
+  expect_gradients(
+      [&](const auto& in) { return rotate(in[0], both.cos(), both.sin()); },
+      [&](const auto& in) { return reference::rotate(in[0], both.to(at::kDouble).cos(), both.to(at::kDouble).sin()); },
+      {random({7, 2, 10})});
 }
 
 TEST(Gated, MatchesItsTwin) {
   const Random random;
   for (const auto type : {at::kFloat, at::kBFloat16}) {
     const Tensor gate = random({9, 37}, type) * 5, up = random({9, 37}, type);
-    EXPECT_LT(distance(gated(gate, up, Activation::silu), reference::gated(gate, up, Activation::silu)), 10 * tolerance(type));
+    EXPECT_LT(distance(gated(gate, up, Activation::silu), reference::gated(gate, up, Activation::silu)),
+              10 * tolerance(type));
   }
   const Tensor extreme = at::tensor({-1000.0f, -100.0f, 0.0f, 100.0f, 1000.0f});
   EXPECT_TRUE(at::isfinite(gated(extreme, at::ones({5}), Activation::silu)).all().item<bool>());
@@ -96,7 +101,8 @@ TEST(Attention, MatchesItsTwinOverMasksAndHeadGroups) {
       for (const auto& [tq, tk] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {1, 9}, {5, 5}, {4, 9}}) {
         const Tensor q = random({tq, 6, 8}), k = random({tk, 2, 8}), v = random({tk, 2, 8});
         const AttentionSpec spec = spec_of(causal, window);
-        EXPECT_LT(distance(attention(q, k, v, spec), reference::attention(q, k, v, spec)), kF32) << window << causal << tq << tk;
+        EXPECT_LT(distance(attention(q, k, v, spec), reference::attention(q, k, v, spec)), kF32)
+            << window << causal << tq << tk;
       }
     }
   }
@@ -110,7 +116,8 @@ TEST(PagedAttention, MatchesTheTwinOnGatheredPages) {
   const Random random;
   for (const auto type : {at::kFloat, at::kBFloat16}) {
     for (const int64_t window : {0, 5}) {
-      const Tensor keys = random({6, 2, 4, 10}, type), values = random({6, 2, 4, 10}, type), q = random({3, 6, 10}, type);
+      const Tensor keys = random({6, 2, 4, 10}, type), values = random({6, 2, 4, 10}, type),
+                   q = random({3, 6, 10}, type);
       const std::vector<std::vector<int32_t>> pages = {{5, 0, 2}, {1}, {3, 4}};
       const std::vector<std::span<const int32_t>> tables(pages.begin(), pages.end());
       const std::vector<int64_t> lengths = {11, 1, 8};
@@ -133,7 +140,8 @@ TEST(Linear, FewRowsEqualManyRows) {
   for (const auto type : {at::kFloat, at::kBFloat16}) {
     for (const int64_t width : {1, 7, 16, 31, 100}) {
       const Tensor x = random({6, width}, type), w = random({13, width}, type), b = random({13}, type);
-      const Weight weight{.value = w, .dtype = type == at::kFloat ? DType::f32 : DType::bf16, .rows = 13, .columns = width};
+      const Weight weight{
+          .value = w, .dtype = type == at::kFloat ? DType::f32 : DType::bf16, .rows = 13, .columns = width};
       const Tensor want = at::linear(x.to(at::kDouble), w.to(at::kDouble), b.to(at::kDouble));
       const double scale = std::sqrt(static_cast<double>(width)) * 8;
       EXPECT_LT(distance(linear(x, weight, b), want), scale * tolerance(type));

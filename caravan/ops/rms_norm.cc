@@ -29,10 +29,11 @@ Tensor run_kernel(const Tensor& input, const Tensor& weight, double eps) {
   parallel_rows(rows, width, [&](int64_t begin, int64_t end) {
     const int64_t at = begin * width, n = end - begin;
     if (x.scalar_type() == at::kFloat) {
-      kernels.rms_norm_f32(x.const_data_ptr<float>() + at, w.const_data_ptr<float>(), y.mutable_data_ptr<float>() + at, n, width,
-                           static_cast<float>(eps));
+      kernels.rms_norm_f32(x.const_data_ptr<float>() + at, w.const_data_ptr<float>(), y.mutable_data_ptr<float>() + at,
+                           n, width, static_cast<float>(eps));
     } else {
-      kernels.rms_norm_bf16(bf16_data(x) + at, bf16_data(w), mutable_bf16_data(y) + at, n, width, static_cast<float>(eps));
+      kernels.rms_norm_bf16(bf16_data(x) + at, bf16_data(w), mutable_bf16_data(y) + at, n, width,
+                            static_cast<float>(eps));
     }
   });
   return y;

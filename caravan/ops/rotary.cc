@@ -10,9 +10,9 @@ namespace caravan::ops {
 
 Tensor reference::rotate(const Tensor& x, const Tensor& cos, const Tensor& sin) {
   const int64_t r = cos.size(-1);
-  const Tensor c = cos.unsqueeze(1), s = sin.unsqueeze(1);                                    // [T, 1, R]
+  const Tensor c = cos.unsqueeze(1), s = sin.unsqueeze(1);  // [T, 1, R]
   const Tensor head = x.slice(-1, 0, r);
-  const Tensor turned = at::cat({-head.slice(-1, r / 2, r), head.slice(-1, 0, r / 2)}, -1);   // rotate_half
+  const Tensor turned = at::cat({-head.slice(-1, r / 2, r), head.slice(-1, 0, r / 2)}, -1);  // rotate_half
   const Tensor rotated = head * c + turned * s;
   return r == x.size(-1) ? rotated : at::cat({rotated, x.slice(-1, r)}, -1);
 }
@@ -28,11 +28,11 @@ Tensor run_kernel(const Tensor& input, const Tensor& cos, const Tensor& sin) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t at = t * heads * width;
       if (x.scalar_type() == at::kFloat) {
-        kernels.rotate_f32(x.const_data_ptr<float>() + at, cos.const_data_ptr<float>() + t * r, sin.const_data_ptr<float>() + t * r,
-                           y.mutable_data_ptr<float>() + at, heads, width, r);
+        kernels.rotate_f32(x.const_data_ptr<float>() + at, cos.const_data_ptr<float>() + t * r,
+                           sin.const_data_ptr<float>() + t * r, y.mutable_data_ptr<float>() + at, heads, width, r);
       } else {
-        kernels.rotate_bf16(bf16_data(x) + at, bf16_data(cos) + t * r, bf16_data(sin) + t * r, mutable_bf16_data(y) + at, heads,
-                            width, r);
+        kernels.rotate_bf16(bf16_data(x) + at, bf16_data(cos) + t * r, bf16_data(sin) + t * r,
+                            mutable_bf16_data(y) + at, heads, width, r);
       }
     }
   });
@@ -41,7 +41,8 @@ Tensor run_kernel(const Tensor& input, const Tensor& cos, const Tensor& sin) {
 
 // A rotation's transpose is the rotation by the negative angle (cos and sin repeat in both halves).
 struct RotateFunction : torch::autograd::Function<RotateFunction> {
-  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& cos, const Tensor& sin) {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& cos,
+                        const Tensor& sin) {
     context->save_for_backward({cos, sin});
     return run_kernel(x, cos, sin);
   }
@@ -55,8 +56,8 @@ struct RotateFunction : torch::autograd::Function<RotateFunction> {
 }  // namespace
 
 Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin) {
-  check(x.dim() == 3 && cos.sizes() == sin.sizes() && cos.dim() == 2 && cos.size(0) == x.size(0) && cos.size(1) <= x.size(2) &&
-            cos.size(1) % 2 == 0,
+  check(x.dim() == 3 && cos.sizes() == sin.sizes() && cos.dim() == 2 && cos.size(0) == x.size(0) &&
+            cos.size(1) <= x.size(2) && cos.size(1) % 2 == 0,
         ErrorCode::invalid_argument, "rotate: x [T, H, D] and cos, sin [T, R] with even R <= D are expected");
   const bool has_kernel = x.device().is_cpu() && x.scalar_type() == cos.scalar_type() &&
                           (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);

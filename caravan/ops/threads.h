@@ -1,8 +1,9 @@
-// What the ops with kernels share: splitting rows over libtorch's threads, raw bf16 access, whether autograd is watching.
+// What the ops with kernels share: splitting rows over libtorch's threads, raw bf16 access, whether autograd is
+// watching.
 #pragma once
 
-#include <ATen/core/Tensor.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
 
 #include <algorithm>
 #include <initializer_list>

@@ -4,8 +4,8 @@
 //   std::string prompt = chat.render({{"messages", messages}, {"add_generation_prompt", true}, {"bos_token", "<s>"}});
 //
 // Environment as in transformers: trim_blocks, lstrip_blocks, loop controls, `tojson` without HTML escapes,
-// raise_exception, strftime_now, the `generation` block. Templates are untrusted: no attribute access beyond JSON keys and a
-// fixed method table, no import/include/extends, and limits on size, depth, work and output.
+// raise_exception, strftime_now, the `generation` block. Templates are untrusted: no attribute access beyond JSON keys
+// and a fixed method table, no import/include/extends, and limits on size, depth, work and output.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +20,10 @@ namespace caravan::text {
 
 struct TemplateLimits {
   size_t source_bytes = 256 << 10;
-  int depth = 128;                   // of parsing and of calls
-  int64_t fuel = 2'000'000;          // evaluated nodes
-  size_t output_bytes = 4 << 20;     // also of any single string value; raised to 8x the input's size + 64 KiB
-  int64_t range = 100'000;           // longest range() or repeated sequence
+  int depth = 128;                // of parsing and of calls
+  int64_t fuel = 2'000'000;       // evaluated nodes
+  size_t output_bytes = 4 << 20;  // also of any single string value; raised to 8x the input's size + 64 KiB
+  int64_t range = 100'000;        // longest range() or repeated sequence
 };
 
 class ChatTemplate {
@@ -34,9 +34,9 @@ class ChatTemplate {
   ~ChatTemplate();
   ChatTemplate(ChatTemplate&&) noexcept;
 
-  // `variables` is an object: messages, tools, documents, add_generation_prompt, bos_token, eos_token, and anything else.
-  // Throws invalid_argument for raise_exception() (its message as it is) and for errors in evaluation (with the line),
-  // fault fuel or limit where a limit is met.
+  // `variables` is an object: messages, tools, documents, add_generation_prompt, bos_token, eos_token, and anything
+  // else. Throws invalid_argument for raise_exception() (its message as it is) and for errors in evaluation (with the
+  // line), fault fuel or limit where a limit is met.
   std::string render(const Json& variables) const;
 
   // strftime_now() reads the clock; tests fix it.

@@ -1,8 +1,8 @@
-// A model family of one's own, in one file, on an installed Caravan: its own attention and its own MLP, registered under a
-// model_type; trained for some steps on one sentence, saved, loaded again, and asked to continue the sentence.
+// A model family of one's own, in one file, on an installed Caravan: its own attention and its own MLP, registered
+// under a model_type; trained for some steps on one sentence, saved, loaded again, and asked to continue the sentence.
 //
-// The attention lets each head be silenced by its input (a sigmoid gate on its output, as in "gated attention", Qiu et al.
-// 2025). The MLP is Primer's: relu(x W)^2, without a gate (So et al. 2021). Everything else is LLaMA's.
+// The attention lets each head be silenced by its input (a sigmoid gate on its output, as in "gated attention", Qiu et
+// al. 2025). The MLP is Primer's: relu(x W)^2, without a gate (So et al. 2021). Everything else is LLaMA's.
 #include <torch/optim.h>
 
 #include <cmath>
@@ -46,15 +46,15 @@ class GatedOutputAttention final : public nn::Layer<GatedOutputAttention> {
     add("o_proj", o_proj);
   }
 
-  Tensor forward(const Tensor& x, nn::Step& step) {                              // x [T, C]
+  Tensor forward(const Tensor& x, nn::Step& step) {  // x [T, C]
     const int64_t d = config_.head_dim;
     const Tensor q = ops::rotate(q_proj(x).view({-1, config_.num_heads, d}), step.cos, step.sin);     // [T, H, D]
     const Tensor k = ops::rotate(k_proj(x).view({-1, config_.num_kv_heads, d}), step.cos, step.sin);  // [T, K, D]
     const Tensor v = v_proj(x).view({-1, config_.num_kv_heads, d});
     const ops::AttentionSpec spec{.scale = 1.0 / std::sqrt(static_cast<double>(d))};
     // nn::attend owns the cache, the pages and the ragged batch: the same line trains and decodes.
-    const Tensor heads = nn::attend(q, k, v, spec, layer_, step).flatten(1);     // [T, H D]
-    return o_proj(heads * gate_proj(x).sigmoid());                               // [T, C]
+    const Tensor heads = nn::attend(q, k, v, spec, layer_, step).flatten(1);  // [T, H D]
+    return o_proj(heads * gate_proj(x).sigmoid());                            // [T, C]
   }
   std::string_view kind() const override { return "GatedOutputAttention"; }
 
@@ -90,7 +90,7 @@ class PrimerLayer final : public nn::Layer<PrimerLayer> {
     add("input_layernorm", input_layernorm);
     add("post_attention_layernorm", post_attention_layernorm);
   }
-  Tensor forward(Tensor x, nn::Step& step) {                                     // x [T, C]
+  Tensor forward(Tensor x, nn::Step& step) {  // x [T, C]
     x = x + self_attn(input_layernorm(x), step);
     return x + mlp(post_attention_layernorm(x));
   }
@@ -101,37 +101,38 @@ class PrimerLayer final : public nn::Layer<PrimerLayer> {
   nn::RmsNorm input_layernorm, post_attention_layernorm;
 };
 
-// --- its registration: from here on it loads, saves, trains and generates like any other family ------------------------
+// --- its registration: from here on it loads, saves, trains and generates like any other family
+// ------------------------
 
 Json tiny_config() {
-  return {{"model_type", "gated-primer"}, {"vocab_size", 256},        {"hidden_size", 64},
-          {"intermediate_size", 192},     {"num_hidden_layers", 2},   {"num_attention_heads", 4},
-          {"num_key_value_heads", 2},     {"rms_norm_eps", 1e-5},     {"max_position_embeddings", 256},
+  return {{"model_type", "gated-primer"}, {"vocab_size", 256},          {"hidden_size", 64},
+          {"intermediate_size", 192},     {"num_hidden_layers", 2},     {"num_attention_heads", 4},
+          {"num_key_value_heads", 2},     {"rms_norm_eps", 1e-5},       {"max_position_embeddings", 256},
           {"rope_theta", 10000.0},        {"tie_word_embeddings", true}};
 }
 
 void register_gated_primer() {
   models::register_family({.name = "gated-primer",
                            .class_prefix = "GatedPrimer",
-                           .make =
-                               [](const Json& config) -> std::unique_ptr<models::Decoder> {
-                                 const models::LlamaStyleConfig model = models::read_llama_style(config, Json::object());
-                                 return std::make_unique<models::DecoderStack<PrimerLayer>>(model.stack, model.layers);
-                               },
+                           .make = [](const Json& config) -> std::unique_ptr<models::Decoder> {
+                             const models::LlamaStyleConfig model = models::read_llama_style(config, Json::object());
+                             return std::make_unique<models::DecoderStack<PrimerLayer>>(model.stack, model.layers);
+                           },
                            .tiny_config = tiny_config});
 }
 
 // --- the program ----------------------------------------------------------------------------------------------------
 
-const std::string kSentence = "the caravan crosses the desert at night, when the sand is cold and the stars show the way.";
+const std::string kSentence =
+    "the caravan crosses the desert at night, when the sand is cold and the stars show the way.";
 
-std::vector<int64_t> bytes_of(const std::string& text) {                         // a token is a byte
+std::vector<int64_t> bytes_of(const std::string& text) {  // a token is a byte
   std::vector<int64_t> ids;
   for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
   return ids;
 }
 
-Tensor loss_of(models::CausalLm& model, const Tensor& ids) {                     // ids [T]
+Tensor loss_of(models::CausalLm& model, const Tensor& ids) {  // ids [T]
   const std::vector<int64_t> lengths = {ids.size(0)};
   nn::Step step = nn::Step::packed(lengths);
   return models::CausalLm::loss(model.forward(ids, step), ids, step);
@@ -172,7 +173,7 @@ void run(const std::string& folder) {
   check(loss < 0.1, ErrorCode::internal, "the loss after training is {}, expected below 0.1", loss);
 
   model.train(false);
-  models::save_model(model, folder);                                             // config.json + model.safetensors
+  models::save_model(model, folder);  // config.json + model.safetensors
   const auto loaded = models::load_causal_lm(folder);
   const at::NoGradGuard no_grad;
   check(loss_of(*loaded, ids).item<double>() == loss_of(model, ids).item<double>(), ErrorCode::internal,
