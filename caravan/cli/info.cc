@@ -14,6 +14,7 @@
 #include "caravan/cli/output.h"
 #include "caravan/formats/writer.h"
 #include "caravan/kernels/table.h"
+#include "caravan/ops/cuda.h"
 
 namespace caravan::cli {
 namespace {
@@ -55,6 +56,7 @@ uint64_t physical_memory() {
 
 Json devices() {
   Json list = Json::array({"cpu"});
+  ops::load_cuda();
   if (torch::cuda::is_available()) {
     for (int i = 0; i < static_cast<int>(torch::cuda::device_count()); ++i) list.push_back(fmt::format("cuda:{}", i));
   }

@@ -4,6 +4,7 @@
 #include <torch/cuda.h>
 
 #include "caravan/base/error.h"
+#include "caravan/ops/cuda.h"
 
 namespace caravan::cli {
 namespace {
@@ -15,6 +16,7 @@ at::Device parse_device(const std::string& name) {
         "--device: expected cpu, cuda or cuda:N, got '{}'", name);
   if (name == "cpu") return at::kCPU;
   const int index = numbered ? std::stoi(name.substr(5)) : 0;
+  ops::load_cuda();  // libtorch looks for its CUDA library once, at the first question about it
   check(torch::cuda::is_available(), ErrorCode::unsupported,
         "--device {}: no CUDA device can be used (no GPU, no driver, or a libtorch without CUDA); use --device cpu",
         name);
