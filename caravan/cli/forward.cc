@@ -67,7 +67,8 @@ class ForwardPass {
       : model_(model),
         options_(options),
         in_(inputs),
-        batch_(inputs.attention_mask),
+        // Padded places are computed too: transformers' losses read them, and callers compare whole tensors.
+        batch_(inputs.attention_mask, /*keep_padding=*/true),
         step_(batch_.step(inputs.position_ids)) {
     capture_.want_hidden_states = options.hidden_states;
     capture_.want_attentions = options.attentions;
