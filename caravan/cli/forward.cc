@@ -1,6 +1,5 @@
 // `caravan forward`: runs a model once and writes what transformers' model(**inputs) returns, under its names and
-// shapes. Rectangular inputs with a padding mask run as a ragged batch; positions that the mask hides are zeros in the
-// output.
+// shapes. Places that the padding mask hides are computed as transformers computes them (no other token sees them).
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <torch/torch.h>
@@ -225,7 +224,7 @@ Run setup_forward(CLI::App& app, const Settings& settings) {
   app.add_flag("--profile", options->profile, "time and memory per module, on stderr");
   app.add_flag("--json", options->json, "print names and shapes of the outputs as JSON");
   app.footer(
-      "Outputs are 32-bit floats; positions that the mask hides are zeros.\n\nExamples:\n"
+      "Outputs are 32-bit floats, at padded places too.\n\nExamples:\n"
       "  caravan forward -m model-folder --ids 1,15043,29892 -o out.safetensors --hidden-states\n"
       "  caravan forward -m model-folder --inputs batch.safetensors -o out.safetensors --grad-norms --dtype f32");
   return [options, &settings] { run(*options, settings); };
