@@ -59,9 +59,9 @@ Tensor to_dense(const SourceTensor& source, const LoadOptions& options) {
     return dense.to(options.dtype.value_or(at::kFloat)).to(options.device);
   }
   const at::ScalarType stored = to_scalar_type(source.dtype);
-  const bool copy = !options.keep_mapped || !is_aligned(source.bytes, source.dtype);
+  const bool shared = is_aligned(source.bytes, source.dtype);  // else copied out of the file here
   Tensor tensor;
-  if (is_aligned(source.bytes, source.dtype)) {
+  if (shared) {
     tensor = share(source.bytes, source.shape, stored);
   } else {
     tensor = at::empty(source.shape, stored);
@@ -69,7 +69,7 @@ Tensor to_dense(const SourceTensor& source, const LoadOptions& options) {
   }
   const at::ScalarType wanted = tensor.is_floating_point() ? options.dtype.value_or(stored) : stored;
   if (wanted != stored || options.device != at::kCPU) return tensor.to(options.device, wanted);
-  return copy ? tensor.clone() : tensor;
+  return shared && !options.keep_mapped ? tensor.clone() : tensor;
 }
 
 std::string join_shape(const std::vector<int64_t>& shape) {
