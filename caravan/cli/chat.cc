@@ -13,7 +13,7 @@
 #include "caravan/cli/decoding_options.h"
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/model_options.h"
-#include "caravan/cli/nearest.h"
+#include "caravan/base/nearest.h"
 #include "caravan/cli/output.h"
 #include "caravan/cli/speed_line.h"
 

@@ -7,7 +7,7 @@
 
 #include "caravan/base/error.h"
 #include "caravan/cli/log.h"
-#include "caravan/cli/nearest.h"
+#include "caravan/base/nearest.h"
 #include "caravan/cli/output.h"
 
 namespace caravan::cli {

@@ -12,8 +12,8 @@
 #include "caravan/cli/model_options.h"
 #include "caravan/cli/observers.h"
 #include "caravan/cli/output.h"
-#include "caravan/cli/tensor_file.h"
 #include "caravan/models/heads.h"
+#include "caravan/models/tensor_file.h"
 
 namespace caravan::cli {
 namespace {
@@ -194,7 +194,7 @@ void run(const Options& options, const Settings& settings) {
                             : options.profile ? &profiler
                                               : nullptr);
   const NamedTensors outputs = ForwardPass(*model, options, inputs).run();
-  if (!options.out.empty()) write_tensors(options.out, outputs);
+  if (!options.out.empty()) models::write_tensors(options.out, outputs);
   print_outputs(options, outputs);
   if (options.profile) std::fputs(profiler.table().c_str(), stderr);
 }

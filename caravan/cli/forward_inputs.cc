@@ -7,9 +7,9 @@
 #include <algorithm>
 
 #include "caravan/base/error.h"
+#include "caravan/base/nearest.h"
 #include "caravan/cli/id_list.h"
-#include "caravan/cli/nearest.h"
-#include "caravan/cli/tensor_file.h"
+#include "caravan/models/tensor_file.h"
 
 namespace caravan::cli {
 namespace {
@@ -61,7 +61,7 @@ ForwardInputs inputs_from_file(const std::string& path) {
                                                                    {"end_positions", &ForwardInputs::end_positions}};
   std::vector<std::string> known;
   for (const auto& [name, member] : names) known.emplace_back(name);
-  for (auto& [name, tensor] : read_tensors(path)) {
+  for (auto& [name, tensor] : models::read_tensors(path)) {
     const auto it =
         std::find_if(std::begin(names), std::end(names), [&](const auto& entry) { return name == entry.first; });
     check(it != std::end(names), ErrorCode::invalid_argument, "{}: unknown input '{}'{}; inputs are {}", path, name,

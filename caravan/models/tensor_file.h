@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-namespace caravan::cli {
+namespace caravan::models {
 
 std::map<std::string, at::Tensor> read_tensors(const std::string& path);  // copies, on the CPU
 void write_tensors(const std::string& path, const std::vector<std::pair<std::string, at::Tensor>>& tensors);
 
-}  // namespace caravan::cli
+}  // namespace caravan::models

@@ -1,8 +1,8 @@
-#include "caravan/cli/nearest.h"
+#include "caravan/base/nearest.h"
 
 #include <gtest/gtest.h>
 
-namespace caravan::cli {
+namespace caravan {
 namespace {
 
 TEST(Nearest, EditDistanceCountsInsertionsDeletionsSubstitutionsAndSwaps) {
@@ -26,4 +26,4 @@ TEST(Nearest, SuggestsTheClosestNameAndNothingWhereAllAreFar) {
 TEST(Nearest, AnEndlessWordIsAnsweredAtOnce) { EXPECT_EQ(nearest(std::string(1 << 22, 'x'), {"--top-p"}), ""); }
 
 }  // namespace
-}  // namespace caravan::cli
+}  // namespace caravan

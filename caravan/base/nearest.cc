@@ -1,8 +1,8 @@
-#include "caravan/cli/nearest.h"
+#include "caravan/base/nearest.h"
 
 #include <algorithm>
 
-namespace caravan::cli {
+namespace caravan {
 
 int edit_distance(std::string_view a, std::string_view b) {
   // Three rows of the table d[i][j]: the distance between the first i letters of a and the first j of b.
@@ -41,4 +41,4 @@ std::string did_you_mean(std::string_view typed, const std::vector<std::string>&
   return name.empty() ? "" : " (did you mean '" + name + "'?)";
 }
 
-}  // namespace caravan::cli
+}  // namespace caravan

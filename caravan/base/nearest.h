@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-namespace caravan::cli {
+namespace caravan {
 
 // Edits between two words: insertions, deletions, substitutions and swaps of neighbours (optimal string alignment).
 int edit_distance(std::string_view a, std::string_view b);
@@ -16,4 +16,4 @@ int edit_distance(std::string_view a, std::string_view b);
 std::string nearest(std::string_view typed, const std::vector<std::string>& names);
 std::string did_you_mean(std::string_view typed, const std::vector<std::string>& names);
 
-}  // namespace caravan::cli
+}  // namespace caravan

@@ -1,4 +1,4 @@
-#include "caravan/cli/tensor_file.h"
+#include "caravan/models/tensor_file.h"
 
 #include <torch/torch.h>
 
@@ -9,14 +9,14 @@
 #include "caravan/formats/safetensors_writer.h"
 #include "caravan/models/load.h"
 
-namespace caravan::cli {
+namespace caravan::models {
 
 std::map<std::string, at::Tensor> read_tensors(const std::string& path) {
   const auto file = formats::Checkpoint::open(path);
   std::map<std::string, at::Tensor> tensors;
   for (const formats::TensorInfo& info : file->tensors()) {
     const formats::TensorBytes stored = file->read(info.name);
-    at::Tensor tensor = at::empty(info.shape, at::TensorOptions().dtype(models::to_scalar_type(info.dtype)));
+    at::Tensor tensor = at::empty(info.shape, at::TensorOptions().dtype(to_scalar_type(info.dtype)));
     check(tensor.nbytes() == stored.bytes.size(), ErrorCode::corrupt_file, "{}: {} has {} bytes, {} were expected",
           path, info.name, stored.bytes.size(), tensor.nbytes());
     if (!stored.bytes.empty()) std::memcpy(tensor.mutable_data_ptr(), stored.bytes.data(), stored.bytes.size());
@@ -29,7 +29,7 @@ std::map<std::string, at::Tensor> read_tensors(const std::string& path) {
 void write_tensors(const std::string& path, const std::vector<std::pair<std::string, at::Tensor>>& tensors) {
   std::vector<formats::TensorInfo> plan;
   for (const auto& [name, tensor] : tensors)
-    plan.push_back({name, models::to_dtype(tensor.scalar_type()), tensor.sizes().vec()});
+    plan.push_back({name, to_dtype(tensor.scalar_type()), tensor.sizes().vec()});
   const auto file = formats::create_safetensors_file(path, plan);
   for (size_t i = 0; i < tensors.size(); ++i) {
     const at::Tensor value = tensors[i].second.detach().to(at::kCPU).contiguous();
@@ -38,4 +38,4 @@ void write_tensors(const std::string& path, const std::vector<std::pair<std::str
   file->commit();
 }
 
-}  // namespace caravan::cli
+}  // namespace caravan::models

@@ -1,0 +1,163 @@
+#include "caravan/train/parameters.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <array>
+
+#include "caravan/base/error.h"
+
+namespace caravan::train {
+namespace {
+
+// Every tensor starts on a cache line in fp32 and in bf16: kernels take the same path, and give the same bits, whatever
+// stands before it.
+constexpr int64_t kAlignment = 64;
+
+constexpr std::array<std::pair<std::string_view, Role>, 5> kRoles = {{{"matrix", Role::matrix},
+                                                                      {"embedding", Role::embedding},
+                                                                      {"head", Role::head},
+                                                                      {"norm", Role::norm},
+                                                                      {"bias", Role::bias}}};
+
+Role role_of(const nn::NamedParameter& p) {
+  if (p.name.ends_with(".bias")) return Role::bias;
+  if (p.parameter->shape.size() < 2) return Role::norm;
+  if (p.owner->kind() == "Embedding") return Role::embedding;
+  // A matrix directly below the root is a task head: lm_head, score, qa_outputs.
+  return p.owner->path().find('.') == std::string::npos ? Role::head : Role::matrix;
+}
+
+// Runs when autograd has put a weight's gradient together: moves it into the flat fp32 buffer and frees it.
+class CollectGradient final : public torch::autograd::PostAccumulateGradHook {
+ public:
+  explicit CollectGradient(ParameterSlot& slot) : slot_(slot) {}
+  void operator()(const torch::autograd::Variable& weight) override {
+    Tensor& arrived = weight.mutable_grad();
+    if (!arrived.defined()) return;
+    const torch::NoGradGuard no_grad;
+    if (slot_.fresh) {
+      slot_.gradient.copy_(arrived);
+    } else {
+      slot_.gradient.add_(arrived);
+    }
+    slot_.fresh = false;
+    arrived = Tensor();
+  }
+
+ private:
+  ParameterSlot& slot_;
+};
+
+}  // namespace
+
+Role parse_role(const std::string& name) {
+  std::string known;
+  for (const auto& [text, role] : kRoles) {
+    if (text == name) return role;
+    known += (known.empty() ? "" : ", ") + std::string(text);
+  }
+  fail(ErrorCode::invalid_argument, "'{}' is no kind of weight; known are {}", name, known);
+}
+
+Tensor ParameterStore::at_zeros_like(const Tensor& t) { return at::zeros_like(t); }
+
+ParameterStore::ParameterStore(nn::Module& model, const StoreOptions& options) : precision_(options.precision) {
+  for (const nn::NamedParameter& p : model.named_parameters()) {
+    const bool dense = p.parameter->defined() && !is_block_quantized(p.parameter->dtype);
+    const bool trains = dense && (!options.trains || options.trains(p.name));
+    if (dense) p.parameter->value = p.parameter->value.detach();
+    if (!trains) continue;
+    const Role role = role_of(p);
+    const bool decays = std::find(options.no_decay.begin(), options.no_decay.end(), role) == options.no_decay.end();
+    slots_.push_back({.name = p.name, .role = role, .decays = decays, .parameter = p.parameter});
+  }
+  check(!slots_.empty(), ErrorCode::invalid_argument, "the model has no weights to train");
+  lay_out();
+  install();
+}
+
+void ParameterStore::lay_out() {
+  std::vector<size_t> order(slots_.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  const auto key = [&](size_t i) { return std::pair(slots_[i].role != Role::matrix, !slots_[i].decays); };
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return key(a) < key(b); });
+  int64_t offset = 0;
+  for (const size_t i : order) {
+    ParameterSlot& slot = slots_[i];
+    slot.offset = offset;
+    slot.size = slot.parameter->value.numel();
+    offset += (slot.size + kAlignment - 1) / kAlignment * kAlignment;
+    const bool matrix = slot.role == Role::matrix;
+    if (spans_.empty() || spans_.back().decays != slot.decays || spans_.back().matrix != matrix)
+      spans_.push_back({.begin = slot.offset, .end = slot.offset, .decays = slot.decays, .matrix = matrix});
+    spans_.back().end = offset;
+  }
+  const at::Device device = slots_[0].parameter->value.device();
+  values_ = at::zeros({offset}, at::TensorOptions().dtype(at::kFloat).device(device));
+  gradients_ = at::zeros_like(values_);
+}
+
+void ParameterStore::install() {
+  const torch::NoGradGuard no_grad;
+  if (precision_ == Precision::bf16) copies_ = at::zeros_like(values_, values_.options().dtype(at::kBFloat16));
+  for (ParameterSlot& slot : slots_) {
+    const auto view = [&](const Tensor& flat) {
+      return flat.slice(0, slot.offset, slot.offset + slot.size).view(slot.parameter->shape);
+    };
+    slot.value = view(values_);
+    slot.gradient = view(gradients_);
+    slot.value.copy_(slot.parameter->value);
+    Tensor weight = precision_ == Precision::bf16 ? view(copies_) : view(values_);
+    weight = weight.detach().requires_grad_();
+    torch::autograd::impl::set_post_acc_grad_hooks(weight, std::make_unique<CollectGradient>(slot));
+    slot.parameter->value = weight;
+    slot.parameter->dtype = precision_ == Precision::bf16 ? DType::bf16 : DType::f32;
+  }
+  publish();
+}
+
+ParameterStore::~ParameterStore() {
+  for (ParameterSlot& slot : slots_) {
+    slot.parameter->value = slot.parameter->value.detach();  // without the hook, which points into this store
+  }
+}
+
+int64_t ParameterStore::parameter_count() const {
+  int64_t count = 0;
+  for (const ParameterSlot& slot : slots_) count += slot.size;
+  return count;
+}
+
+void ParameterStore::begin_window() {
+  for (ParameterSlot& slot : slots_) slot.fresh = true;
+}
+
+void ParameterStore::end_window() {
+  for (ParameterSlot& slot : slots_) {
+    if (slot.fresh) slot.gradient.zero_();
+  }
+}
+
+double ParameterStore::gradient_norm() const {
+  std::vector<Tensor> gradients;
+  for (const ParameterSlot& slot : slots_) gradients.push_back(slot.gradient);
+  return at::stack(at::_foreach_norm(gradients, 2.0)).norm().item<double>();
+}
+
+void ParameterStore::scale_gradients(double factor) { gradients_.mul_(factor); }
+
+void ParameterStore::publish() {
+  if (copies_.defined()) copies_.copy_(values_);
+}
+
+std::vector<std::pair<std::string, Tensor>> ParameterStore::views(const Tensor& flat, const std::string& suffix) const {
+  std::vector<std::pair<std::string, Tensor>> named;
+  for (const ParameterSlot& slot : slots_) {
+    named.emplace_back(slot.name + "." + suffix,
+                       flat.slice(0, slot.offset, slot.offset + slot.size).view(slot.parameter->shape));
+  }
+  return named;
+}
+
+}  // namespace caravan::train
