@@ -1,0 +1,148 @@
+#include "caravan/items/lookup.h"
+
+#include <algorithm>
+
+#include "caravan/base/error.h"
+#include "caravan/base/file.h"
+#include "caravan/base/nearest.h"
+
+namespace caravan::items {
+namespace {
+
+std::string folded(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return lower;
+}
+
+std::string_view trimmed(std::string_view text) {
+  const size_t begin = text.find_first_not_of(" \t\r\n");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
+}
+
+std::string in_folder(const std::string& folder, std::string_view name) { return folder + "/" + std::string(name); }
+
+}  // namespace
+
+bool has_item_set(const std::string& folder) {
+  return file_exists(in_folder(folder, kItemsFile)) && file_exists(in_folder(folder, kCodesFile));
+}
+
+ItemSet read_item_set(const std::string& folder) {
+  ItemSet set{.catalogue = read_catalogue(in_folder(folder, kItemsFile)),
+              .codes = read_codes(in_folder(folder, kCodesFile))};
+  check_file(set.catalogue.size() == set.codes.items(), FileFault::layout, in_folder(folder, kCodesFile),
+             "codes of {} items, but {} holds {}: both must come from the same data set", set.codes.items(), kItemsFile,
+             set.catalogue.size());
+  return set;
+}
+
+void write_item_set(const ItemSet& set, const std::string& folder) {
+  check(set.catalogue.size() == set.codes.items(), ErrorCode::invalid_argument, "codes of {} items for {} items",
+        set.codes.items(), set.catalogue.size());
+  write_catalogue(set.catalogue, in_folder(folder, kItemsFile));
+  write_codes(set.codes, in_folder(folder, kCodesFile));
+}
+
+ItemLookup::ItemLookup(const ItemSet& set) : set_(&set) {
+  for (int32_t i = 0; i < set.catalogue.size(); ++i) {
+    if (!set.catalogue[i].title.empty()) titles_.emplace(folded(set.catalogue[i].title), i);
+  }
+  for (int32_t i = 0; i < set.codes.items(); ++i) {
+    const auto tuple = set.codes.codes(i);
+    tuples_[{tuple.begin(), tuple.end()}].push_back(i);
+  }
+  for (auto& [tuple, sharing] : tuples_) {
+    std::stable_sort(sharing.begin(), sharing.end(),
+                     [&](int32_t a, int32_t b) { return set.catalogue[a].count > set.catalogue[b].count; });
+  }
+}
+
+std::vector<int32_t> ItemLookup::find_title(std::string_view title) const {
+  std::vector<int32_t> found;
+  for (auto [it, end] = titles_.equal_range(folded(title)); it != end; ++it) {
+    if (set_->catalogue[it->second].title == title) found.push_back(it->second);
+  }
+  return found;
+}
+
+std::vector<int32_t> ItemLookup::find_codes(std::span<const int32_t> codes) const {
+  const auto found = tuples_.find({codes.begin(), codes.end()});
+  return found == tuples_.end() ? std::vector<int32_t>() : found->second;
+}
+
+std::vector<int32_t> ItemLookup::titles_from(const std::string& beginning, size_t limit) const {
+  std::vector<int32_t> found;
+  for (auto it = titles_.lower_bound(beginning); it != titles_.end() && found.size() < limit; ++it) {
+    if (!it->first.starts_with(beginning)) break;
+    found.push_back(it->second);
+  }
+  return found;
+}
+
+int32_t ItemLookup::most_popular(std::span<const int32_t> items) const {
+  const auto& catalogue = set_->catalogue;
+  return *std::max_element(items.begin(), items.end(),
+                           [&](int32_t a, int32_t b) { return catalogue[a].count < catalogue[b].count; });
+}
+
+int32_t ItemLookup::resolve(std::string_view typed) const {
+  const std::string_view text = trimmed(typed);
+  check(!text.empty(), ErrorCode::invalid_argument, "an item's id, title or codes are expected, got nothing");
+  if (const auto item = set_->catalogue.find(text)) return *item;
+  if (const auto codes = parse_code_tuple(text)) {
+    const auto sharing = find_codes(*codes);
+    check(!sharing.empty(), ErrorCode::not_found, "no item has the codes {}", text);
+    return sharing.front();
+  }
+  if (const auto exact = find_title(text); !exact.empty()) return most_popular(exact);
+  const std::string lower = folded(text);
+  std::vector<int32_t> same;
+  for (auto [it, end] = titles_.equal_range(lower); it != end; ++it) same.push_back(it->second);
+  if (!same.empty()) return most_popular(same);
+
+  constexpr size_t kShown = 5;
+  const auto longer = titles_from(lower, kShown + 1);
+  if (longer.size() == 1) return longer.front();
+  if (longer.empty()) {
+    const auto near = near_names(lower);
+    fail(ErrorCode::not_found, "no item has the id or title \"{}\" among {} items{}", text, set_->catalogue.size(),
+         near.empty() ? "" : fmt::format(" (did you mean {}?)", fmt::join(near, ", ")));
+  }
+  std::string some;
+  for (size_t i = 0; i < std::min(longer.size(), kShown); ++i) {
+    some += fmt::format("\n  {}  {}", set_->catalogue[longer[i]].id, set_->catalogue[longer[i]].title);
+  }
+  fail(ErrorCode::invalid_argument, "several items begin with \"{}\"; give one's id or more of its title:{}{}", text,
+       some, longer.size() > kShown ? "\n  ..." : "");
+}
+
+// Titles that hold the typed text, most popular first; else the title or id of the nearest spelling.
+std::vector<std::string> ItemLookup::near_names(const std::string& folded) const {
+  constexpr size_t kShown = 3, kLongest = 64;
+  const auto& catalogue = set_->catalogue;
+  std::vector<int32_t> holding;
+  for (const auto& [title, item] : titles_) {
+    if (folded.size() >= 3 && title.find(folded) != std::string::npos) holding.push_back(item);
+  }
+  std::stable_sort(holding.begin(), holding.end(),
+                   [&](int32_t a, int32_t b) { return catalogue[a].count > catalogue[b].count; });
+  if (holding.empty()) {
+    std::vector<std::string> names;
+    for (const auto& [title, item] : titles_) names.push_back(title.substr(0, kLongest));
+    for (const Item& item : catalogue) names.push_back(item.id);
+    const std::string name = nearest(folded, names);
+    if (!name.empty()) holding = titles_from(name, 1);
+    if (holding.empty()) return name.empty() ? std::vector<std::string>() : std::vector<std::string>{name};
+  }
+  std::vector<std::string> near;
+  for (size_t i = 0; i < std::min(kShown, holding.size()); ++i) {
+    near.push_back(fmt::format("\"{}\" (id {})", catalogue[holding[i]].title, catalogue[holding[i]].id));
+  }
+  return near;
+}
+
+}  // namespace caravan::items

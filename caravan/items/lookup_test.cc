@@ -1,0 +1,82 @@
+#include "caravan/items/lookup.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+
+#include "caravan/base/error.h"
+#include "caravan/base/file.h"
+#include "caravan/base/temporary_folder.h"
+
+namespace caravan::items {
+namespace {
+
+ItemSet films() {
+  ItemCodes codes({4, 4});
+  codes.add(std::array{0, 1});
+  codes.add(std::array{0, 1});
+  codes.add(std::array{2, 3});
+  codes.add(std::array{1, 3});
+  return {Catalogue({{.id = "m1", .title = "Alien (1979)", .count = 3},
+                     {.id = "m2", .title = "Aliens (1986)", .count = 8},
+                     {.id = "m3", .title = "Heat", .count = 1},
+                     {.id = "42", .title = "heat", .count = 2}}),
+          codes};
+}
+
+std::string message_of(const ItemLookup& lookup, std::string_view text) {
+  try {
+    lookup.resolve(text);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(ItemLookup, FindsItemsByIdCodesTitleAndBeginning) {
+  const ItemSet set = films();
+  const ItemLookup lookup(set);
+  EXPECT_EQ(lookup.resolve("m3"), 2);
+  EXPECT_EQ(lookup.resolve("<a_2><b_3>"), 2);
+  EXPECT_EQ(lookup.resolve("<a_0><b_1>"), 1);  // of two items the more popular one
+  EXPECT_EQ(lookup.resolve(" Alien (1979) "), 0);
+  EXPECT_EQ(lookup.resolve("ALIENS"), 1);
+  EXPECT_EQ(lookup.resolve("Heat"), 2);  // exactly, before without case
+  EXPECT_EQ(lookup.resolve("heat"), 3);
+  EXPECT_EQ(lookup.resolve("HEAT"), 3);
+}
+
+TEST(ItemLookup, UnknownItemsAreAnsweredWithNearNames) {
+  const ItemSet set = films();
+  const ItemLookup lookup(set);
+  EXPECT_NE(message_of(lookup, "Alein (1979)").find("Alien (1979)"), std::string::npos);
+  EXPECT_NE(message_of(lookup, "1986").find("Aliens (1986)"), std::string::npos);
+  EXPECT_NE(message_of(lookup, "alien").find("m2"), std::string::npos);  // two titles begin so: both are listed
+  EXPECT_NE(message_of(lookup, "<a_3><b_3>").find("no item has the codes"), std::string::npos);
+  EXPECT_NE(message_of(lookup, " "), "");
+  EXPECT_NE(message_of(lookup, "qqqqqqqqqqqq"), "");
+}
+
+TEST(ItemSet, RoundTripsThroughAFolder) {
+  const TemporaryFolder folder;
+  EXPECT_FALSE(has_item_set(folder.path()));
+  write_item_set(films(), folder.path());
+  EXPECT_TRUE(has_item_set(folder.path()));
+  const ItemSet read = read_item_set(folder.path());
+  EXPECT_EQ(read.catalogue[1].title, "Aliens (1986)");
+  EXPECT_EQ(read.catalogue[1].count, 8);
+  EXPECT_EQ(read.codes, films().codes);
+}
+
+TEST(ItemSet, CodesOfAnotherDataSetAreRefused) {
+  const TemporaryFolder folder;
+  write_item_set(films(), folder.path());
+  ItemCodes codes({4});
+  codes.add(std::array{1});
+  write_codes(codes, folder / "codes.json");
+  EXPECT_THROW(read_item_set(folder.path()), Error);
+  EXPECT_THROW(write_item_set({films().catalogue, codes}, folder.path()), Error);
+}
+
+}  // namespace
+}  // namespace caravan::items
