@@ -58,6 +58,11 @@ bool LineReader::next() {
   }
 }
 
+void LineReader::rewind(Mark mark) {
+  offset_ = mark.position, at_ = 0, end_ = 0;
+  number_ = mark.number;
+}
+
 std::string LineReader::where() const { return fmt::format("{}:{}", file_.path(), number_); }
 
 void read_jsonl(const std::string& path, const std::function<void(const Json& value, size_t line)>& use) {

@@ -29,6 +29,13 @@ class LineReader {
   uint64_t position() const { return offset_ + at_; }  // bytes consumed, of size()
   uint64_t size() const { return file_.size(); }
   const std::string& path() const { return file_.path(); }
+  // Going back: after rewind(mark()) the next line is the one that came next when mark() was called.
+  struct Mark {
+    uint64_t position;
+    size_t number;
+  };
+  Mark mark() const { return {position(), number_}; }
+  void rewind(Mark mark);
   std::string where() const;  // "PATH:NUMBER"
 
  private:

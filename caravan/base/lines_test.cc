@@ -40,6 +40,21 @@ TEST(LineReader, CarriesLinesAcrossItsBuffer) {
   EXPECT_EQ(lines_of(text), expected);
 }
 
+TEST(LineReader, GoesBackToAMark) {
+  TemporaryFolder folder;
+  write_file(folder / "a.txt", "a\n" + std::string(3 << 20, 'b') + "\nc\n");
+  LineReader reader(folder / "a.txt");
+  ASSERT_TRUE(reader.next());
+  const LineReader::Mark mark = reader.mark();
+  while (reader.next()) continue;
+  reader.rewind(mark);
+  ASSERT_TRUE(reader.next());
+  EXPECT_EQ(reader.line().size(), size_t{3} << 20);
+  EXPECT_EQ(reader.number(), 2u);
+  ASSERT_TRUE(reader.next());
+  EXPECT_EQ(reader.line(), "c");
+}
+
 TEST(LineReader, RefusesEndlessLinesAndUtf16) {
   EXPECT_THROW(lines_of(std::string(3 << 20, 'x'), 1 << 20), Error);
   EXPECT_THROW(lines_of(std::string("\xFF\xFE"
