@@ -150,6 +150,13 @@ void Dataset::add_user(std::string id, std::span<const int32_t> sequence, std::s
   add_user(std::move(id), sequence, times, cuts.train_end, cuts.validation_end);
 }
 
+void Dataset::reserve(int64_t users, int64_t interactions, bool with_times) {
+  user_ids_.reserve(static_cast<size_t>(users));
+  cuts_.reserve(static_cast<size_t>(users));
+  sequence_items_.reserve(static_cast<size_t>(interactions));
+  if (with_times) times_.reserve(static_cast<size_t>(interactions));
+}
+
 void Dataset::count_items() {
   std::vector<int64_t> train_counts(static_cast<size_t>(items.size()), 0);
   for (int64_t u = 0; u < user_count(); ++u) {

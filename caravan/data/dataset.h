@@ -62,6 +62,8 @@ class Dataset {
   void add_user(std::string id, std::span<const int32_t> sequence,
                 std::span<const double> times = {});  // leave-one-out
 
+  void reserve(int64_t users, int64_t interactions, bool with_times);
+
   // Sets Item::count from the train parts. To be called when all users are there; read_dataset() does.
   void count_items();
 
