@@ -51,7 +51,10 @@ test-asan test-tsan: test-%: setup
 	@$(call compile,$*) $(if $(filter all,$(SUITE)),,--target torch_free_tests)
 	@scripts/run_tests.sh $* $(if $(filter all,$(SUITE)),,-L torch-free)
 
-install: build
+# The library and the program only; the tests are not built for it.
+install: setup
+	@$(call configure,$(PRESET))
+	@$(call compile,$(PRESET)) --target caravan caravan_program
 	cmake --install build/$(PRESET) --prefix $(PREFIX)
 
 format:

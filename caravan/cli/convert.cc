@@ -75,11 +75,9 @@ ConvertOptions convert_options(const Options& options, const Checkpoint& from, c
   convert.dequantize = [](DType dtype, std::span<const std::byte> blocks, std::span<float> values) {
     ops::dequantize(dtype, blocks.data(), values.data(), static_cast<int64_t>(values.size()));
   };
-  if (format == "gguf") {
-    convert.write.gguf_metadata = gguf_tokenizer_metadata(from);
-  } else if (from.format() == "gguf") {
-    convert.write.side_files = tokenizer_files(from);
-  }
+  const bool from_gguf = from.format() == "gguf";  // to GGUF: formats::convert takes the vocabulary over as it is
+  if (format == "gguf" && !from_gguf) convert.write.gguf_metadata = gguf_tokenizer_metadata(from);
+  if (format != "gguf" && from_gguf) convert.write.side_files = tokenizer_files(from);
   return convert;
 }
 
