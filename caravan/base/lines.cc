@@ -27,7 +27,7 @@ LineReader::LineReader(std::string path, uint64_t max_line_bytes)
 bool LineReader::refill() {
   const uint64_t left = file_.size() - (offset_ + end_);
   if (left == 0) return false;
-  std::memmove(buffer_.data(), buffer_.data() + at_, end_ - at_);
+  if (end_ > at_) std::memmove(buffer_.data(), buffer_.data() + at_, end_ - at_);
   offset_ += at_, end_ -= at_, at_ = 0;
   if (buffer_.size() - end_ < kBuffer) buffer_.resize(std::max(buffer_.size() * 2, end_ + kBuffer));
   const size_t n = static_cast<size_t>(std::min<uint64_t>(left, buffer_.size() - end_));

@@ -22,7 +22,7 @@ template <class T>
 std::vector<T> values_of(const Checkpoint& checkpoint, std::string_view name) {
   const TensorBytes read = checkpoint.read(name);
   std::vector<T> values(read.bytes.size() / sizeof(T));
-  std::memcpy(values.data(), read.bytes.data(), read.bytes.size());
+  if (!values.empty()) std::memcpy(values.data(), read.bytes.data(), read.bytes.size());
   return values;
 }
 
