@@ -15,12 +15,19 @@ namespace {
 constexpr std::string_view kMeta = "\xE2\x96\x81";  // U+2581, SentencePiece's space
 constexpr size_t kShortWord = 40;                   // symbols; scanning beats the queue up to about here
 
-uint64_t pair_of(int32_t left, int32_t right) {
-  return uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
+constexpr size_t kWholeWord = 16;  // bytes up to which a word goes through the cache uncut
+
+// The kind of a character for junctions: ASCII and lead bytes stand for themselves, U+2581 has its own (0x80 leads
+// nothing).
+constexpr uint8_t kMetaKind = 0x80;
+uint8_t kind_at(std::string_view text, size_t at) {
+  const uint8_t lead = static_cast<uint8_t>(text[at]);
+  return lead == 0xE2 && text.substr(at, 3) == kMeta ? kMetaKind : lead;
 }
-uint64_t hash_pair(uint64_t pair) {
-  const unsigned __int128 product = static_cast<unsigned __int128>(pair ^ 0x9E3779B97F4A7C15u) * 0xA0761D6478BD642Fu;
-  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+uint8_t kind_before(std::string_view text, size_t at) {
+  do --at;
+  while (at > 0 && (static_cast<uint8_t>(text[at]) & 0xC0) == 0x80);
+  return kind_at(text, at);
 }
 
 }  // namespace
@@ -37,8 +44,20 @@ std::array<int32_t, 256> find_byte_pieces(const Vocabulary& vocabulary, std::str
   return ids;
 }
 
+MergeList find_merges(std::span<const std::string_view> tokens, const Vocabulary& vocabulary, std::string_view where) {
+  std::vector<int32_t> ids(tokens.size());
+  vocabulary.find_all(tokens, ids);
+  MergeList merges;
+  merges.reserve(tokens.size() / 2);
+  for (size_t i = 0; i < tokens.size(); ++i)
+    check_file(ids[i] >= 0, FileFault::range, where, "merge {} names \"{}\", which is not in the vocabulary", i / 2,
+               tokens[i]);
+  for (size_t i = 0; i + 1 < tokens.size(); i += 2) merges.emplace_back(ids[i], ids[i + 1]);
+  return merges;
+}
+
 BpeModel::BpeModel(Vocabulary vocabulary, MergeList merges, Json options, std::string where)
-    : Model(std::move(vocabulary), std::move(options), std::move(where)), merges_(std::move(merges)) {
+    : Model(std::move(vocabulary), std::move(options), std::move(where)) {
   read_options();
   byte_alphabet_ = prefix_.empty() && suffix_.empty();
   for (unsigned b = 0; b < 256; ++b) {
@@ -47,8 +66,8 @@ BpeModel::BpeModel(Vocabulary vocabulary, MergeList merges, Json options, std::s
   }
   byte_piece_.fill(-1);
   if (byte_fallback_) byte_piece_ = find_byte_pieces(vocabulary_, where_);
-  build_rules();
-  find_word_starts();
+  build_merges(merges);
+  find_junctions(merges);
 }
 
 void BpeModel::read_options() {
@@ -63,47 +82,51 @@ void BpeModel::read_options() {
   ignore_merges_ = get_bool(options_, "ignore_merges", where_, false);
 }
 
-void BpeModel::build_rules() {
-  size_t slots = 16;
-  while (slots < 2 * merges_.size()) slots *= 2;
-  rules_.assign(slots, {});
-  rule_mask_ = slots - 1;
+void BpeModel::build_merges(const MergeList& merges) {
+  std::vector<MergeTable::Merge> list;
+  list.reserve(merges.size());
   std::string merged;
-  for (size_t i = 0; i < merges_.size(); ++i) {
-    const auto [left, right] = merges_[i];
-    const std::string_view tail = vocabulary_.text(right);
+  int32_t made = -1;
+  for (size_t i = 0; i < merges.size(); ++i) {
+    const auto [left, right] = merges[i];
+    const std::string_view head = vocabulary_.text(left), tail = vocabulary_.text(right);
     check_file(tail.size() >= prefix_.size(), FileFault::range, where_,
                "merge {} joins \"{}\", which is shorter than the prefix \"{}\"", i, tail, prefix_);
-    merged.assign(vocabulary_.text(left)).append(tail.substr(prefix_.size()));
-    const int32_t id = vocabulary_.find(merged);
-    check_file(id >= 0, FileFault::range, where_, "merge {} makes \"{}\", which is not in the vocabulary", i, merged);
-    const uint64_t pair = pair_of(left, right);
-    size_t at = hash_pair(pair) & rule_mask_;
-    while (rules_[at].id >= 0 && rules_[at].pair != pair) at = (at + 1) & rule_mask_;
-    rules_[at] = {pair, static_cast<uint32_t>(i), id};  // a pair that comes twice has its last rank
+    const std::string_view rest = tail.substr(prefix_.size());
+    // Trained vocabularies hold the merged tokens in the order of the merges: try the last one and the next.
+    if (!vocabulary_.is(made, head, rest) && !vocabulary_.is(++made, head, rest)) {
+      merged.assign(head).append(rest);
+      made = vocabulary_.find(merged);
+      check_file(made >= 0, FileFault::range, where_, "merge {} makes \"{}\", which is not in the vocabulary", i,
+                 merged);
+    }
+    list.push_back({left, right, made});
   }
+  merges_ = MergeTable(std::move(list));
 }
 
-const BpeModel::Rule& BpeModel::rule(int32_t left, int32_t right) const {
-  static const Rule none;
-  const uint64_t pair = pair_of(left, right);
-  for (size_t at = hash_pair(pair) & rule_mask_;; at = (at + 1) & rule_mask_) {
-    const Rule& r = rules_[at];
-    if (r.pair == pair) return r;
-    if (r.id < 0) return none;
-  }
-}
-
-// Where no merge makes a token with U+2581 behind another character, text can be cut before every U+2581 that follows
-// another character: nothing merges across. Whole documents (models without pre-tokenizer) then go word by word.
-void BpeModel::find_word_starts() {
-  word_starts_ = prefix_.empty() && suffix_.empty() && !ignore_merges_ && vocabulary_.find(kMeta) >= 0;
-  for (const auto& [left, right] : merges_) {
-    if (!word_starts_) return;
+// Where no merge joins a character of one kind with one of another, text can be cut between the two: nothing merges
+// across. Whole documents (models without pre-tokenizer) then go in words, which the cache knows.
+void BpeModel::find_junctions(const MergeList& merges) {
+  const bool all_known = byte_fallback_ && byte_piece_[0] >= 0;
+  const bool fuses = !all_known && unknown_ && fuse_unknown_;  // unknown characters: then only beside U+2581
+  cuts_ = prefix_.empty() && suffix_.empty() && !ignore_merges_ && (!fuses || vocabulary_.find(kMeta) >= 0);
+  for (size_t pair = 0; fuses && pair < junctions_.size(); ++pair)
+    if (pair >> 8 != kMetaKind && (pair & 0xFF) != kMetaKind) junctions_.set(pair);
+  const int32_t unknown = unknown_ ? vocabulary_.find(*unknown_) : -1;
+  for (const auto& [left, right] : merges) {
+    if (!cuts_) return;
     const std::string_view head = vocabulary_.text(left), tail = vocabulary_.text(right);
-    if (!tail.starts_with(kMeta)) continue;  // a U+2581 further inside came from an earlier merge
-    word_starts_ = head.ends_with(kMeta);
+    cuts_ = !head.empty() && !tail.empty();
+    // Bytes and the unknown token stand for other text than their own.
+    for (int32_t id : {left, right})
+      cuts_ = cuts_ && id != unknown && !(vocabulary_.text(id).starts_with("<0x") && is_byte_piece(id));
+    if (cuts_) junctions_.set(size_t{kind_before(head, head.size())} << 8 | kind_at(tail, 0));
   }
+}
+
+bool BpeModel::is_byte_piece(int32_t id) const {
+  return std::find(byte_piece_.begin(), byte_piece_.end(), id) != byte_piece_.end();
 }
 
 int32_t BpeModel::unknown_id() const {
@@ -113,23 +136,28 @@ int32_t BpeModel::unknown_id() const {
 }
 
 void BpeModel::tokenize(std::string_view word, std::vector<Token>& out) const {
-  if (!word_starts_ || raw_bytes_) return tokenize_part(word, 0, out);
+  WordCache& cache = WordCache::of_this_thread(key_);
+  if (!cuts_ || raw_bytes_ || word.size() <= kWholeWord) return tokenize_part(cache, word, 0, out);
   size_t begin = 0;
-  for (size_t at = word.find(kMeta, 1); at != std::string_view::npos; at = word.find(kMeta, at + 1)) {
-    if (word.substr(0, at).ends_with(kMeta)) continue;
-    tokenize_part(word.substr(begin, at - begin), static_cast<uint32_t>(begin), out);
-    begin = at;
+  uint8_t before = kind_at(word, 0);
+  for (size_t at = utf8_length(static_cast<unsigned char>(word[0])); at < word.size();) {
+    const uint8_t kind = kind_at(word, at);
+    if (!junctions_[size_t{before} << 8 | kind]) {
+      tokenize_part(cache, word.substr(begin, at - begin), static_cast<uint32_t>(begin), out);
+      begin = at;
+    }
+    before = kind;
+    at += utf8_length(static_cast<unsigned char>(word[at]));
   }
-  tokenize_part(word.substr(begin), static_cast<uint32_t>(begin), out);
+  tokenize_part(cache, word.substr(begin), static_cast<uint32_t>(begin), out);
 }
 
-void BpeModel::tokenize_part(std::string_view word, uint32_t base, std::vector<Token>& out) const {
+void BpeModel::tokenize_part(WordCache& cache, std::string_view word, uint32_t base, std::vector<Token>& out) const {
   if (word.empty()) return;
   const size_t first = out.size();
   if (word.size() > WordCache::kWordLimit) {
     compute(word, out);
   } else {
-    WordCache& cache = WordCache::of_this_thread(key_);
     const uint64_t hash = hash_text(word);
     if (cache.find(word, hash, base, out)) return;
     compute(word, out);
@@ -211,20 +239,19 @@ void BpeModel::merge_short(std::vector<Symbol>& symbols) const {
   uint32_t ranks[kShortWord];
   size_t n = symbols.size();
   if (n < 2) return;
-  for (size_t i = 0; i + 1 < n; ++i) ranks[i] = rule(symbols[i].id, symbols[i + 1].id).rank;
+  for (size_t i = 0; i + 1 < n; ++i) ranks[i] = merges_.rank(symbols[i].id, symbols[i + 1].id);
   while (n > 1) {
     size_t best = 0;
     for (size_t i = 1; i + 1 < n; ++i)
       if (ranks[i] < ranks[best]) best = i;
-    if (ranks[best] == ~uint32_t{0}) break;
-    symbols[best].id = rule(symbols[best].id, symbols[best + 1].id).id;
-    symbols[best].size += symbols[best + 1].size;
+    if (ranks[best] == MergeTable::kNone) break;
+    symbols[best] = {merges_.made(ranks[best]), symbols[best].size + symbols[best + 1].size};
     std::copy(symbols.begin() + static_cast<ptrdiff_t>(best) + 2, symbols.begin() + static_cast<ptrdiff_t>(n),
               symbols.begin() + static_cast<ptrdiff_t>(best) + 1);
     if (best + 2 < n) std::copy(ranks + best + 2, ranks + n - 1, ranks + best + 1);
     --n;
-    if (best + 1 < n) ranks[best] = rule(symbols[best].id, symbols[best + 1].id).rank;
-    if (best > 0) ranks[best - 1] = rule(symbols[best - 1].id, symbols[best].id).rank;
+    if (best + 1 < n) ranks[best] = merges_.rank(symbols[best].id, symbols[best + 1].id);
+    if (best > 0) ranks[best - 1] = merges_.rank(symbols[best - 1].id, symbols[best].id);
   }
   symbols.resize(n);
 }
@@ -234,8 +261,8 @@ void BpeModel::merge_long(std::vector<Symbol>& symbols) const {
   std::vector<uint32_t> next(n), previous(n);
   std::vector<uint64_t> heap;  // rank << 32 | position, smallest on top
   auto push = [&](size_t left, size_t right) {
-    const uint32_t rank = rule(symbols[left].id, symbols[right].id).rank;
-    if (rank == ~uint32_t{0}) return;
+    const uint32_t rank = merges_.rank(symbols[left].id, symbols[right].id);
+    if (rank == MergeTable::kNone) return;
     heap.push_back(uint64_t{rank} << 32 | left);
   };
   auto lift = [&](size_t before) {
@@ -253,9 +280,9 @@ void BpeModel::merge_long(std::vector<Symbol>& symbols) const {
     heap.pop_back();
     const size_t at = top & 0xFFFFFFFFu, right = next[at];
     if (symbols[at].size == 0 || right >= n) continue;
-    const Rule& r = rule(symbols[at].id, symbols[right].id);
-    if (r.rank != top >> 32) continue;  // the pair has changed since
-    symbols[at] = {r.id, symbols[at].size + symbols[right].size};
+    const uint32_t rank = merges_.rank(symbols[at].id, symbols[right].id);
+    if (rank != top >> 32) continue;  // the pair has changed since
+    symbols[at] = {merges_.made(rank), symbols[at].size + symbols[right].size};
     symbols[right].size = 0;
     next[at] = next[right];
     if (next[at] < n) previous[next[at]] = static_cast<uint32_t>(at);

@@ -17,7 +17,7 @@ using jinja::Raised;
 using jinja::Value;
 
 struct ChatTemplate::Impl {
-  std::string where;
+  std::string where, source;
   TemplateLimits limits;
   jinja::Syntax syntax;
   std::optional<std::time_t> now;
@@ -78,6 +78,64 @@ Json prepare(const Json& variables) {
   return out;
 }
 
+// continue_final_message: the last message is marked, and the text is cut where the mark comes out of the template.
+constexpr std::string_view kMark = "CONTINUE_FINAL_MESSAGE_TAG ";
+
+// Takes "continue_final_message" (true, or the name of a field) out of the variables and marks the message; the text
+// that is continued, none where nothing is.
+std::optional<std::string> mark_final_message(Json& variables, std::string_view source) {
+  const auto wanted = variables.find("continue_final_message");
+  if (wanted == variables.end()) return std::nullopt;
+  const Json option = *wanted;
+  variables.erase("continue_final_message");
+  if (option.is_null() || option == false || option == "") return std::nullopt;
+  check(option == true || option.is_string(), ErrorCode::invalid_argument,
+        "continue_final_message must be true, false or the name of a field, got {}", dump_json(option, -1));
+  check(variables["add_generation_prompt"] != true, ErrorCode::invalid_argument,
+        "continue_final_message and add_generation_prompt are not compatible: choose one");
+  const std::string field = option.is_string() ? option.get<std::string>() : "content";
+  check(variables.contains("messages"), ErrorCode::invalid_argument, "continue_final_message needs messages");
+  Json& message = variables["messages"].back();
+  const Json* found = find_member(message, field);
+  check(found != nullptr, ErrorCode::invalid_argument,
+        "continue_final_message is set but the final message has no \"{}\" to continue!", field);
+  const Json text = *found;
+  std::vector<std::string> fields = {field};
+  const std::vector<std::string> reasoning = {"reasoning_content", "thinking", "reasoning"};
+  if (std::find(reasoning.begin(), reasoning.end(), field) != reasoning.end()) {
+    fields.clear();
+    for (const std::string& name : reasoning)
+      if (const Json* copy = find_member(message, name); copy != nullptr && *copy == text) fields.push_back(name);
+  }
+  check(std::any_of(fields.begin(), fields.end(),
+                    [&](const std::string& name) { return source.find(name) != std::string_view::npos; }),
+        ErrorCode::invalid_argument,
+        "continue_final_message is set to \"{}\" but this is not an accepted field in the chat_template", field);
+  if (text.is_array()) {
+    for (size_t i = text.size(); i-- > 0;) {
+      const Json* part = text[i].is_object() ? find_member(text[i], "text") : nullptr;
+      if (part == nullptr || !part->is_string()) continue;
+      message[field][i]["text"] = part->get<std::string>().append(kMark);
+      return part->get<std::string>();
+    }
+  }
+  check(text.is_string(), ErrorCode::invalid_argument,
+        "continue_final_message is set but we could not find any text to continue in the final message!");
+  for (const std::string& name : fields) message[name] = text.get<std::string>().append(kMark);
+  return text.get<std::string>();
+}
+
+std::string cut_at_mark(std::string rendered, std::string_view text) {
+  const size_t at = rendered.rfind(jinja::strip(kMark));
+  check(at != std::string::npos && rendered.find(jinja::strip(text)) != std::string::npos, ErrorCode::invalid_argument,
+        "continue_final_message is set but the final message does not appear in the chat after applying the chat "
+        "template! The template may delete parts of it. Final message to continue: {}",
+        jinja::strip(text));
+  const bool spaced = std::string_view(rendered).substr(at).starts_with(kMark);
+  rendered.resize(at);
+  return spaced ? rendered : std::string(jinja::strip(rendered, jinja::Side::right));
+}
+
 }  // namespace
 
 ChatTemplate::ChatTemplate(std::string source, std::string where, TemplateLimits limits)
@@ -88,6 +146,7 @@ ChatTemplate::ChatTemplate(std::string source, std::string where, TemplateLimits
   impl_->where = std::move(where);
   impl_->limits = limits;
   impl_->syntax = jinja::parse(source, impl_->where, limits.depth);
+  impl_->source = std::move(source);
 }
 
 ChatTemplate::~ChatTemplate() = default;
@@ -96,7 +155,8 @@ ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
 void ChatTemplate::set_now(std::time_t now) { impl_->now = now; }
 
 std::string ChatTemplate::render(const Json& variables) const {
-  const Json prepared = prepare(variables);
+  Json prepared = prepare(variables);
+  const std::optional<std::string> continued = mark_final_message(prepared, impl_->source);
   const size_t input = measure(prepared, impl_->where);
   const TemplateLimits& limits = impl_->limits;
   const size_t output = std::max(limits.output_bytes, 8 * input + (64 << 10));
@@ -106,7 +166,8 @@ std::string ChatTemplate::render(const Json& variables) const {
   try {
     std::vector<std::pair<std::string, Value>> values;
     for (const auto& [name, value] : prepared.items()) values.emplace_back(name, jinja::from_json(budget, value));
-    return interpreter.run(values);
+    std::string rendered = interpreter.run(values);
+    return continued ? cut_at_mark(std::move(rendered), *continued) : rendered;
   } catch (const jinja::PythonError& e) {
     if (e.kind == Raised::template_error) throw Error(ErrorCode::invalid_argument, e.message);
     const std::string message = fmt::format("{}: line {}: {}", impl_->where, interpreter.line(), e.message);

@@ -34,9 +34,10 @@ class ChatTemplate {
   ~ChatTemplate();
   ChatTemplate(ChatTemplate&&) noexcept;
 
-  // `variables` is an object: messages, tools, documents, add_generation_prompt, bos_token, eos_token, and anything
-  // else. Throws invalid_argument for raise_exception() (its message as it is) and for errors in evaluation (with the
-  // line), fault fuel or limit where a limit is met.
+  // `variables` is an object: messages, tools, documents, add_generation_prompt, bos_token, eos_token,
+  // continue_final_message (true or the name of a field: the text ends where that of the last message does), and
+  // anything else. Throws invalid_argument for raise_exception() (its message as it is) and for errors in evaluation
+  // (with the line), fault fuel or limit where a limit is met.
   std::string render(const Json& variables) const;
 
   // strftime_now() reads the clock; tests fix it.

@@ -178,6 +178,25 @@ TEST(ChatTemplate, PreparesMessagesAsTransformersDoes) {
   EXPECT_TRUE(render_case(source, {{"messages", Json::array()}}).contains("error"));
 }
 
+TEST(ChatTemplate, ContinuesTheFinalMessageAsTransformersDoes) {
+  const Json messages = {{{"role", "user"}, {"content", "hi"}}, {{"role", "assistant"}, {"content", "Sure, "}}};
+  const auto render = [&](const std::string& content, const Json& more = Json::object()) {
+    Json variables = {{"messages", messages}, {"continue_final_message", true}};
+    variables.update(more);
+    return render_case("{% for m in messages %}<{{ m.role }}>" + content + "</s>\n{% endfor %}END", variables);
+  };
+  EXPECT_EQ(render("{{ m.content }}").value("text", ""), "<user>hi</s>\n<assistant>Sure, ");
+  EXPECT_EQ(render("{{ m.content | trim }}").value("text", ""), "<user>hi</s>\n<assistant>Sure,");
+  EXPECT_EQ(render("{{ m.content }}", {{"continue_final_message", false}}).value("text", ""),
+            "<user>hi</s>\n<assistant>Sure, </s>\nEND");
+  EXPECT_TRUE(render("nothing").contains("error"));
+  EXPECT_TRUE(render("{{ m.content }}", {{"add_generation_prompt", true}}).contains("error"));
+  EXPECT_TRUE(render("{{ m.content }}", {{"continue_final_message", "reasoning_content"}}).contains("error"));
+  const Json parts = {{{"role", "user"}, {"content", {{{"type", "text"}, {"text", "a b"}}, {{"type", "image"}}}}}};
+  EXPECT_EQ(render("{% for c in m.content %}{{ c.text }}{% endfor %}", {{"messages", parts}}).value("text", ""),
+            "<user>a b");
+}
+
 TEST(ChatTemplate, RendersFromSeveralThreads) {
   const ChatTemplate chat("{% for m in messages %}{{ m.role ~ ': ' ~ m.content }}\n{% endfor %}{{ 'literal' * 3 }}",
                           "case.jinja");

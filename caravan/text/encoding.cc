@@ -2,6 +2,7 @@
 #include "caravan/text/encoding.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "caravan/base/error.h"
 
@@ -29,8 +30,10 @@ Encoding slice(const Encoding& from, size_t begin, size_t end) {
   return out;
 }
 
-void append(Encoding& a, const Encoding& b) {
-  each_field(a, b, [](auto& to, const auto& field) { to.insert(to.end(), field.begin(), field.end()); });
+void append(Encoding& a, Encoding&& b) {
+  each_field(a, b, [](auto& to, auto& field) {
+    to.insert(to.end(), std::make_move_iterator(field.begin()), std::make_move_iterator(field.end()));
+  });
 }
 
 // With the overflowing parts of both, as the reference has them: combinations hold combinations.
@@ -68,7 +71,7 @@ void merge(Encoding& a, Encoding&& b) {
     for (const Encoding& other : b.overflowing) overflowing.push_back(joined(part, other));
   }
   for (const Encoding& other : b.overflowing) overflowing.push_back(joined(a, other));
-  append(a, b);
+  append(a, std::move(b));
   a.overflowing = std::move(overflowing);
 }
 

@@ -145,7 +145,7 @@ constexpr Named kNamed[] = {
     {"hunyuan", kQwen2PlainFamily},
     {"solar-open", kQwen2PlainFamily},
     {"grok-2", kQwen2PlainFamily},
-    {"qwen35", {.patterns = {kQwen35}, .nfc = true}},
+    {"qwen35", {.patterns = {kQwen35}}},
     {"poro-chat", kBloomFamily},
     {"bloom", kBloomFamily},
     {"gpt3-finnish", kBloomFamily},

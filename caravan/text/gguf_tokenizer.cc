@@ -44,36 +44,21 @@ std::vector<TemplateToken> token_list(const GgufVocabulary& v, bool wanted, cons
   return {{v.tokens[static_cast<size_t>(*id)], *id}};
 }
 
-Vocabulary make_vocabulary(const std::vector<std::string>& tokens, std::string_view where) {
-  Vocabulary vocabulary;
-  size_t bytes = 0;
-  for (const std::string& token : tokens) bytes += token.size();
-  vocabulary.reserve(tokens.size(), bytes);
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    if (vocabulary.find(tokens[i]) < 0)
-      vocabulary.add(tokens[i], static_cast<int64_t>(i), where);  // the first one wins
-  }
-  return vocabulary;
-}
-
 MergeList read_merges(const GgufVocabulary& v, const Vocabulary& vocabulary, std::string_view where) {
-  MergeList merges;
-  merges.reserve(v.merges.size());
-  for (const std::string& merge : v.merges) {
+  std::vector<std::string_view> tokens;
+  tokens.reserve(2 * v.merges.size());
+  for (const std::string_view merge : v.merges) {
     const size_t space = merge.find(' ', 1);
-    check_file(space != std::string::npos, FileFault::range, where,
-               "merge {} must be two tokens with a space between, got \"{}\"", merges.size(), merge);
-    const int32_t left = vocabulary.find(std::string_view(merge).substr(0, space)),
-                  right = vocabulary.find(std::string_view(merge).substr(space + 1));
-    check_file(left >= 0 && right >= 0, FileFault::range, where,
-               "merge {} \"{}\" names a token that is not in the vocabulary", merges.size(), merge);
-    merges.emplace_back(left, right);
+    check_file(space != std::string_view::npos, FileFault::range, where,
+               "merge {} must be two tokens with a space between, got \"{}\"", tokens.size() / 2, merge);
+    tokens.push_back(merge.substr(0, space));
+    tokens.push_back(merge.substr(space + 1));
   }
-  return merges;
+  return find_merges(tokens, vocabulary, where);
 }
 
 TokenizerParts make_gpt2(const GgufVocabulary& v, std::string_view where) {
-  const GgufPreTokenizer pre = find_gguf_pre_tokenizer(v.pre, where);
+  const GgufPreTokenizer pre = find_gguf_pre_tokenizer(v.model == "gemma4" ? v.model : v.pre, where);
   TokenizerParts parts;
   parts.normalizer = pre.normalizer;
   parts.pre_tokenizer = pre.pre_tokenizer;
@@ -93,7 +78,7 @@ TokenizerParts make_gpt2(const GgufVocabulary& v, std::string_view where) {
                            {{"type", "ByteFallback"}},
                            {{"type", "Fuse"}}}}};
   }
-  Vocabulary vocabulary = make_vocabulary(v.tokens, where);
+  Vocabulary vocabulary = Vocabulary::of_pieces(v.tokens, where);
   MergeList merges = read_merges(v, vocabulary, where);
   const bool bytes = !pre.byte_level && vocabulary.find("<0x00>") >= 0;
   const Json unknown = !pre.byte_level && v.unknown_id ? Json(v.tokens[static_cast<size_t>(*v.unknown_id)]) : Json();
@@ -153,8 +138,8 @@ TokenizerParts make_bert(const GgufVocabulary& v, std::string_view where) {
   parts.normalizer = Json{{"type", "BertNormalizer"},
                           {"clean_text", true},
                           {"handle_chinese_chars", true},
-                          {"strip_accents", nullptr},
-                          {"lowercase", !cased}};
+                          {"strip_accents", v.strip_accents ? Json(*v.strip_accents) : Json()},
+                          {"lowercase", v.lowercase.value_or(!cased)}};
   parts.pre_tokenizer = Json{{"type", "BertPreTokenizer"}};
   parts.decoder = Json{{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}};
   const auto first = v.cls_id ? v.cls_id : v.bos_id, last = v.separator_id ? v.separator_id : v.eos_id;
@@ -165,7 +150,7 @@ TokenizerParts make_bert(const GgufVocabulary& v, std::string_view where) {
                {"continuing_subword_prefix", "##"},
                {"max_input_chars_per_word", 100}};
   parts.model =
-      std::make_unique<WordPieceModel>(make_vocabulary(tokens, where), std::move(options), std::string(where));
+      std::make_unique<WordPieceModel>(Vocabulary::of_pieces(tokens, where), std::move(options), std::string(where));
   return parts;
 }
 
@@ -173,12 +158,12 @@ TokenizerParts make_bert(const GgufVocabulary& v, std::string_view where) {
 
 Tokenizer Tokenizer::from_gguf(const GgufVocabulary& v, std::string_view where) {
   check_ids(v, where);
-  if (v.model == "gpt2") return from_parts(make_gpt2(v, where), where);
+  if (v.model == "gpt2" || v.model == "gemma4") return from_parts(make_gpt2(v, where), where);
   if (v.model == "llama") return from_parts(make_spm(v, SpmKind::bpe, where), where);
   if (v.model == "t5") return from_parts(make_spm(v, SpmKind::unigram, where), where);
   if (v.model == "bert") return from_parts(make_bert(v, where), where);
-  fail_file(FileFault::unsupported, where, "tokenizer.ggml.model \"{}\" is not supported; gpt2, llama, t5 and bert are",
-            v.model);
+  fail_file(FileFault::unsupported, where,
+            "tokenizer.ggml.model \"{}\" is not supported; gpt2, gemma4, llama, t5 and bert are", v.model);
 }
 
 }  // namespace caravan::text

@@ -25,7 +25,7 @@ Json BpeModel::to_json() const {
   Json out = options_;
   out["vocab"] = vocabulary_json();
   Json merges = Json::array();
-  for (const auto& [left, right] : merges_)
+  for (const auto& [left, right, made] : merges_.merges())
     merges.push_back(Json::array({std::string(vocabulary_.text(left)), std::string(vocabulary_.text(right))}));
   out["merges"] = std::move(merges);
   return out;

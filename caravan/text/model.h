@@ -7,15 +7,18 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "caravan/base/json.h"
+#include "caravan/text/merge_table.h"
 #include "caravan/text/pieces.h"
 #include "caravan/text/trie.h"
 #include "caravan/text/vocabulary.h"
@@ -27,6 +30,8 @@ struct Token {
   uint32_t begin, end;   // bytes of the word
   bool surface = false;  // its text is that of the word, not that of the id (unknown pieces)
 };
+
+class WordCache;
 
 class Model {
  public:
@@ -49,6 +54,9 @@ class Model {
 
 using MergeList = std::vector<std::pair<int32_t, int32_t>>;  // ids, in the order of their rank
 
+// The merges of a file, its tokens in the order left, right, left, right ... Throws fault range for an unknown token.
+MergeList find_merges(std::span<const std::string_view> tokens, const Vocabulary& vocabulary, std::string_view where);
+
 class BpeModel : public Model {
  public:
   // options: unk_token, continuing_subword_prefix, end_of_word_suffix, fuse_unk, byte_fallback, ignore_merges.
@@ -60,23 +68,17 @@ class BpeModel : public Model {
   // text and words come as raw bytes.
   bool has_byte_alphabet() const { return byte_alphabet_; }
   void set_raw_bytes(bool raw) { raw_bytes_ = raw; }
-  const MergeList& merges() const { return merges_; }
 
  private:
   struct Symbol {
     int32_t id;
     uint32_t size;  // bytes of the word; 0: merged into the one before
   };
-  struct Rule {
-    uint64_t pair = ~uint64_t{0};
-    uint32_t rank = ~uint32_t{0};
-    int32_t id = -1;
-  };
   void read_options();
-  void build_rules();
-  void find_word_starts();
-  const Rule& rule(int32_t left, int32_t right) const;
-  void tokenize_part(std::string_view word, uint32_t base, std::vector<Token>& out) const;
+  void build_merges(const MergeList& merges);
+  void find_junctions(const MergeList& merges);
+  bool is_byte_piece(int32_t id) const;
+  void tokenize_part(WordCache& cache, std::string_view word, uint32_t base, std::vector<Token>& out) const;
   void compute(std::string_view word, std::vector<Token>& out) const;
   bool whole_word(std::string_view word, std::vector<Token>& out) const;
   void split_symbols(std::string_view word, std::vector<Symbol>& symbols) const;
@@ -84,13 +86,12 @@ class BpeModel : public Model {
   void merge_short(std::vector<Symbol>& symbols) const;
   void merge_long(std::vector<Symbol>& symbols) const;
 
-  MergeList merges_;
-  std::vector<Rule> rules_;  // flat hash table of the merges
-  size_t rule_mask_ = 0;
+  MergeTable merges_;
+  std::bitset<256 * 256> junctions_;  // what a merge may join: kind of the character before * 256 + kind of that behind
   std::optional<std::string> unknown_;
   std::string prefix_, suffix_;
   bool fuse_unknown_ = false, byte_fallback_ = false, ignore_merges_ = false;
-  bool byte_alphabet_ = false, raw_bytes_ = false, word_starts_ = false;
+  bool byte_alphabet_ = false, raw_bytes_ = false, cuts_ = false;
   std::array<int32_t, 256> byte_symbol_{};  // of the byte-level alphabet
   std::array<int32_t, 256> byte_piece_{};   // <0x00> ... <0xFF>, -1 where missing
 };

@@ -24,18 +24,19 @@ void each_character(std::string_view text, F f) {
 // Drops the characters for which `keep` is false.
 template <class F>
 void filter(AlignedText& text, F keep) {
+  bool dropped = false;
+  each_character(text.text(), [&](char32_t c) { dropped |= !keep(c); });
+  if (!dropped) return;
   std::vector<Change> changes;
   size_t leading = 0;
-  bool dropped = false;
   each_character(text.text(), [&](char32_t c) {
     if (keep(c)) return changes.push_back({c, 0});
-    dropped = true;
     if (changes.empty())
       ++leading;
     else
       --changes.back().change;
   });
-  if (dropped) text.transform(changes, leading);
+  text.transform(changes, leading);
 }
 
 // Replaces each character by another one.
@@ -57,10 +58,7 @@ void map(AlignedText& text, F to) {
 }
 
 void lowercase_all(AlignedText& text) {
-  if (is_ascii(text.text())) {
-    char32_t second;
-    return map(text, [&](char32_t c) { return lowercase(c, second); });
-  }
+  if (is_ascii(text.text())) return map(text, [](char32_t c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
   std::vector<Change> changes;
   each_character(text.text(), [&](char32_t c) {
     char32_t second;

@@ -7,6 +7,7 @@
 #include <array>
 
 #include "caravan/base/error.h"
+#include "caravan/text/onig_tables.h"
 #include "caravan/text/regex.h"
 
 namespace caravan::text {
@@ -14,26 +15,44 @@ namespace {
 
 constexpr std::string_view kSpaces =
     "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
-// With the Latin-1 superscripts and fractions that Oniguruma counts in.
-constexpr std::string_view kWords = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}";
-
 struct Named {
   std::string_view name, members;
 };
-constexpr std::array<Named, 14> kPosix{{{"alpha", "\\p{Alphabetic}"},
-                                        {"digit", "\\p{Nd}"},
-                                        {"alnum", "\\p{Alphabetic}\\p{Nd}"},
-                                        {"upper", "\\p{Uppercase}"},
-                                        {"lower", "\\p{Lowercase}"},
-                                        {"space", kSpaces},
-                                        {"punct", "\\p{P}\\p{S}"},
-                                        {"cntrl", "\\p{Cc}"},
-                                        {"word", kWords},
-                                        {"xdigit", "0-9A-Fa-f"},
-                                        {"blank", "\\p{Zs}\\t"},
-                                        {"ascii", "\\x00-\\x7f"},
-                                        {"graph", "[:graph:]"},
-                                        {"print", "[:print:]"}}};
+
+// \p{..} of each property, with what newer Unicode versions put there.
+std::string class_of(std::initializer_list<std::string_view> properties, std::string_view others = "") {
+  std::string members;
+  for (const std::string_view property : properties) {
+    members.append("\\p{").append(property).append("}");
+    members += added_members(property);
+  }
+  return members.append(others);
+}
+
+// With the Latin-1 superscripts and fractions that Oniguruma counts in.
+const std::string& words() {
+  static const std::string members = class_of({"Alphabetic", "M", "Nd", "Pc"}, "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}");
+  return members;
+}
+
+// The members of a POSIX class; empty for an unknown name.
+std::string posix_members(std::string_view name) {
+  if (name == "alpha") return class_of({"Alphabetic"});
+  if (name == "digit") return class_of({"Nd"});
+  if (name == "alnum") return class_of({"Alphabetic", "Nd"});
+  if (name == "upper") return class_of({"Uppercase"});
+  if (name == "lower") return class_of({"Lowercase"});
+  if (name == "space") return std::string(kSpaces);
+  if (name == "punct") return class_of({"P", "S"});
+  if (name == "cntrl") return "\\p{Cc}";
+  if (name == "word") return words();
+  if (name == "xdigit") return "0-9A-Fa-f";
+  if (name == "blank") return "\\p{Zs}\\t";
+  if (name == "ascii") return "\\x00-\\x7f";
+  if (name == "graph") return class_of({"L", "M", "N", "P", "S"}, "[:graph:]");
+  if (name == "print") return class_of({"L", "M", "N", "P", "S"}, "[:print:]");
+  return "";
+}
 
 bool compiles(const std::string& pattern) {
   int error = 0;
@@ -143,13 +162,13 @@ class Translator {
     if (!more(2)) refuse("a backslash without a character");
     atom();
     const char c = in_[at_ + 1];
-    const std::string words(kWords);
     if (c == 'b' || c == 'B') {
-      const std::string inside = "(?:(?<=[" + words + "])(?![" + words + "])|(?<![" + words + "])(?=[" + words + "]))";
+      const std::string word = "[" + words() + "]";
+      const std::string inside = "(?:(?<=" + word + ")(?!" + word + ")|(?<!" + word + ")(?=" + word + "))";
       out_ += c == 'b' ? inside : "(?!" + inside + ")";
       at_ += 2;
     } else if (std::string members; class_escape(members)) {
-      out_ += members[0] == '^' ? "[" + members + "]" : "[" + members + "]";
+      out_ += "[" + members + "]";
     } else if (c == 'u') {
       out_ += unicode_escape();
     } else if ((c == 'p' || c == 'P') && more(3) && in_[at_ + 2] == '{') {
@@ -168,9 +187,9 @@ class Translator {
     if (lower == 's')
       members = kSpaces;
     else if (lower == 'w')
-      members = kWords;
+      members = words();
     else if (lower == 'd')
-      members = "\\p{Nd}";
+      members = class_of({"Nd"});
     else if (lower == 'h')
       members = "0-9A-Fa-f";
     else
@@ -233,11 +252,14 @@ class Translator {
                                                   {"control", "Cc"},
                                                   {"format", "Cf"},
                                                   {"alpha", "Alphabetic"}}};
+    std::string members;
     for (const Named& l : kLong)
-      if (plain == l.name) return std::string(negated ? "\\P{" : "\\p{") + std::string(l.members) + "}";
-    if (plain != "l" && plain != "n")
-      for (const Named& p : kPosix)
-        if (plain == p.name) return (negated ? "[^" : "[") + std::string(p.members) + "]";
+      if (plain == l.name) members = class_of({l.members});
+    if (members.empty())
+      for (const Named& l : kLong)
+        if (name == l.members) members = class_of({name});
+    if (members.empty()) members = posix_members(plain);
+    if (!members.empty()) return (negated ? "[^" : "[") + members + "]";
     // A script: PCRE2 would take its extensions in as well (U+3002 is not of the script Han).
     const std::string script = "sc:" + name;
     const std::string& known = compiles("\\p{" + script + "}") ? script : name;
@@ -267,7 +289,7 @@ class Translator {
         at_ += 2;
         continue;
       }
-      if (next_is("[:") && posix(simple)) continue;
+      if (next_is("[:") && posix(simple, sides.back())) continue;
       if (in_[at_] == '[') {
         sides.back().push_back(char_class(depth + 1));
         continue;
@@ -292,22 +314,20 @@ class Translator {
     return negated ? "(?:(?!" + all + ")(?s:.))" : "(?:" + all + ")";
   }
 
-  bool posix(std::string& simple) {
+  bool posix(std::string& simple, std::vector<std::string>& side) {
     const size_t end = in_.find(":]", at_);
     if (end == std::string_view::npos || end - at_ > 12) return false;
     std::string_view name = in_.substr(at_ + 2, end - at_ - 2);
     const bool negated = !name.empty() && name[0] == '^';
     if (negated) name.remove_prefix(1);
-    for (const Named& p : kPosix) {
-      if (name != p.name) continue;
-      if (negated)
-        simple += "[:^" + std::string(name) + ":]";
-      else
-        simple += p.members;
-      at_ = end + 2;
-      return true;
-    }
-    return false;
+    const std::string members = posix_members(name);
+    if (members.empty()) return false;
+    if (negated)
+      side.push_back("[^" + members + "]");
+    else
+      simple += members;
+    at_ = end + 2;
+    return true;
   }
 
   // One member of a class: a character, an escape, a set. Opposite sets become classes of their own.
@@ -329,10 +349,10 @@ class Translator {
       simple += unicode_escape();
     } else if ((in_[at_ + 1] == 'p' || in_[at_ + 1] == 'P') && more(3) && in_[at_ + 2] == '{') {
       std::string p = property();
-      if (p[0] == '[')
+      if (p.starts_with("[^"))
         side.push_back(std::move(p));
       else
-        simple += p;
+        simple += p[0] == '[' ? p.substr(1, p.size() - 2) : p;
     } else {
       simple += in_.substr(at_, 2);
       at_ += 2;

@@ -11,10 +11,12 @@ namespace caravan::text {
 namespace {
 
 void append_identity(std::vector<Span>& spans, std::string_view text, uint32_t origin) {
+  size_t out = spans.size();
+  spans.resize(out + text.size());
   for (size_t at = 0; at < text.size();) {
     const uint32_t length = static_cast<uint32_t>(utf8_length(static_cast<unsigned char>(text[at])));
     const uint32_t begin = origin + static_cast<uint32_t>(at);
-    spans.insert(spans.end(), length, Span{begin, begin + length});
+    for (uint32_t i = 0; i < length; ++i) spans[out++] = {begin, begin + length};
     at += length;
   }
 }
@@ -35,7 +37,6 @@ const std::vector<Span>& AlignedText::spans() {
 
 void AlignedText::own() {
   if (changed_) return;
-  spans();
   buffer_ = view_;
   changed_ = true;
 }
@@ -106,7 +107,7 @@ void AlignedText::replace(std::span<const Span> matches, std::string_view conten
 void AlignedText::prepend(std::string_view content) {
   if (empty() || content.empty()) return;
   own();
-  if (track_) spans_.insert(spans_.begin(), content.size(), Span(spans_.front()));
+  if (spans(); track_) spans_.insert(spans_.begin(), content.size(), Span(spans_.front()));
   buffer_.insert(0, content);
 }
 
@@ -116,32 +117,32 @@ Pieces::Pieces(std::string_view input, bool track) : input_(input), track_(track
   if (!input.empty()) pieces_.push_back({0, static_cast<uint32_t>(input.size())});
 }
 
-Span Pieces::source(const Piece& p, uint32_t begin, uint32_t end) const {
-  if (end > p.end - p.begin) return {begin, end};  // a token longer than its text: the reference reports it as it is
-  const uint32_t base = origin(p);
-  if (begin == end) return {base + begin, base + end};
-  if (changed_) return {spans_[p.begin + begin].begin, spans_[p.begin + end - 1].end};
-  uint32_t first = p.begin + begin, last = p.begin + end;  // widened to whole characters
+Span Pieces::whole_characters(uint32_t begin, uint32_t end) const {
   auto inside = [&](uint32_t at) {
     return at < input_.size() && (static_cast<unsigned char>(input_[at]) & 0xC0) == 0x80;
   };
-  while (inside(first)) --first;
-  while (inside(last)) ++last;
-  return {first, last};
+  while (inside(begin)) --begin;
+  while (inside(end)) ++end;
+  return {begin, end};
 }
 
 AlignedText Pieces::aligned(const Piece& p) const {
-  if (!changed_) return AlignedText(text(p), p.begin, track_);
-  if (!track_) return AlignedText(text(p), {}, 0, false);
+  if (changed_ && !track_) return AlignedText(text(p), 0, false);
+  if (!has_spans()) return AlignedText(text(p), p.begin, track_);
   return AlignedText(text(p), std::span(spans_).subspan(p.begin, p.end - p.begin), origin(p), true);
 }
 
 void Pieces::collect(Rewrite& state, size_t i, AlignedText& text) {
-  auto append = [&](std::string_view bytes, const std::vector<Span>& spans, int32_t id) {
+  auto append = [&](AlignedText& part, int32_t id) {
+    const std::string_view bytes = part.text();
     if (bytes.empty() && id < 0) return;
     const uint32_t begin = static_cast<uint32_t>(state.buffer.size());
+    if (track_ && state.in_place && !(part.in_place() && part.origin() == begin)) {
+      append_identity(state.spans, state.buffer, 0);
+      state.in_place = false;
+    }
     state.buffer += bytes;
-    state.spans.insert(state.spans.end(), spans.begin(), spans.end());
+    if (track_ && !state.in_place) state.spans.insert(state.spans.end(), part.spans().begin(), part.spans().end());
     state.pieces.push_back({begin, static_cast<uint32_t>(state.buffer.size()), id});
   };
   if (!state.changed) {
@@ -150,10 +151,10 @@ void Pieces::collect(Rewrite& state, size_t i, AlignedText& text) {
     state.buffer.reserve(this->text().size() + this->text().size() / 4);
     for (size_t k = 0; k < i; ++k) {
       AlignedText before = aligned(pieces_[k]);
-      append(before.text(), before.spans(), pieces_[k].id);
+      append(before, pieces_[k].id);
     }
   }
-  append(text.text(), text.spans(), pieces_[i].id);
+  append(text, pieces_[i].id);
 }
 
 void Pieces::finish(Rewrite&& state) {

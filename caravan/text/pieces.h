@@ -43,6 +43,8 @@ class AlignedText {
   bool changed() const { return changed_; }
   uint32_t origin() const { return origin_; }
   const std::vector<Span>& spans();  // one for each byte of text(); empty where not tracked
+  // Whether every byte stands for the byte of the input at the same place after origin(): spans() need not be asked.
+  bool in_place() const { return spans_.empty(); }
 
   // The new text, character by character. `removed` old characters before the first are dropped.
   void transform(std::span<const Change> changes, size_t removed = 0);
@@ -98,9 +100,14 @@ class Pieces {
   bool track() const { return track_; }
 
   // Where a piece starts in the input (bytes).
-  uint32_t origin(const Piece& p) const { return changed_ && track_ ? spans_[p.begin].begin : p.begin; }
+  uint32_t origin(const Piece& p) const { return has_spans() ? spans_[p.begin].begin : p.begin; }
   // The bytes of the input that [begin, end) of a piece stands for.
-  Span source(const Piece& p, uint32_t begin, uint32_t end) const;
+  Span source(const Piece& p, uint32_t begin, uint32_t end) const {
+    if (end > p.end - p.begin) return {begin, end};  // a token longer than its text: the reference reports it as it is
+    if (begin == end) return {origin(p) + begin, origin(p) + end};
+    if (has_spans()) return {spans_[p.begin + begin].begin, spans_[p.begin + end - 1].end};
+    return whole_characters(p.begin + begin, p.begin + end);
+  }
 
   // The ids-only path needs to know where the input starts even when nothing is tracked.
   template <class F>
@@ -129,11 +136,13 @@ class Pieces {
 
  private:
   struct Rewrite {
-    bool changed = false;
+    bool changed = false, in_place = true;  // in_place: so far every byte stands where it stood in the input
     std::string buffer;
     std::vector<Span> spans;
     std::vector<Piece> pieces;
   };
+  bool has_spans() const { return !spans_.empty(); }  // else the text stands in place, or nothing is tracked
+  Span whole_characters(uint32_t begin, uint32_t end) const;
   AlignedText aligned(const Piece& p) const;
   void collect(Rewrite& state, size_t i, AlignedText& text);
   void finish(Rewrite&& state);

@@ -145,11 +145,18 @@ class TemplateProcessor : public PostProcessor {
     check(parts.size() <= 2, ErrorCode::unsupported,
           "a template behind another post-processor that adds special tokens");
     std::vector<Encoding> out;
-    for (const TemplatePiece& p : parts.size() == 2 ? pair_ : single_) {
+    const std::vector<TemplatePiece>& pieces = parts.size() == 2 ? pair_ : single_;
+    for (size_t i = 0; i < pieces.size(); ++i) {
+      const TemplatePiece& p = pieces[i];
       if (p.sequence >= 0) {
         Encoding& e = parts[static_cast<size_t>(p.sequence)];
         std::fill(e.type_ids.begin(), e.type_ids.end(), p.type_id);
-        out.push_back(e);
+        const bool last = std::none_of(pieces.begin() + static_cast<ptrdiff_t>(i) + 1, pieces.end(),
+                                       [&](const TemplatePiece& later) { return later.sequence == p.sequence; });
+        if (last)
+          out.push_back(std::move(e));
+        else
+          out.push_back(e);
       } else if (add_special_tokens) {
         const SpecialTokenGroup& group = specials_.at(p.special);
         out.push_back(special_tokens(group.ids, group.tokens, p.type_id, details));

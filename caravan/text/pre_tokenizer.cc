@@ -75,6 +75,18 @@ void cut_parts(std::span<const Part> parts, Behavior behavior, const Cut& cut) {
 // Splits where a character satisfies `is`; each such character is a match of its own.
 template <class F>
 void split_characters(Pieces& pieces, Behavior behavior, F is) {
+  if (behavior == Behavior::removed || behavior == Behavior::isolated)
+    return pieces.split([&](std::string_view text, const Cut& cut) {
+      size_t last = 0;
+      for (size_t at = 0; at < text.size();) {
+        const size_t begin = at;
+        if (!is(decode_utf8(text, at))) continue;
+        cut(last, begin);
+        if (behavior == Behavior::isolated) cut(begin, at);
+        last = at;
+      }
+      cut(last, text.size());
+    });
   std::vector<Part> parts;
   pieces.split([&](std::string_view text, const Cut& cut) {
     parts.clear();

@@ -101,21 +101,13 @@ MergeList generate_merges(const SpmVocabulary& v, const Vocabulary& vocabulary) 
   return list;
 }
 
-Vocabulary make_vocabulary(const SpmVocabulary& v, std::string_view where) {
-  Vocabulary vocabulary;
-  size_t bytes = 0;
-  for (const std::string& piece : v.pieces) bytes += piece.size();
-  vocabulary.reserve(v.pieces.size(), bytes);
-  for (size_t i = 0; i < v.pieces.size(); ++i) {
-    if (vocabulary.find(v.pieces[i]) < 0)
-      vocabulary.add(v.pieces[i], static_cast<int64_t>(i), where);  // the first one wins
-  }
-  return vocabulary;
-}
-
-std::unique_ptr<Model> make_model(SpmVocabulary& v, std::optional<int32_t> unknown, std::string_view where) {
-  Vocabulary vocabulary = make_vocabulary(v, where);
+std::unique_ptr<Model> make_model(SpmVocabulary& v, std::optional<int32_t> unknown, TokenizerParts& parts,
+                                  std::string_view where) {
+  Vocabulary vocabulary = Vocabulary::of_pieces(v.pieces, where);
   check_bytes(v, vocabulary, where);
+  if (vocabulary.repeated())
+    parts.warnings.push_back(fmt::format("{} pieces come twice (first \"{}\"): the first one of each counts",
+                                         vocabulary.repeated(), vocabulary.first_repeated()));
   const Json unknown_token = unknown ? Json(v.pieces[static_cast<size_t>(*unknown)]) : Json();
   if (v.kind == SpmKind::unigram) {
     for (size_t i = 0; i < v.pieces.size(); ++i) {  // a repeated piece stays decodable but is never chosen
@@ -222,7 +214,7 @@ TokenizerParts make_spm_parts(SpmVocabulary v, std::string_view where) {
     metaspace["prepend_scheme"] = "never";
     metaspace["split"] = true;
   }
-  parts.model = make_model(v, unknown, where);
+  parts.model = make_model(v, unknown, parts, where);
   return parts;
 }
 

@@ -77,6 +77,13 @@ Tokenizer::Impl::Impl(TokenizerParts p, std::string_view where) : parts(std::mov
       pre_tokenizer && pre_tokenizer->needs_origin() && (normalizer || parts.pre_tokenizer.contains("pretokenizers"));
   auto* bpe = dynamic_cast<BpeModel*>(parts.model.get());
   if (bpe && bpe->has_byte_alphabet() && pre_tokenizer && pre_tokenizer->defer_byte_level()) bpe->set_raw_bytes(true);
+  const Vocabulary& vocabulary = parts.model->vocabulary();
+  if (vocabulary.repeated() > 0 && parts.warnings.empty())
+    parts.warnings.push_back(fmt::format("{} tokens come twice (first \"{}\"): only one of each can be encoded",
+                                         vocabulary.repeated(), vocabulary.first_repeated()));
+  const auto empty = std::count_if(parts.added_tokens.begin(), parts.added_tokens.end(),
+                                   [](const AddedToken& token) { return token.content.empty(); });
+  if (empty > 0) parts.warnings.push_back(fmt::format("{} added tokens are empty and ignored", empty));
   for (const AddedToken& token : parts.added_tokens) added.add(token, *parts.model, normalizer.get());
   added.build();
 }
@@ -100,6 +107,13 @@ Encoding Tokenizer::Impl::encode_text(std::string_view text, int32_t type_id, co
   Encoding e;
   thread_local std::vector<Token> tokens;
   const CharacterOffsets offsets(text, options.details);
+  const size_t expected = std::max(pieces.list().size() + pieces.list().size() / 4, text.size() / 5);
+  e.ids.reserve(expected);
+  if (options.details) {
+    e.offsets.reserve(expected);
+    e.tokens.reserve(expected);
+    e.word_ids.reserve(expected);
+  }
   int32_t word = -1;
   for (const Piece& piece : pieces.list()) {
     ++word;
@@ -116,7 +130,7 @@ Encoding Tokenizer::Impl::encode_text(std::string_view text, int32_t type_id, co
       e.tokens.emplace_back(t.surface ? piece_text.substr(t.begin, t.end - t.begin)
                                       : parts.model->vocabulary().text(t.id));
     }
-    e.word_ids.insert(e.word_ids.end(), tokens.size(), word);
+    for (size_t i = 0; i < tokens.size(); ++i) e.word_ids.push_back(word);
   }
   if (options.details) {
     e.type_ids.assign(e.ids.size(), type_id);
@@ -228,6 +242,8 @@ bool Tokenizer::is_special(int32_t id) const {
   auto it = impl_->added.by_id().find(id);
   return it != impl_->added.by_id().end() && it->second.special;
 }
+
+const std::vector<std::string>& Tokenizer::warnings() const { return impl_->parts.warnings; }
 
 void Tokenizer::set_truncation(std::optional<Truncation> truncation) {
   if (truncation) {

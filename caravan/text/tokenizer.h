@@ -50,7 +50,7 @@ struct Padding {
 
 // The vocabulary section of a GGUF file (tokenizer.ggml.*), as plain data.
 struct GgufVocabulary {
-  std::string model;  // "gpt2", "llama", "bert", "t5"
+  std::string model;  // "gpt2", "gemma4" (BPE with byte fallback), "llama", "bert", "t5"
   std::string pre;    // "smollm", "llama-bpe", "qwen2" ... ("gpt2" kind only)
   std::vector<std::string> tokens;
   std::vector<float> scores;
@@ -58,6 +58,7 @@ struct GgufVocabulary {
   std::vector<std::string> merges;
   std::optional<int32_t> bos_id, eos_id, unknown_id, padding_id, separator_id, mask_id, cls_id;
   std::optional<bool> add_bos, add_eos, add_space_prefix, remove_extra_whitespaces;
+  std::optional<bool> lowercase, strip_accents;  // tokenizer.ggml.normalizer.*, "bert" only
   std::string precompiled_charsmap;
 };
 
@@ -87,6 +88,9 @@ class Tokenizer {
   std::optional<int32_t> token_to_id(std::string_view token) const;
   std::optional<std::string> id_to_token(int32_t id) const;
   bool is_special(int32_t id) const;
+
+  // What was odd about the file but no error: repeated pieces, empty added tokens. One line each.
+  const std::vector<std::string>& warnings() const;
 
   void set_truncation(std::optional<Truncation> truncation);
   void set_padding(std::optional<Padding> padding);

@@ -157,14 +157,8 @@ class Reader {
   MergeList read_merges(array items, const Vocabulary& vocabulary) {
     const size_t n = items.size();
     check_file(n <= kMergesLimit, FileFault::limit, where_, "{} merges; the limit is {}", n, kMergesLimit);
-    MergeList merges;
-    merges.reserve(n);
-    auto find = [&](std::string_view token) {
-      const int32_t id = vocabulary.find(token);
-      check_file(id >= 0, FileFault::range, where_, "merge {} names \"{}\", which is not in the vocabulary",
-                 merges.size(), token);
-      return id;
-    };
+    std::vector<std::string_view> tokens;  // left, right, left, right ...
+    tokens.reserve(2 * n);
     for (element item : items) {
       if (item.is_string()) {
         const std::string_view line = item.get_string().value_unsafe();
@@ -172,18 +166,16 @@ class Reader {
         const size_t space = line.find(' ');
         check_file(space != std::string_view::npos && line.find(' ', space + 1) == std::string_view::npos,
                    FileFault::json, where_, "merge {} must be two tokens with a space between, got \"{}\"",
-                   merges.size(), line);
-        merges.emplace_back(find(line.substr(0, space)), find(line.substr(space + 1)));
+                   tokens.size() / 2, line);
+        tokens.push_back(line.substr(0, space));
+        tokens.push_back(line.substr(space + 1));
         continue;
       }
       check_file(item.is_array() && array(item).size() == 2, FileFault::json, where_, "merge {} must be a pair",
-                 merges.size());
-      auto pair = array(item).begin();
-      const int32_t left = find(string(*pair, "a merged token"));
-      ++pair;
-      merges.emplace_back(left, find(string(*pair, "a merged token")));
+                 tokens.size() / 2);
+      for (element token : array(item)) tokens.push_back(string(token, "a merged token"));
     }
-    return merges;
+    return find_merges(tokens, vocabulary, where_);
   }
 
   std::unique_ptr<Model> read_unigram(element e, Json options) {

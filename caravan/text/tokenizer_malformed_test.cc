@@ -45,6 +45,8 @@ TEST(MalformedTokenizer, T10OfEqualPiecesTheLastEncodesAndAllDecode) {
   const Tokenizer t = Tokenizer::from_json(json, "tokenizer.json");
   EXPECT_EQ(t.encode("a").ids, std::vector<int32_t>{2});
   EXPECT_EQ(t.decode(std::vector<int32_t>{1}), "a");
+  ASSERT_EQ(t.warnings().size(), 1u);
+  EXPECT_NE(t.warnings()[0].find("first \"a\""), std::string::npos) << t.warnings()[0];
 }
 
 TEST(MalformedTokenizer, T11ScoresMustBeFinite) {
@@ -141,6 +143,8 @@ TEST(MalformedTokenizer, T21EmptyAddedTokensAreIgnored) {
       file(R"("added_tokens":[{"id":2,"content":"","special":true}],)" + kWordLevel), "tokenizer.json");
   EXPECT_EQ(t.encode("a").ids, std::vector<int32_t>{1});
   EXPECT_EQ(t.vocab_size(), 2u);
+  ASSERT_EQ(t.warnings().size(), 1u);
+  EXPECT_NE(t.warnings()[0].find("empty"), std::string::npos) << t.warnings()[0];
 }
 
 TEST(MalformedTokenizer, T22TemplatesMustDefineTheirSpecialTokens) {

@@ -27,7 +27,8 @@ struct TokenizerParts {
   std::vector<AddedToken> added_tokens;  // those that the model does not know get the next free ids, in this order
   std::optional<Truncation> truncation;
   std::optional<Padding> padding;
-  Json other = Json::object();  // members of the file that nobody reads, kept for to_json()
+  std::vector<std::string> warnings;  // oddities of the file that are no errors
+  Json other = Json::object();        // members of the file that nobody reads, kept for to_json()
 };
 
 // tokenizer.json, and the forms of its smaller members.

@@ -68,6 +68,24 @@ void Vocabulary::grow() {
   }
 }
 
+void Vocabulary::note_repeated(std::string_view text) {
+  if (repeated_++ == 0) first_repeated_ = text;
+}
+
+Vocabulary Vocabulary::of_pieces(std::span<const std::string> pieces, std::string_view where) {
+  Vocabulary out;
+  size_t bytes = 0;
+  for (const std::string& piece : pieces) bytes += piece.size();
+  out.reserve(pieces.size(), bytes);
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    if (out.find(pieces[i]) >= 0)
+      out.note_repeated(pieces[i]);
+    else
+      out.add(pieces[i], static_cast<int64_t>(i), where);
+  }
+  return out;
+}
+
 void Vocabulary::add(std::string_view text, int64_t id, std::string_view where) {
   check_file(text.size() <= kTokenLimit, FileFault::limit, where, "a token of {} bytes; the limit is {}", text.size(),
              kTokenLimit);
@@ -84,6 +102,7 @@ void Vocabulary::add(std::string_view text, int64_t id, std::string_view where) 
     Entry& e = entries_[slots_[at].entry - 1];
     if (slots_[at].hash != static_cast<uint32_t>(h >> 32) || entry_text(e) != text) continue;
     e.id = static_cast<int32_t>(id);  // the older id keeps its text
+    note_repeated(text);
     set_index(e.id, slots_[at].entry - 1);
     return;
   }
@@ -106,19 +125,17 @@ void Vocabulary::set_index(int32_t id, uint32_t index) {
   by_id_[at] = static_cast<int32_t>(index);
 }
 
-int64_t Vocabulary::index_of(int32_t id) const {
-  if (id < 0) return -1;
-  if (static_cast<size_t>(id) < by_id_.size() && by_id_[static_cast<size_t>(id)] >= 0)
-    return by_id_[static_cast<size_t>(id)];
-  if (far_.empty()) return -1;
+int64_t Vocabulary::far_index(int32_t id) const {
   auto it = far_.find(id);
   return it == far_.end() ? int64_t{-1} : int64_t{it->second};
 }
 
 int32_t Vocabulary::find(std::string_view text) const {
-  if (slots_.empty()) return -1;
+  return slots_.empty() ? -1 : find_hashed(text, hash_text(text));
+}
+
+int32_t Vocabulary::find_hashed(std::string_view text, uint64_t h) const {
   const size_t mask = slots_.size() - 1;
-  const uint64_t h = hash_text(text);
   for (size_t at = h & mask; slots_[at].entry; at = (at + 1) & mask) {
     const Entry& e = entries_[slots_[at].entry - 1];
     if (slots_[at].hash == static_cast<uint32_t>(h >> 32) && entry_text(e) == text) return e.id;
@@ -126,9 +143,35 @@ int32_t Vocabulary::find(std::string_view text) const {
   return -1;
 }
 
-std::string_view Vocabulary::text(int32_t id) const {
+void Vocabulary::find_all(std::span<const std::string_view> texts, std::span<int32_t> ids) const {
+  constexpr size_t kAhead = 16;
+  if (slots_.empty()) return std::fill(ids.begin(), ids.end(), -1);
+  const size_t mask = slots_.size() - 1;
+  uint64_t hashes[kAhead];
+  for (size_t begin = 0; begin < texts.size(); begin += kAhead) {
+    const size_t n = std::min(kAhead, texts.size() - begin);
+    for (size_t i = 0; i < n; ++i) {
+      hashes[i] = hash_text(texts[begin + i]);
+      __builtin_prefetch(&slots_[hashes[i] & mask]);
+    }
+    for (size_t i = 0; i < n; ++i) {
+      const Slot slot = slots_[hashes[i] & mask];
+      if (slot.entry) __builtin_prefetch(&entries_[slot.entry - 1]);
+    }
+    for (size_t i = 0; i < n; ++i) {
+      const Slot slot = slots_[hashes[i] & mask];
+      if (slot.entry) __builtin_prefetch(arena_.data() + entries_[slot.entry - 1].begin);
+    }
+    for (size_t i = 0; i < n; ++i) ids[begin + i] = find_hashed(texts[begin + i], hashes[i]);
+  }
+}
+
+bool Vocabulary::is(int32_t id, std::string_view head, std::string_view tail) const {
   const int64_t index = index_of(id);
-  return index < 0 ? std::string_view() : entry_text(entries_[static_cast<size_t>(index)]);
+  if (index < 0) return false;
+  const Entry& e = entries_[static_cast<size_t>(index)];
+  const std::string_view text = entry_text(e);
+  return e.id == id && text.size() == head.size() + tail.size() && text.starts_with(head) && text.ends_with(tail);
 }
 
 std::vector<int32_t> Vocabulary::ids() const {
