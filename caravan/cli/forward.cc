@@ -9,6 +9,7 @@
 #include "caravan/base/error.h"
 #include "caravan/cli/command.h"
 #include "caravan/cli/forward_inputs.h"
+#include "caravan/cli/log.h"
 #include "caravan/cli/model_options.h"
 #include "caravan/cli/observers.h"
 #include "caravan/cli/output.h"
@@ -39,7 +40,9 @@ constexpr Task kTasks[] = {{"causal-lm", "ForCausalLM"},
                            {"question-answering", "ForQuestionAnswering"},
                            {"base", "Model"}};
 
-// The head that --task asks for, else the config's.
+std::string listed(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, ", ")); }
+
+// The head that --task asks for, else the config's. A checkpoint of another head is taken as transformers takes it.
 std::unique_ptr<models::Head> load_model(const Options& options, const Settings& settings) {
   models::LoadOptions load = load_options(options.model, settings);
   load.keep_mapped = !options.wants_gradients();
@@ -53,10 +56,23 @@ std::unique_ptr<models::Head> load_model(const Options& options, const Settings&
     const models::Family& family = models::find_family(get_string(config, "model_type", checkpoint->path()));
     config["architectures"] = Json::array({family.class_prefix + std::string(task.suffix)});
     auto head = models::make_head(config);
-    models::load_parameters(*head, *checkpoint, load);
+    load.change_head = true;
+    const models::LoadReport report = models::load_parameters(*head, *checkpoint, load);
+    if (!report.left_out.empty())
+      log_detail("{}: not used by this task: {}", checkpoint->path(), listed(report.left_out));
+    if (!report.initialized.empty()) {
+      log_info("warning: {}: freshly initialized, because the checkpoint has no {}", checkpoint->path(),
+               listed(report.initialized));
+    }
     return head;
   }
   fail(ErrorCode::invalid_argument, "--task: expected one of {}; got '{}'", names, options.task);
+}
+
+Targets targets_of(models::Head& model) {
+  if (dynamic_cast<models::SequenceClassifier*>(&model) != nullptr) return Targets::sequences;
+  if (dynamic_cast<models::QuestionAnswerer*>(&model) != nullptr) return Targets::spans;
+  return dynamic_cast<models::Backbone*>(&model) != nullptr ? Targets::none : Targets::tokens;
 }
 
 // One run: the inputs on the model's device, the outputs as they come.
@@ -76,7 +92,9 @@ class ForwardPass {
 
   NamedTensors run() {
     const Tensor x = embeddings();
-    if (auto* causal = dynamic_cast<models::CausalLm*>(&model_)) {
+    if (auto* backbone = dynamic_cast<models::Backbone*>(&model_)) {
+      add("last_hidden_state", batch_.unpack(backbone->backbone()(x, step_)));
+    } else if (auto* causal = dynamic_cast<models::CausalLm*>(&model_)) {
       run_causal(*causal, x);
     } else if (auto* classifier = dynamic_cast<models::SequenceClassifier*>(&model_)) {
       const Tensor logits = (*classifier).forward(x, step_, last_rows());
@@ -105,8 +123,7 @@ class ForwardPass {
 
   void run_causal(models::CausalLm& causal, const Tensor& x) {
     const Tensor hidden = causal.backbone()(x, step_);  // [T, C]
-    if (options_.task == "base") return add("last_hidden_state", batch_.unpack(hidden));
-    const Tensor logits = causal.logits(hidden);  // [T, V]
+    const Tensor logits = causal.logits(hidden);        // [T, V]
     add("logits", batch_.unpack(logits));
     if (in_.labels.defined()) loss_ = models::CausalLm::loss(logits, batch_.pack(in_.labels), step_);
   }
@@ -186,6 +203,7 @@ void run(const Options& options, const Settings& settings) {
   const auto model = load_model(options, settings);
   inputs.check_and_move(model->backbone().vocab_size(), model->backbone().hidden_size(),
                         model->backbone().input_embedding().weight.value.device());
+  inputs.check_targets(targets_of(*model));
   if (options.wants_gradients()) model->requires_grad();
   const at::AutoGradMode gradients(options.wants_gradients());
   Profiler profiler;

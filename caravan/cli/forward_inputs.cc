@@ -29,6 +29,21 @@ void check_shape(const char* name, const Tensor& tensor, int64_t batch, int64_t 
   check(fits, ErrorCode::invalid_argument, "{}: expected [{}, {}], got {}", name, batch, width, sizes_of(tensor));
 }
 
+// Inputs of transformers' other kinds of models.
+struct ForeignInput {
+  std::string_view name, reason;
+};
+constexpr ForeignInput kForeign[] = {
+    {"decoder_input_ids", "this model has no decoder input (it is decoder-only): give its tokens as input_ids"},
+    {"decoder_attention_mask", "this model has no decoder input (it is decoder-only): give attention_mask"},
+    {"pixel_values", "this model has no image input"},
+};
+
+void check_integers(const char* name, const Tensor& tensor) {
+  check(!tensor.defined() || at::isIntegralType(tensor.scalar_type(), /*includeBool=*/false),
+        ErrorCode::invalid_argument, "{}: expected integers, got {}", name, c10::toString(tensor.scalar_type()));
+}
+
 }  // namespace
 
 ForwardInputs inputs_from_ids(const std::vector<std::string>& ids) {
@@ -62,6 +77,9 @@ ForwardInputs inputs_from_file(const std::string& path) {
   std::vector<std::string> known;
   for (const auto& [name, member] : names) known.emplace_back(name);
   for (auto& [name, tensor] : models::read_tensors(path)) {
+    for (const ForeignInput& foreign : kForeign) {
+      check(name != foreign.name, ErrorCode::invalid_argument, "{}: {}: {}", path, name, foreign.reason);
+    }
     const auto it =
         std::find_if(std::begin(names), std::end(names), [&](const auto& entry) { return name == entry.first; });
     check(it != std::end(names), ErrorCode::invalid_argument, "{}: unknown input '{}'{}; inputs are {}", path, name,
@@ -78,8 +96,10 @@ void ForwardInputs::check_and_move(int64_t vocab_size, int64_t hidden_size, at::
   add_batch_dimension(inputs_embeds, 3);
   add_batch_dimension(attention_mask, 2);
   add_batch_dimension(position_ids, 2);
-  check(!input_ids.defined() || (input_ids.dim() == 2 && input_ids.numel() > 0 && !input_ids.is_floating_point()),
-        ErrorCode::invalid_argument, "input_ids: expected integers [B, T]");
+  check_integers("input_ids", input_ids);
+  check_integers("position_ids", position_ids);
+  check(!input_ids.defined() || (input_ids.dim() == 2 && input_ids.numel() > 0), ErrorCode::invalid_argument,
+        "input_ids: expected [B, T], got {}", sizes_of(input_ids));
   check(!inputs_embeds.defined() || (inputs_embeds.dim() == 3 && inputs_embeds.numel() > 0 &&
                                      inputs_embeds.size(2) == hidden_size && inputs_embeds.is_floating_point()),
         ErrorCode::invalid_argument, "inputs_embeds: expected floats [B, T, {}]", hidden_size);
@@ -99,6 +119,27 @@ void ForwardInputs::check_and_move(int64_t vocab_size, int64_t hidden_size, at::
   for (Tensor* tensor :
        {&input_ids, &inputs_embeds, &attention_mask, &position_ids, &labels, &start_positions, &end_positions}) {
     if (tensor->defined()) *tensor = tensor->to(device);
+  }
+}
+
+void ForwardInputs::check_targets(Targets wanted) const {
+  const int64_t batch = attention_mask.size(0), width = attention_mask.size(1);
+  if (wanted == Targets::tokens && labels.defined()) {
+    check_integers("labels", labels);
+    check(labels.dim() == 2 && labels.size(0) == batch && labels.size(1) == width, ErrorCode::invalid_argument,
+          "labels: expected one a token, [{}, {}], got {}", batch, width, sizes_of(labels));
+  }
+  if (wanted == Targets::sequences && labels.defined()) {
+    check(labels.dim() <= 2 && labels.numel() >= batch && labels.numel() % batch == 0, ErrorCode::invalid_argument,
+          "labels: expected one or more a sequence, [{}] or [{}, labels], got {}", batch, batch, sizes_of(labels));
+  }
+  if (wanted != Targets::spans) return;
+  for (const auto& [name, positions] :
+       {std::pair{"start_positions", start_positions}, {"end_positions", end_positions}}) {
+    if (!positions.defined()) continue;
+    check_integers(name, positions);
+    check(positions.numel() == batch, ErrorCode::invalid_argument, "{}: expected one a sequence, [{}], got {}", name,
+          batch, sizes_of(positions));
   }
 }
 

@@ -13,6 +13,9 @@
 
 namespace caravan::cli {
 
+// What a head's loss reads: labels a token or a sequence, start and end positions, nothing.
+enum class Targets { none, tokens, sequences, spans };
+
 struct ForwardInputs {
   at::Tensor input_ids;                       // int64 [B, W]; or:
   at::Tensor inputs_embeds;                   // float [B, W, C]
@@ -23,6 +26,7 @@ struct ForwardInputs {
 
   // Shapes and ids checked (invalid_argument names the tensor), missing masks made, all moved to the device.
   void check_and_move(int64_t vocab_size, int64_t hidden_size, at::Device device);
+  void check_targets(Targets wanted) const;  // after check_and_move
 };
 
 ForwardInputs inputs_from_ids(const std::vector<std::string>& ids);

@@ -115,18 +115,12 @@ Json special_tokens(const formats::Checkpoint& checkpoint) {
 }
 
 GenerationConfig load_generation_config(const formats::Checkpoint& checkpoint) {
-  const Json json = json_file(checkpoint, "generation_config.json");
-  GenerationConfig config = GenerationConfig::from_json(json, "generation_config.json");
-  Json from_model = Json::object();
-  for (const char* key : {"bos_token_id", "eos_token_id", "pad_token_id"}) {
-    const Json* value = find_member(checkpoint.config(), key);
-    if (value != nullptr && find_member(json, key) == nullptr) from_model[key] = *value;
+  if (!checkpoint.side_file("generation_config.json").empty()) {
+    const std::string where = "generation_config.json";
+    return GenerationConfig::from_json(json_file(checkpoint, where), where);
   }
-  try {
-    config.update(from_model, "config.json");
-  } catch (const Error& error) {
-    fail_file(FileFault::type, "config.json", "{}", error.what());
-  }
+  GenerationConfig config = GenerationConfig::from_json(checkpoint.config(), "config.json");
+  config.extra = Json::object();  // the model's own keys
   return config;
 }
 

@@ -33,7 +33,8 @@ std::optional<text::ChatTemplate> load_chat_template(const formats::Checkpoint& 
 // bos_token, eos_token, ... of tokenizer_config.json (or special_tokens_map.json): variables of the chat template.
 Json special_tokens(const formats::Checkpoint& checkpoint);
 
-// generation_config.json; bos, eos and pad ids from config.json where it does not name them.
+// generation_config.json; without one, the generation options (eos_token_id ...) that config.json holds. As in
+// transformers, a generation_config.json that names no eos_token_id means that none ends a sequence.
 GenerationConfig load_generation_config(const formats::Checkpoint& checkpoint);
 
 // The tokenizer.json of a rank file: base64 token and rank a line, LLaMA 3's pattern and special tokens.

@@ -2,7 +2,9 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <array>
+#include <set>
 
 #include "caravan/base/checked.h"
 
@@ -34,8 +36,9 @@ SplitName split_name(const std::string& name) {
 using Shapes = std::map<std::string, std::vector<int64_t>>;
 
 // Adds the parts of a fused tensor where the model has them and their rows add up; false leaves it as it is.
-bool add_parts(const formats::TensorInfo& tensor, const Shapes& wanted, std::map<std::string, SourceTensor>& sources) {
-  const SplitName name = split_name(tensor.name);
+bool add_parts(const formats::TensorInfo& tensor, const std::string& full_name, const Shapes& wanted,
+               std::map<std::string, SourceTensor>& sources) {
+  const SplitName name = split_name(full_name);
   for (const Fusion& fusion : kFusions) {
     if (name.module != fusion.fused || tensor.shape.empty()) continue;
     std::vector<std::pair<std::string, SourceTensor>> parts;
@@ -69,13 +72,62 @@ void SourceTensor::load(const formats::Checkpoint& checkpoint) {
   bytes.bytes = bytes.bytes.subspan(static_cast<size_t>(begin), static_cast<size_t>(size));
 }
 
+namespace {
+
+// Where a backbone's tensors stand: before `own` in the model, before `stored` in the checkpoint ("model.", "" ...).
+struct Prefixes {
+  std::string own, stored;
+  std::set<std::string, std::less<>> tops;  // the backbone's direct children: "embed_tokens", "layers" ...
+
+  std::string model_name(const std::string& name) const {
+    if (own == stored || !name.starts_with(stored)) return name;
+    const std::string rest = name.substr(stored.size());
+    return stored.empty() && !tops.contains(rest.substr(0, rest.find('.'))) ? name : own + rest;
+  }
+};
+
+// The prefix under which the checkpoint has most of the backbone's tensors.
+Prefixes find_prefixes(const formats::Checkpoint& checkpoint, Head& model) {
+  const std::string path = model.backbone().path();
+  Prefixes prefixes{.own = path.empty() ? "" : path + ".", .stored = "", .tops = {}};
+  for (const auto& [name, child] : model.backbone().children()) prefixes.tops.insert(name);
+  prefixes.stored = prefixes.own;
+  size_t most = 0;
+  for (const std::string& candidate :
+       {prefixes.own, std::string(), std::string("model."), std::string("transformer.")}) {
+    size_t found = 0;
+    for (const formats::TensorInfo& tensor : checkpoint.tensors()) {
+      const std::string_view name = tensor.name;
+      if (!name.starts_with(candidate)) continue;
+      const std::string_view rest = name.substr(candidate.size());
+      found += prefixes.tops.contains(rest.substr(0, rest.find('.'))) ? 1 : 0;
+    }
+    if (found <= most) continue;
+    prefixes.stored = candidate;
+    most = found;
+  }
+  return prefixes;
+}
+
+}  // namespace
+
+bool is_backbone_tensor(Head& model, const std::string& name) {
+  const std::string path = model.backbone().path();
+  if (!path.empty()) return name.starts_with(path + ".");
+  const auto& children = model.backbone().children();
+  return std::any_of(children.begin(), children.end(),
+                     [&](const auto& child) { return name.starts_with(child.first + "."); });
+}
+
 std::map<std::string, SourceTensor> split_fused_tensors(const formats::Checkpoint& checkpoint, Head& model) {
   Shapes wanted;
   for (const nn::NamedParameter& p : model.named_parameters()) wanted[p.name] = p.parameter->shape;
+  const Prefixes prefixes = find_prefixes(checkpoint, model);
   std::map<std::string, SourceTensor> sources;
   for (const formats::TensorInfo& tensor : checkpoint.tensors()) {
-    if (!wanted.contains(tensor.name) && add_parts(tensor, wanted, sources)) continue;
-    sources[tensor.name] = {.stored_name = tensor.name, .dtype = tensor.dtype, .shape = tensor.shape};
+    const std::string name = prefixes.model_name(tensor.name);
+    if (!wanted.contains(name) && add_parts(tensor, name, wanted, sources)) continue;
+    sources[name] = {.stored_name = tensor.name, .dtype = tensor.dtype, .shape = tensor.shape};
   }
   return sources;
 }

@@ -1,5 +1,6 @@
 // Tensors of a checkpoint under the names that the model's parameters have: fused projections are split here (a single
-// qkv_proj or gate_up_proj, as Phi-3's and vLLM's checkpoints have), so they never reach model code.
+// qkv_proj or gate_up_proj, as Phi-3's and vLLM's checkpoints have), and the backbone's tensors get the prefix that
+// they have in the model, so neither reaches model code.
 #pragma once
 
 #include <map>
@@ -23,6 +24,9 @@ struct SourceTensor {
 
   void load(const formats::Checkpoint& checkpoint);
 };
+
+// Whether a tensor of this name (in the model's naming) belongs to the backbone rather than to a head.
+bool is_backbone_tensor(Head& model, const std::string& name);
 
 std::map<std::string, SourceTensor> split_fused_tensors(const formats::Checkpoint& checkpoint, Head& model);
 

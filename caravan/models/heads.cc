@@ -38,6 +38,12 @@ Head::Head(const Json& config)
       family_(&find_family(get_string(config, "model_type", kWhere))),
       backbone_(family_->make(config)) {}
 
+// --- backbone ------------------------------------------------------------------------------------------------------
+
+Backbone::Backbone(const Json& config) : Head(config) { add("", *backbone_); }
+
+std::string Backbone::architecture() const { return family_->class_prefix + "Model"; }
+
 // --- causal language model -----------------------------------------------------------------------------------------
 
 CausalLm::CausalLm(const Json& config)
@@ -63,7 +69,7 @@ Tensor CausalLm::loss(const Tensor& logits, const Tensor& labels, const nn::Step
   check(labels.dim() == 1 && labels.size(0) == step.tokens(), ErrorCode::invalid_argument,
         "labels: one per token is needed");
   // Row t predicts label t + 1; the last row of a sequence predicts nothing.
-  Tensor targets = at::full_like(labels, ops::kIgnoreIndex);
+  Tensor targets = at::full_like(labels, ops::kIgnoreIndex, at::kLong);
   for (int64_t b = 0; b < step.batch(); ++b) {
     const int64_t begin = step.starts[b], end = step.starts[b + 1];
     targets.slice(0, begin, end - 1).copy_(labels.slice(0, begin + 1, end));
@@ -93,7 +99,15 @@ Tensor SequenceClassifier::loss(const Tensor& logits, const Tensor& labels) cons
     const bool whole = labels.scalar_type() == at::kLong || labels.scalar_type() == at::kInt;
     problem = count == 1 ? "regression" : whole ? "single_label_classification" : "multi_label_classification";
   }
-  if (problem == "single_label_classification") return ops::cross_entropy(logits, labels.reshape({-1}).to(at::kLong));
+  if (problem == "single_label_classification") {
+    check(labels.numel() == logits.size(0), ErrorCode::invalid_argument,
+          "single-label classification needs one label a sequence: {} labels for {} sequences", labels.numel(),
+          logits.size(0));
+    return ops::cross_entropy(logits, labels.reshape({-1}).to(at::kLong));
+  }
+  check(labels.numel() == logits.numel(), ErrorCode::invalid_argument,
+        "{} needs {} numbers a sequence ([{}, {}]), got {} in all", problem, count, logits.size(0), count,
+        labels.numel());
   const Tensor wanted = labels.reshape_as(logits).to(at::kFloat), got = logits.to(at::kFloat);
   if (problem == "regression") return at::mse_loss(got, wanted);
   check(problem == "multi_label_classification", ErrorCode::invalid_argument, "the problem_type \"{}\" is not known",
@@ -118,7 +132,9 @@ Tensor TokenClassifier::forward(const Tensor& embeddings, nn::Step& step) {
   return score_(at::dropout((*backbone_)(embeddings, step), dropout_, training()));
 }
 
-Tensor TokenClassifier::loss(const Tensor& logits, const Tensor& labels) { return ops::cross_entropy(logits, labels); }
+Tensor TokenClassifier::loss(const Tensor& logits, const Tensor& labels) {
+  return ops::cross_entropy(logits, labels.to(at::kLong));
+}
 
 std::string TokenClassifier::architecture() const { return family_->class_prefix + "ForTokenClassification"; }
 

@@ -2,7 +2,9 @@
 //
 //   CausalLm              logits [T, V]; loss with the label shift inside each sequence
 //   SequenceClassifier    logits [B, labels] at each sequence's last real token; regression, single- or multi-label
-//   loss TokenClassifier       logits [T, labels] QuestionAnswerer      start and end logits [T] each
+//   TokenClassifier       logits [T, labels]
+//   QuestionAnswerer      start and end logits [T] each
+//   Backbone              no head: hidden states [T, C]
 //
 // Labels use -100 as the ignore index. Losses are fp32 scalars.
 #pragma once
@@ -32,6 +34,14 @@ class Head : public nn::Module {
   Json config_;
   const Family* family_;
   std::unique_ptr<Decoder> backbone_;
+};
+
+// The backbone alone, its tensors named without a prefix: what transformers' AutoModel saves.
+class Backbone final : public Head {
+ public:
+  explicit Backbone(const Json& config);
+  std::string architecture() const override;  // "LlamaModel"
+  std::string_view kind() const override { return "Backbone"; }
 };
 
 class CausalLm final : public Head {  // transformers: XForCausalLM

@@ -118,13 +118,19 @@ DType to_dtype(at::ScalarType type) {
   fail(ErrorCode::unsupported, "tensors of type {} cannot be stored", c10::toString(type));
 }
 
-void load_parameters(Head& model, const formats::Checkpoint& checkpoint, const LoadOptions& options) {
-  std::map<std::string, SourceTensor> sources = split_fused_tensors(checkpoint, model);
+namespace {
+
+using Sources = std::map<std::string, SourceTensor>;
+
+// Compares names and shapes; what does not fit is an error, save for heads where the head may change.
+LoadReport match(Head& model, Sources& sources, const std::string& path, bool change_head) {
+  LoadReport report;
   std::vector<std::string> missing, unexpected, misshaped;
   for (const nn::NamedParameter& p : model.named_parameters()) {
     auto it = sources.find(p.name);
     if (it == sources.end()) {
-      missing.push_back(p.name + " " + join_shape(p.parameter->shape));
+      const bool is_new = change_head && !is_backbone_tensor(model, p.name);
+      is_new ? report.initialized.push_back(p.name) : missing.push_back(p.name + " " + join_shape(p.parameter->shape));
       continue;
     }
     if (it->second.shape != p.parameter->shape) {
@@ -137,19 +143,44 @@ void load_parameters(Head& model, const formats::Checkpoint& checkpoint, const L
   const bool tied = causal != nullptr && causal->tied();
   for (const auto& [name, source] : sources) {
     const bool is_tied_copy = tied && name == "lm_head.weight";
-    if (!source.used && !is_tied_copy && !is_ignored(name)) unexpected.push_back(name + " " + join_shape(source.shape));
+    if (source.used || is_tied_copy || is_ignored(name)) continue;
+    change_head && !is_backbone_tensor(model, name) ? report.left_out.push_back(name)
+                                                    : unexpected.push_back(name + " " + join_shape(source.shape));
   }
   if (!missing.empty() || !unexpected.empty() || !misshaped.empty()) {
-    fail_mismatch(checkpoint.path(), missing, unexpected, misshaped);
+    fail_mismatch(path, missing, unexpected, misshaped);
+  }
+  return report;
+}
+
+void load_parameter(nn::Parameter& parameter, SourceTensor& source, const formats::Checkpoint& checkpoint,
+                    const LoadOptions& options) {
+  source.load(checkpoint);
+  parameter.value = to_dense(source, options);
+  parameter.dtype = to_dtype(parameter.value.scalar_type());
+  source.bytes = {};
+}
+
+}  // namespace
+
+LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, const LoadOptions& options) {
+  Sources sources = split_fused_tensors(checkpoint, model);
+  LoadReport report = match(model, sources, checkpoint.path(), options.change_head);
+  std::vector<nn::Parameter*> fresh;
+  for (const nn::NamedParameter& p : model.named_parameters()) {
+    if (sources.contains(p.name)) continue;
+    fresh.push_back(p.parameter);  // all of its module's are drawn; those that are stored come over them below
+    nn::initialize(*p.owner, {.std = get_number(model.config(), "initializer_range", "config.json", 0.02)});
   }
   for (const nn::NamedParameter& p : model.named_parameters()) {
-    SourceTensor& source = sources.at(p.name);
-    source.load(checkpoint);
-    p.parameter->value = to_dense(source, options);
-    p.parameter->dtype = to_dtype(p.parameter->value.scalar_type());
-    source.bytes = {};
+    if (sources.contains(p.name)) load_parameter(*p.parameter, sources.at(p.name), checkpoint, options);
+  }
+  for (nn::Parameter* parameter : fresh) {
+    parameter->value = parameter->value.to(model.backbone().input_embedding().weight.value.options());
+    parameter->dtype = to_dtype(parameter->value.scalar_type());
   }
   checkpoint.check();
+  return report;
 }
 
 std::unique_ptr<CausalLm> load_causal_lm(const formats::Checkpoint& checkpoint, const LoadOptions& options) {
@@ -172,6 +203,7 @@ std::unique_ptr<Head> make_head(const Json& config) {
   if (name.ends_with("ForSequenceClassification")) return std::make_unique<SequenceClassifier>(config);
   if (name.ends_with("ForTokenClassification")) return std::make_unique<TokenClassifier>(config);
   if (name.ends_with("ForQuestionAnswering")) return std::make_unique<QuestionAnswerer>(config);
+  if (name.ends_with("Model")) return std::make_unique<Backbone>(config);
   return std::make_unique<CausalLm>(config);
 }
 

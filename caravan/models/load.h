@@ -5,7 +5,9 @@
 //
 // Loading walks the model's parameters; missing, unexpected and mis-shaped tensors are listed together in one error.
 // Tensors of the wanted dtype stay in the mapped file where the device is the CPU; others are converted,
-// block-quantized ones dequantized. Fused projections (qkv, gate_up) are split here and never reach model code.
+// block-quantized ones dequantized. Fused projections (qkv, gate_up) are split here and never reach model code. The
+// backbone's tensors are found with and without their prefix ("model.", "transformer."): a checkpoint of AutoModel fits
+// every head, one of any head fits the backbone.
 #pragma once
 
 #include <memory>
@@ -21,15 +23,23 @@ struct LoadOptions {
   std::optional<at::ScalarType> dtype;  // none: the checkpoint's own (f32 for block-quantized ones)
   at::Device device = at::kCPU;
   bool keep_mapped = true;  // false: always copy out of the file (for training)
+  // The checkpoint may come from another head: tensors of this head that it lacks get fresh values, those of its own
+  // head are left out. The backbone must be complete either way.
+  bool change_head = false;
+};
+
+// What changing the head did.
+struct LoadReport {
+  std::vector<std::string> initialized, left_out;  // names of tensors
 };
 
 // Fills every parameter of `model` from the checkpoint.
-void load_parameters(Head& model, const formats::Checkpoint& checkpoint, const LoadOptions& options = {});
+LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, const LoadOptions& options = {});
 
 std::unique_ptr<CausalLm> load_causal_lm(const std::string& path, const LoadOptions& options = {});
 std::unique_ptr<CausalLm> load_causal_lm(const formats::Checkpoint& checkpoint, const LoadOptions& options = {});
 
-// The head that config.json's "architectures" names; CausalLm where it names none.
+// The head that config.json's "architectures" names, Backbone for "LlamaModel"; CausalLm where it names none.
 std::unique_ptr<Head> load_head(const formats::Checkpoint& checkpoint, const LoadOptions& options = {});
 std::unique_ptr<Head> make_head(const Json& config);
 

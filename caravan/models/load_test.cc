@@ -105,6 +105,70 @@ TEST_F(LoadTest, ATiedHeadMayBePresentOrAbsent) {
   EXPECT_THROW(load_causal_lm(folder), Error);
 }
 
+// What transformers' AutoModel saves: the backbone's tensors without "model.", no head.
+void strip_to_backbone(std::map<std::string, Tensor>& tensors) {
+  std::map<std::string, Tensor> bare;
+  for (const auto& [name, tensor] : tensors) {
+    if (name.starts_with("model.")) bare[name.substr(6)] = tensor;
+  }
+  tensors = std::move(bare);
+}
+
+TEST_F(LoadTest, ABackbonesCheckpointFitsHeadsAndHeadsFitTheBackbone) {
+  const auto equal_backbones = [&](Head& loaded) {
+    const auto a = model->backbone().named_parameters(), b = loaded.backbone().named_parameters();
+    for (size_t i = 0; i < a.size(); ++i) {
+      EXPECT_TRUE(at::equal(a[i].parameter->value, b[i].parameter->value)) << a[i].name;
+    }
+  };
+  config["architectures"] = {"LlamaModel"};
+  write(strip_to_backbone, config);
+  const auto backbone = load_head(*formats::Checkpoint::open(folder));
+  EXPECT_EQ(backbone->architecture(), "LlamaModel");
+  EXPECT_EQ(backbone->named_parameters()[0].name, "embed_tokens.weight");
+  equal_backbones(*backbone);
+  EXPECT_THROW(load_causal_lm(folder), Error);  // its head is missing: a sentence from random weights helps nobody
+
+  QuestionAnswerer answerer(config);
+  const LoadReport report =
+      load_parameters(answerer, *formats::Checkpoint::open(folder), {.dtype = at::kBFloat16, .change_head = true});
+  EXPECT_EQ(report.initialized, (std::vector<std::string>{"qa_outputs.weight", "qa_outputs.bias"}));
+  for (const auto& p : answerer.named_parameters()) EXPECT_EQ(p.parameter->value.scalar_type(), at::kBFloat16);
+
+  std::filesystem::remove_all(folder);
+  config.erase("architectures");
+  write([](auto&) {}, config);
+  Backbone bare(config);
+  EXPECT_EQ(load_parameters(bare, *formats::Checkpoint::open(folder), {.change_head = true}).left_out,
+            (std::vector<std::string>{"lm_head.weight"}));
+  equal_backbones(bare);
+  QuestionAnswerer other(config);  // "model." in the file, "transformer." in the model
+  const LoadReport both = load_parameters(other, *formats::Checkpoint::open(folder), {.change_head = true});
+  EXPECT_EQ(both.left_out.size(), 1u);
+  EXPECT_EQ(both.initialized.size(), 2u);
+  equal_backbones(other);
+}
+
+TEST_F(LoadTest, ChangingTheHeadForgivesNothingElse) {
+  write(
+      [](auto& t) {
+        strip_to_backbone(t);
+        t.erase("norm.weight");
+        t["layers.9.mlp.up_proj.weight"] = at::ones({2});
+      },
+      config);
+  try {
+    SequenceClassifier classifier(config);
+    load_parameters(classifier, *formats::Checkpoint::open(folder), {.change_head = true});
+    FAIL() << "no error";
+  } catch (const Error& e) {
+    const std::string what = e.what();
+    EXPECT_NE(what.find("model.norm.weight [32]"), std::string::npos) << what;
+    EXPECT_NE(what.find("model.layers.9.mlp.up_proj.weight [2]"), std::string::npos) << what;
+    EXPECT_EQ(what.find("score"), std::string::npos) << what;
+  }
+}
+
 TEST_F(LoadTest, UnknownConfigKeysSurviveARoundTrip) {
   config["my_own_key"] = {{"nested", {1, 2, 3}}};
   config["dtype"] = "float32";

@@ -68,7 +68,7 @@ std::vector<int64_t> PaddedBatch::last_rows(const Tensor& input_ids, int64_t pad
   for (int64_t n : lengths_) {
     int64_t last = start + n - 1;
     while (last > start && id[last] == pad_id) --last;
-    rows.push_back(id[last] == pad_id ? start + n - 1 : last);
+    rows.push_back(last);  // the first one where all are padding: transformers takes the argmax of zeros
     start += n;
   }
   return rows;

@@ -31,7 +31,7 @@ class PaddedBatch {
   Tensor unpack(const Tensor& rows) const;                            // [T, ...] -> [B, W, ...]
   Tensor unpack_attention(const std::vector<Tensor>& weights) const;  // per sequence [H, n, n] -> [B, H, W, W]
 
-  // For classification: per sequence the ragged row of the last token that is not `pad_id` (the last row where all
+  // For classification: per sequence the ragged row of the last token that is not `pad_id` (the first row where all
   // are).
   std::vector<int64_t> last_rows(const Tensor& input_ids, int64_t pad_id) const;
 

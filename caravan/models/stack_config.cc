@@ -60,6 +60,7 @@ LlamaStyleConfig read_llama_style(const Json& given, const Json& defaults) {
 
 void set_qwen_windows(LlamaStyleConfig& model, const Json& config) {
   if (!get_bool(config, "use_sliding_window", kWhere, false)) return;
+  if (config.contains("sliding_window") && config["sliding_window"].is_null()) return;  // missing: 4096, null: none
   const int64_t window = get_int(config, "sliding_window", kWhere, kWindow, 4096);
   const Json* types = find_member(config, "layer_types");
   const int64_t first = get_int(config, "max_window_layers", kWhere, {.min = 0}, 28);

@@ -27,7 +27,7 @@ void Module::add(std::string name, Parameter& parameter) { parameters_.emplace_b
 
 void Module::collect(const std::string& prefix, std::vector<NamedParameter>& out) {
   for (auto& [name, parameter] : parameters_) out.push_back({prefix + name, parameter, this});
-  for (auto& [name, child] : children_) child->collect(prefix + name + ".", out);
+  for (auto& [name, child] : children_) child->collect(name.empty() ? prefix : prefix + name + ".", out);
 }
 
 std::vector<NamedParameter> Module::named_parameters() {

@@ -76,7 +76,7 @@ class Module {
   virtual void reset_parameters(const InitOptions& options);
 
  protected:
-  void add(std::string name, Module& child);
+  void add(std::string name, Module& child);  // an empty name: the child's names stand without a prefix
   void add(std::string name, Parameter& parameter);
 
  private:

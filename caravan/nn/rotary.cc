@@ -13,10 +13,14 @@ namespace {
 
 constexpr std::array<std::string_view, 6> kTypes = {"default", "linear", "dynamic", "yarn", "longrope", "llama3"};
 
-// The object that holds the rotary keys: rope_parameters (transformers 5), or rope_scaling with the rest at the top.
+// The object that holds the rotary keys: rope_scaling with the rest at the top, or rope_parameters (transformers 5).
+// Where a file has both, transformers takes the first that is not empty.
 const Json* scaling_of(const Json& config) {
-  const Json* parameters = find_member(config, "rope_parameters");
-  return parameters != nullptr ? parameters : find_member(config, "rope_scaling");
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    const Json* member = find_member(config, key);
+    if (member != nullptr && !member->empty()) return member;
+  }
+  return nullptr;
 }
 
 std::optional<double> optional_number(const Json& object, std::string_view key, std::string_view where) {

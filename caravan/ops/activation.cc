@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <array>
+#include <numbers>
 
 #include "caravan/base/error.h"
 #include "caravan/kernels/table.h"
@@ -22,9 +23,17 @@ constexpr std::array kNames = std::to_array<Name>({
     {"gelu_new", Activation::gelu_tanh},
     {"gelu_fast", Activation::gelu_tanh},
     {"gelu_pytorch_tanh", Activation::gelu_tanh},
+    {"gelu_accurate", Activation::gelu_tanh},
+    {"gelu_python_tanh", Activation::gelu_tanh},
     {"gelu_python", Activation::gelu},
+    {"gelu_10", Activation::gelu_clipped},
     {"relu", Activation::relu},
     {"relu2", Activation::relu_squared},
+    {"relu6", Activation::relu6},
+    {"leaky_relu", Activation::leaky_relu},
+    {"hardswish", Activation::hardswish},
+    {"laplace", Activation::laplace},
+    {"sqrtsoftplus", Activation::sqrt_softplus},
     {"quick_gelu", Activation::quick_gelu},
     {"sigmoid", Activation::sigmoid},
     {"tanh", Activation::tanh},
@@ -67,6 +76,18 @@ Tensor activate(const Tensor& x, Activation activation) {
       return at::gelu(x);
     case Activation::gelu_tanh:
       return at::gelu(x, "tanh");
+    case Activation::gelu_clipped:
+      return at::clip(at::gelu(x), -10, 10);
+    case Activation::relu6:
+      return at::relu6(x);
+    case Activation::leaky_relu:
+      return at::leaky_relu(x);
+    case Activation::hardswish:
+      return at::hardswish(x);
+    case Activation::laplace:  // sigma 1 / sqrt(4 pi), mu 1 / sqrt(2)
+      return 0.5 * (1 + at::erf((x - 0.707107) / (0.282095 * std::numbers::sqrt2)));
+    case Activation::sqrt_softplus:
+      return at::softplus(x).sqrt();
     case Activation::relu:
       return at::relu(x);
     case Activation::relu_squared:

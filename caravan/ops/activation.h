@@ -9,8 +9,25 @@ namespace caravan::ops {
 
 using at::Tensor;
 
-// Names of transformers' ACT2FN that language models use.
-enum class Activation { silu, gelu, gelu_tanh, relu, relu_squared, quick_gelu, sigmoid, tanh, mish, identity };
+// transformers' ACT2FN without the two that have parameters (prelu, xielu).
+enum class Activation {
+  silu,
+  gelu,
+  gelu_tanh,
+  gelu_clipped,  // to [-10, 10]
+  quick_gelu,
+  relu,
+  relu6,
+  relu_squared,
+  leaky_relu,
+  sigmoid,
+  tanh,
+  mish,
+  hardswish,
+  laplace,  // the error function of MEGA (Ma et al. 2022), equation 16
+  sqrt_softplus,
+  identity,
+};
 
 Activation find_activation(std::string_view name, std::string_view where);  // unsupported for an unknown name
 Tensor activate(const Tensor& x, Activation activation);

@@ -22,16 +22,24 @@ def tensors():
     yield "lm_head.weight", [v, c]
 
 
-def write_safetensors(path, scale=0.1):
-    header, data, state = {}, b"", 12345
+def write_model(path, rename=lambda name: name, scale=0.1):
+    """The tensors that `rename` gives a name."""
+    stored, state = {}, 12345
     for name, shape in tensors():
         count = shape[0] * (shape[1] if len(shape) > 1 else 1)
         values = []
         for _ in range(count):  # a linear congruential generator: the same numbers everywhere
             state = (state * 1103515245 + 12345) % 2**31
             values.append(1.0 if len(shape) == 1 else (state / 2**30 - 1) * scale)
-        raw = struct.pack(f"<{count}f", *values)
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
+        if rename(name):
+            stored[rename(name)] = ("F32", shape, struct.pack(f"<{count}f", *values))
+    write_safetensors(path, stored)
+
+
+def write_safetensors(path, stored):
+    header, data = {}, b""
+    for name, (dtype, shape, raw) in stored.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
         data += raw
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
@@ -80,7 +88,16 @@ print(read(sys.argv[1]) == read(sys.argv[2]))
 def write_all(folder):
     model = os.path.join(folder, "tiny")
     os.makedirs(model)
-    write_safetensors(os.path.join(model, "model.safetensors"))
+    write_model(os.path.join(model, "model.safetensors"))
+    bare = os.path.join(folder, "bare")  # as AutoModel saves it: no head, names without "model."
+    os.makedirs(bare)
+    write_model(os.path.join(bare, "model.safetensors"), lambda name: name[6:] if name.startswith("model.") else None)
+    with open(os.path.join(bare, "config.json"), "w", encoding="utf-8") as file:
+        json.dump(CONFIG | {"architectures": ["LlamaModel"]}, file)
+    ids = ("I32", [1, 3], struct.pack("<3i", 1, 3, 4))
+    inputs = {"input_ids": ids, "attention_mask": ("BOOL", [1, 3], b"\0\1\1"), "labels": ids}
+    write_safetensors(os.path.join(folder, "inputs.safetensors"), inputs)
+    write_safetensors(os.path.join(folder, "decoder.safetensors"), inputs | {"decoder_input_ids": ids})
     for name, value in (("config.json", CONFIG), ("tokenizer.json", TOKENIZER),
                         ("tokenizer_config.json", {"bos_token": "<s>", "eos_token": "</s>", "chat_template": TEMPLATE})):
         with open(os.path.join(model, name), "w", encoding="utf-8") as file:
