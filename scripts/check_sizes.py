@@ -16,7 +16,6 @@ FUNCTION_LINES = 60
 PARAMETERS = 6
 # Functions that were longer when the check came, with their lengths: they may shrink, not grow. Nothing is added here.
 KNOWN = {
-    ("caravan/generate/rank_file.cc", "tokenizer_json_of_ranks"): 62,
     ("caravan/text/chat_template_test.cc", "hostile_templates"): 68,
 }
 NOT_A_FUNCTION = re.compile(r"\b(if|for|while|switch|catch|namespace|class|struct|union|enum|extern|else|do|try)\b")

@@ -124,12 +124,8 @@ Json special_tokens_after(int64_t first) {
   return list;
 }
 
-}  // namespace
-
-std::string tokenizer_json_of_ranks(std::string_view text, std::string_view where) {
-  const auto list = read_ranks(text, where);
-  check_file(list.size() >= 256, FileFault::range, where, "only {} tokens: a byte-level vocabulary has at least 256",
-             list.size());
+// vocab and merges of the BPE, its bytes spelled as GPT-2 spells them.
+std::pair<Json, Json> vocabulary_of(const std::vector<std::pair<int64_t, std::string>>& list, std::string_view where) {
   Ranks ranks;
   for (const auto& [rank, token] : list) ranks.emplace(token, rank);
   const auto characters = byte_characters();
@@ -146,34 +142,43 @@ std::string tokenizer_json_of_ranks(std::string_view text, std::string_view wher
     const auto [left, right] = parts_of(token, rank, ranks, where);
     merges.push_back(Json::array({spelled(left), spelled(right)}));
   }
-  const int64_t first = static_cast<int64_t>(list.size());
-  const Json bos = {{"SpecialToken", {{"id", "<|begin_of_text|>"}, {"type_id", 0}}}};
+  return {std::move(vocab), std::move(merges)};
+}
+
+// Text begins with <|begin_of_text|>; so does the second one of a pair.
+Json post_processor(int64_t bos_id) {
+  const auto bos = [](int type) { return Json{{"SpecialToken", {{"id", "<|begin_of_text|>"}, {"type_id", type}}}}; };
   const auto sequence = [](const char* id, int type) { return Json{{"Sequence", {{"id", id}, {"type_id", type}}}}; };
+  return {{"type", "TemplateProcessing"},
+          {"single", Json::array({bos(0), sequence("A", 0)})},
+          {"pair", Json::array({bos(0), sequence("A", 0), bos(1), sequence("B", 1)})},
+          {"special_tokens",
+           {{"<|begin_of_text|>",
+             {{"id", "<|begin_of_text|>"},
+              {"ids", Json::array({bos_id})},
+              {"tokens", Json::array({"<|begin_of_text|>"})}}}}}};
+}
+
+}  // namespace
+
+std::string tokenizer_json_of_ranks(std::string_view text, std::string_view where) {
+  const auto list = read_ranks(text, where);
+  check_file(list.size() >= 256, FileFault::range, where, "only {} tokens: a byte-level vocabulary has at least 256",
+             list.size());
+  auto [vocab, merges] = vocabulary_of(list, where);
+  const int64_t first = std::ssize(list);
   const Json byte_level = {
       {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
-  Json second = bos;
-  second["SpecialToken"]["type_id"] = 1;
+  const Json split = {
+      {"type", "Split"}, {"pattern", {{"Regex", kPattern}}}, {"behavior", "Isolated"}, {"invert", false}};
   const Json json = {
       {"version", "1.0"},
       {"truncation", nullptr},
       {"padding", nullptr},
       {"added_tokens", special_tokens_after(first)},
       {"normalizer", nullptr},
-      {"pre_tokenizer",
-       {{"type", "Sequence"},
-        {"pretokenizers",
-         Json::array(
-             {{{"type", "Split"}, {"pattern", {{"Regex", kPattern}}}, {"behavior", "Isolated"}, {"invert", false}},
-              byte_level})}}},
-      {"post_processor",
-       {{"type", "TemplateProcessing"},
-        {"single", Json::array({bos, sequence("A", 0)})},
-        {"pair", Json::array({bos, sequence("A", 0), second, sequence("B", 1)})},
-        {"special_tokens",
-         {{"<|begin_of_text|>",
-           {{"id", "<|begin_of_text|>"},
-            {"ids", Json::array({first})},
-            {"tokens", Json::array({"<|begin_of_text|>"})}}}}}}},
+      {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", Json::array({split, byte_level})}}},
+      {"post_processor", post_processor(first)},
       {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
       {"model",
        {{"type", "BPE"},
