@@ -1,0 +1,135 @@
+// TF-IDF and truncated SVD against scikit-learn (scripts/golden/codes.py), co-occurrence against counting by hand.
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "caravan/base/error.h"
+#include "caravan/base/file.h"
+#include "caravan/base/json.h"
+#include "caravan/codes/co_occurrence.h"
+#include "caravan/codes/tfidf.h"
+
+namespace caravan::codes {
+namespace {
+
+Json golden() {
+  const std::string path = CARAVAN_SOURCE_DIR "/tests/golden/codes/tfidf.json";
+  return parse_json(read_file(path), path);
+}
+
+TfidfOptions options_of(const std::string& name) {
+  if (name == "words") return {};
+  if (name == "characters") return {.analyzer = Analyzer::characters, .min_ngram = 3, .max_ngram = 5};
+  return {.max_ngram = 2, .min_documents = 2, .max_share = 0.5};
+}
+
+TEST(Tfidf, EqualsScikitLearn) {
+  const Json file = golden();
+  const auto texts = file["texts"].get<std::vector<std::string>>();
+  for (const Json& want : file["cases"]) {
+    const TfidfMatrix found = tfidf(texts, options_of(want["name"]));
+    ASSERT_EQ(found.matrix.columns, want["columns"].get<int64_t>()) << want["name"];
+    if (!want["terms"].is_null()) {
+      EXPECT_EQ(found.terms, want["terms"].get<std::vector<std::string>>());
+    }
+    for (size_t row = 0; row < want["rows"].size(); ++row) {
+      const Json& entries = want["rows"][row];
+      const int64_t begin = found.matrix.starts[row];
+      ASSERT_EQ(found.matrix.starts[row + 1] - begin, static_cast<int64_t>(entries.size()));
+      for (size_t e = 0; e < entries.size(); ++e) {
+        EXPECT_EQ(found.matrix.indices[begin + e], entries[e][0].get<int32_t>());
+        EXPECT_NEAR(found.matrix.values[begin + e], entries[e][1].get<double>(), 1e-6);
+      }
+    }
+  }
+}
+
+TEST(TruncatedSvd, EqualsScikitLearnsExactOne) {
+  const Json file = golden();
+  const auto texts = file["texts"].get<std::vector<std::string>>();
+  for (const Json& want : file["cases"]) {
+    const auto singular = want["singular"].get<std::vector<double>>();
+    const Svd svd =
+        truncated_svd(tfidf(texts, options_of(want["name"])).matrix, {.rank = static_cast<int64_t>(singular.size())});
+    for (size_t i = 0; i < singular.size(); ++i) {
+      EXPECT_NEAR(svd.singular[i].item<double>(), singular[i], 1e-5) << want["name"] << " " << i;
+    }
+    const at::Tensor points = svd.left * svd.singular, gram = at::matmul(points, points.transpose(0, 1));
+    for (int i = 0; i < 6; ++i) {
+      for (int j = 0; j < 12; ++j) {
+        EXPECT_NEAR(gram[i][j].item<double>(), want["gram"][i][j].get<double>(), 2e-5) << want["name"];
+      }
+    }
+  }
+}
+
+TEST(TruncatedSvd, ARankAboveTheMatrixOwnIsLowered) {
+  SparseMatrix a;
+  a.columns = 2;
+  for (int i = 0; i < 5; ++i) a.append_row({{0, 1.0f}, {1, static_cast<float>(i)}});
+  const Svd svd = truncated_svd(a, {.rank = 64});
+  EXPECT_EQ(svd.singular.size(0), 2);
+  EXPECT_NEAR(svd.explained, 1.0, 1e-6);
+}
+
+TEST(TruncatedSvd, AnyNumberOfThreadsGivesTheSameBits) {
+  Random random(3);
+  SparseMatrix a;
+  a.columns = 900;
+  for (int i = 0; i < 3000; ++i) {
+    std::vector<std::pair<int32_t, float>> row;
+    for (int j = 0; j < 8; ++j) row.emplace_back(random.below(900), static_cast<float>(random.uniform()));
+    a.append_row(row);
+  }
+  const int before = at::get_num_threads();
+  at::set_num_threads(1);
+  const Svd one = truncated_svd(a, {.rank = 20, .seed = 4});
+  at::set_num_threads(3);
+  const Svd three = truncated_svd(a, {.rank = 20, .seed = 4});
+  at::set_num_threads(before);
+  EXPECT_TRUE(at::equal(one.left, three.left));
+  EXPECT_TRUE(at::equal(one.singular, three.singular));
+}
+
+double entry(const SparseMatrix& m, int64_t row, int32_t column) {
+  for (int64_t e = m.starts[row]; e < m.starts[row + 1]; ++e) {
+    if (m.indices[e] == column) return m.values[e];
+  }
+  return 0;
+}
+
+TEST(CoOccurrence, CountsPairsInsideTheWindow) {
+  const std::vector<std::vector<int32_t>> sequences = {{0, 1, 2, 0}, {1, 2}};
+  const SparseMatrix m =
+      co_occurrence(sequences, 4, {.window = 2, .by_distance = false, .weighting = Weighting::counts});
+  EXPECT_EQ(entry(m, 0, 1), 2);  // at distances 1 and 2
+  EXPECT_EQ(entry(m, 1, 2), 2);
+  EXPECT_EQ(entry(m, 0, 2), 2);
+  EXPECT_EQ(entry(m, 2, 0), 2);
+  EXPECT_EQ(entry(m, 0, 0), 0);  // an item beside itself does not count, and it is 3 places away
+  EXPECT_EQ(m.starts[4] - m.starts[3], 0);
+  const SparseMatrix near = co_occurrence(sequences, 4, {.window = 2, .weighting = Weighting::counts});
+  EXPECT_EQ(entry(near, 0, 1), 1.5);
+}
+
+TEST(CoOccurrence, CosineAndPpmiFollowTheirFormulas) {
+  const std::vector<std::vector<int32_t>> sequences = {{0, 1}, {0, 1}, {0, 2}, {3, 2}};
+  const CoOccurrenceOptions options{.window = 0, .by_distance = false, .weighting = Weighting::cosine};
+  const SparseMatrix cosine = co_occurrence(sequences, 4, options);  // row sums: 3, 2, 2, 1
+  EXPECT_NEAR(entry(cosine, 0, 1), 2 / std::sqrt(6.0), 1e-6);
+  CoOccurrenceOptions ppmi = options;
+  ppmi.weighting = Weighting::ppmi;
+  const SparseMatrix m = co_occurrence(sequences, 4, ppmi);
+  EXPECT_NEAR(entry(m, 0, 1), std::log(2.0 * 8 / (3 * 2)), 1e-6);
+  EXPECT_NEAR(entry(m, 3, 2), std::log(1.0 * 8 / (1 * 2)), 1e-6);
+}
+
+TEST(CoOccurrence, AnItemOutsideTheCatalogueIsRefused) {
+  EXPECT_THROW(co_occurrence(std::vector<std::vector<int32_t>>{{0, 4}}, 4), Error);
+}
+
+TEST(Tfidf, TextsWithoutWordsAreRefused) { EXPECT_THROW(tfidf(std::vector<std::string>{"a b", "!"}), Error); }
+
+}  // namespace
+}  // namespace caravan::codes
