@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "caravan/base/error.h"
@@ -38,7 +39,7 @@ void deal_out(CodeTable& table, const ResidualCodes& vectors, const Tensor& resi
               const std::vector<int32_t>& items) {
   const int64_t last = table.levels() - 1;
   const Tensor costs = squared_distances(rows(residual, items).contiguous(), vectors.quantizer.codebooks[last]);
-  const std::vector<int32_t> dealt = balanced_assignment(costs, {.capacity = 1, .tolerance = 1e-3});
+  const std::vector<int32_t> dealt = balanced_assignment(costs, {.capacity = 1, .tolerance = 5e-3});
   for (size_t i = 0; i < items.size(); ++i) table.codes[last][items[i]] = dealt[i];
 }
 
@@ -64,7 +65,7 @@ void make_room(CodeTable& table, const ResidualCodes& vectors, int64_t level, in
     for (int32_t item : items) ++sizes[table.codes[level][item]];
     if (*std::max_element(sizes.begin(), sizes.end()) <= room) continue;
     const Tensor costs = squared_distances(rows(residual, items).contiguous(), vectors.quantizer.codebooks[level]);
-    const std::vector<int32_t> chosen = balanced_assignment(costs, {.capacity = room, .tolerance = 1e-3});
+    const std::vector<int32_t> chosen = balanced_assignment(costs, {.capacity = room, .tolerance = 5e-3});
     for (size_t i = 0; i < items.size(); ++i) table.codes[level][items[i]] = chosen[i];
   }
 }
@@ -124,18 +125,30 @@ int64_t reassign(CodeTable& table, const ResidualCodes& vectors) {
 }
 
 std::vector<int32_t> sinkhorn_assignment(const Tensor& costs, const SinkhornOptions& options) {
-  const Tensor d = costs.to(at::kDouble);
-  const double low = d.min().item<double>(), high = d.max().item<double>();
-  const double middle = (low + high) / 2, amplitude = high - middle + 1e-5;
-  Tensor q = at::exp(-(d - middle) / amplitude / options.epsilon);  // [N, K]
-  const double rows = static_cast<double>(q.size(0)), columns = static_cast<double>(q.size(1));
-  q = q / q.sum();
-  for (int i = 0; i < options.iterations; ++i) {
-    q = q / q.sum(1, /*keepdim=*/true).clamp_min(1e-300) / rows;
-    q = q / q.sum(0, /*keepdim=*/true).clamp_min(1e-300) / columns;
+  const Tensor d = costs.to(at::kDouble).contiguous();
+  const int64_t n = d.size(0), width = d.size(1);
+  const double* from = d.const_data_ptr<double>();
+  const auto [low, high] = std::minmax_element(from, from + n * width);
+  const double middle = (*low + *high) / 2, amplitude = *high - middle + 1e-5;
+  std::vector<double> q(n * width);  // the plan; small, so plain loops beat an op each
+  for (int64_t i = 0; i < n * width; ++i) q[i] = std::exp(-(from[i] - middle) / amplitude / options.epsilon);
+  std::vector<double> sums(width);
+  for (int round = 0; round < options.iterations; ++round) {
+    std::fill(sums.begin(), sums.end(), 0.0);
+    for (int64_t i = 0; i < n; ++i) {
+      double* row = q.data() + i * width;
+      const double sum = std::max(std::accumulate(row, row + width, 0.0), 1e-300) * static_cast<double>(n);
+      for (int64_t k = 0; k < width; ++k) sums[k] += row[k] /= sum;
+    }
+    for (double& sum : sums) sum = std::max(sum, 1e-300) * static_cast<double>(width);
+    for (int64_t i = 0; i < n * width; ++i) q[i] /= sums[i % width];
   }
-  const Tensor best = q.argmax(1).to(at::kInt).contiguous();
-  return {best.const_data_ptr<int32_t>(), best.const_data_ptr<int32_t>() + best.numel()};
+  std::vector<int32_t> best(n);
+  for (int64_t i = 0; i < n; ++i) {
+    const double* row = q.data() + i * width;
+    best[i] = static_cast<int32_t>(std::max_element(row, row + width) - row);
+  }
+  return best;
 }
 
 int64_t sinkhorn_reassign(CodeTable& table, const ResidualCodes& vectors, const SinkhornOptions& options) {

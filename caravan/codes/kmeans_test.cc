@@ -126,7 +126,8 @@ TEST(RqKMeans, NormalizedResidualsDecodeToTheSameSum) {
   for (size_t level = 0; level < 3; ++level)
     EXPECT_TRUE(same_partition(rq.codes[level], planted.codes[level])) << level;
   const at::Tensor rest = rq.projected - rq.quantizer.decode(rq.projected, rq.codes, 3);
-  EXPECT_LT(rest.norm().item<double>() / rq.projected.norm().item<double>(), 1e-3);
+  EXPECT_LT(rest.norm().item<double>() / rq.projected.norm().item<double>(),
+            5e-3);  // noise is scaled up with the residuals
 }
 
 TEST(RqKMeans, WhiteningGivesUncorrelatedComponentsOfVarianceOne) {

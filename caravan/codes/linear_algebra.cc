@@ -93,7 +93,8 @@ Tensor product(const SparseMatrix& a, const Tensor& b) {
   return out;
 }
 
-Tensor product(const Tensor& a, const Tensor& b) {
+Tensor product(const Tensor& left, const Tensor& right) {
+  const Tensor a = left.detach(), b = right.detach();  // worker threads have a gradient mode of their own
   Tensor out = at::empty({a.size(0), b.size(1)}, a.options());
   const int64_t tiles = (a.size(0) + kTile - 1) / kTile;
   if (tiles <= 1) {

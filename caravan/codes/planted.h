@@ -1,7 +1,7 @@
 // Vectors with codes that are known: sums of one centre a level, each level's centres a tenth as far apart. Tests only.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <cstdint>
 #include <map>

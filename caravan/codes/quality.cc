@@ -95,8 +95,7 @@ void measure_neighbours(const CodeTable& table, const QualityInputs& inputs, Qua
   const ResidualCodes& rq = *inputs.quantizer;
   const auto levels = static_cast<int64_t>(rq.quantizer.codebooks.size());
   const Tensor sums = rq.quantizer.decode(rq.projected, table.codes, levels);
-  quality.neighbour_recall =
-      shared_share(nearest_neighbours(rq.projected, rows, neighbours), nearest_neighbours(sums, rows, neighbours));
+  quality.neighbour_recall = shared_share(found, nearest_neighbours(sums, rows, neighbours));
 }
 
 void measure_errors(const CodeTable& table, const ResidualCodes& rq, Quality& quality) {

@@ -83,12 +83,11 @@ ResidualCodes rq_kmeans(const Tensor& x, const RqOptions& options) {
   check(x.dim() == 2 && x.size(0) > 0 && x.size(1) > 0, ErrorCode::invalid_argument,
         "RQ-KMeans: vectors [items, width] are expected");
   check(!options.codebooks.empty(), ErrorCode::invalid_argument, "RQ-KMeans: at least one level is expected");
-  check(!options.whiten || options.components > 0, ErrorCode::invalid_argument,
-        "RQ-KMeans: whitening needs a number of principal components");
   const torch::NoGradGuard no_grad;
   ResidualCodes result;
   ResidualQuantizer& quantizer = result.quantizer;
-  quantizer.projection = principal_components(x, options.components, options.whiten);
+  const int64_t components = options.whiten && options.components == 0 ? x.size(1) : options.components;
+  quantizer.projection = principal_components(x, components, options.whiten);
   quantizer.normalize_residuals = options.normalize_residuals;
   result.projected = quantizer.projection.apply(x);
   Tensor rest = result.projected;

@@ -9,7 +9,8 @@
 // length 1 at every level (GRID), clusters kept to equal sizes (MiniOneRec's constrained RQ-KMeans).
 #pragma once
 
-#include <string_view>
+#include <string>
+#include <utility>
 
 #include "caravan/codes/kmeans.h"
 
@@ -18,7 +19,7 @@ namespace caravan::codes {
 struct RqOptions {
   std::vector<int64_t> codebooks = {256, 256, 256};  // size of each level's
   int64_t components = 0;                            // principal components kept first; 0: no projection
-  bool whiten = false;                               // and scaled to equal variance (needs components)
+  bool whiten = false;                               // and scaled to equal variance
   bool normalize_residuals = false;
   KMeansOptions kmeans;  // clusters and seed are set per level
   uint64_t seed = 0;
@@ -48,8 +49,9 @@ struct ResidualQuantizer {
 
 struct ResidualCodes {
   ResidualQuantizer quantizer;
-  std::vector<std::vector<int32_t>> codes;  // [levels][N]
-  Tensor projected;                         // [N, D'] the vectors as the quantizer saw them
+  std::vector<std::vector<int32_t>> codes;              // [levels][N]
+  Tensor projected;                                     // [N, D'] the vectors as the quantizer saw them
+  std::vector<std::pair<std::string, Tensor>> network;  // what made them of the vectors (RQ-VAE), to be saved
 };
 
 Projection principal_components(const Tensor& x, int64_t components, bool whiten);

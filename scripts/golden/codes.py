@@ -1,9 +1,11 @@
 """Golden values for caravan/codes from scikit-learn: TF-IDF matrices and truncated SVD.
 
-Run from the repository's root: python scripts/golden/codes.py. Made with scikit-learn 1.9.1, numpy 2.
+Made with scikit-learn 1.9.1. Usage: python scripts/golden/codes.py tests/golden/codes
 """
 
 import json
+import os
+import sys
 
 import numpy as np
 import sklearn
@@ -42,15 +44,15 @@ def case(name, documents, options, rank):
     }
 
 
-def main():
+def main(folder):
     documents = texts()
     cases = [
         case("words", documents, {}, 8),
         case("words 1-2, df 2 to 50%", documents, {"ngram_range": (1, 2), "min_df": 2, "max_df": 0.5}, 6),
         case("characters", documents, {"analyzer": "char_wb", "ngram_range": (3, 5)}, 8),
     ]
-    with open("tests/golden/codes/tfidf.json", "w") as f:
+    with open(os.path.join(folder, "tfidf.json"), "w") as f:
         json.dump({"scikit-learn": sklearn.__version__, "texts": documents, "cases": cases}, f, ensure_ascii=False)
 
 
-main()
+main(sys.argv[1])

@@ -1,0 +1,102 @@
+#include "caravan/codes/code_tokenizer.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "caravan/base/error.h"
+#include "caravan/base/file.h"
+#include "caravan/base/json.h"
+#include "caravan/base/temporary_folder.h"
+#include "caravan/codes/vocabulary_extension.h"
+#include "caravan/models/load.h"
+
+namespace caravan::codes {
+namespace {
+
+const std::vector<std::string> kTexts = {"<a_101><b_42> <c_999>\n<a_7>", "<b_3>  <a_101>\t<c_0><d_12>"};
+
+TEST(CodeTokenizer, WordsGetTheirIdsByLevelAndCode) {
+  const CodeTokenizer t = create_rq_code_tokenizer(kTexts);
+  const std::vector<std::string> words = {"<pad>", "<unk>",  "<s>",   "</s>",    "<a_7>", "<a_101>",
+                                          "<b_3>", "<b_42>", "<c_0>", "<c_999>", "<d_12>"};
+  ASSERT_EQ(t.tokenizer.vocab_size(), words.size());
+  for (size_t i = 0; i < words.size(); ++i) EXPECT_EQ(t.tokenizer.token_to_id(words[i]), static_cast<int32_t>(i));
+}
+
+TEST(CodeTokenizer, SeparatedAndAdjacentWordsAreTheSameAndUnseenOnesUnknown) {
+  const CodeTokenizer t = create_rq_code_tokenizer(kTexts);
+  const std::vector<int32_t> want = {5, 7, 9};
+  EXPECT_EQ(t.tokenizer.encode("<a_101><b_42><c_999>").ids, want);
+  EXPECT_EQ(t.tokenizer.encode(" <a_101> <b_42>\n<c_999> ").ids, want);
+  EXPECT_EQ(t.tokenizer.encode("<a_8><b_42>").ids, (std::vector<int32_t>{1, 7}));
+  EXPECT_EQ(t.tokenizer.encode("<s><a_7></s>").ids, (std::vector<int32_t>{2, 4, 3}));
+}
+
+TEST(CodeTokenizer, TokensAroundTextsAndWholeCodebooksByOption) {
+  const CodeTokenizer t = create_rq_code_tokenizer(
+      kTexts, {.more_special = {"<sep>"}, .add_bos = true, .add_eos = true, .whole_codebooks = true});
+  EXPECT_EQ(t.tokenizer.vocab_size(), 5u + 102 + 43 + 1000 + 13);
+  EXPECT_EQ(t.tokenizer.encode("<a_0> <a_1>").ids, (std::vector<int32_t>{2, 5, 6, 3}));
+}
+
+TEST(CodeTokenizer, OtherTextIsRefusedWithItsPlace) {
+  const std::vector<std::string> texts = {"<a_1>", "<a_1> hello"};
+  try {
+    create_rq_code_tokenizer(texts);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("text 2"), std::string::npos) << e.what();
+  }
+  EXPECT_THROW(create_rq_code_tokenizer(std::vector<std::string>{"<a_1"}), Error);
+  EXPECT_THROW(create_rq_code_tokenizer(std::vector<std::string>{" "}), Error);
+  EXPECT_THROW(create_rq_code_tokenizer(kTexts, {.bos = "<pad>"}), Error);
+}
+
+TEST(AddWords, NewWordsGetTheIdsBehindTheLast) {
+  const std::string json = R"({"added_tokens": [{"id": 7, "content": "<s>", "special": true}],
+      "model": {"type": "WordLevel", "vocab": {"x": 0, "<a_0>": 3}, "unk_token": "x"}})";
+  std::vector<int64_t> ids;
+  const Json out = parse_json(add_words(json, {"<a_0>", "<a_1>", "<b_0>"}, ids, "t"), "t");
+  EXPECT_EQ(ids, (std::vector<int64_t>{3, 8, 9}));
+  EXPECT_EQ(out["added_tokens"].size(), 3u);
+  EXPECT_EQ(out["added_tokens"][2]["content"], "<b_0>");
+}
+
+Json small_llama(bool tied) {
+  return Json::parse(R"({"model_type": "llama", "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24,
+      "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "tie_word_embeddings": )" +
+                     std::string(tied ? "true" : "false") + "}");
+}
+
+TEST(ExtendVocabulary, OldRowsStayAndNewOnesLieAmongThem) {
+  const std::string tokenizer = R"({"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "WhitespaceSplit"},
+      "model": {"type": "WordLevel", "vocab": {"x": 0, "y": 37}, "unk_token": "x"}})";
+  for (const bool tied : {true, false}) {
+    const TemporaryFolder folder;
+    models::CausalLm model(small_llama(tied));
+    nn::initialize(model, {.std = 0.5, .seed = 2});
+    models::save_model(model, folder / "in", {.side_files = {{"tokenizer.json", tokenizer}}});
+    items::ItemCodes codes({3, 2});
+    codes.add(std::vector<int32_t>{2, 1});
+    const auto checkpoint = formats::Checkpoint::open(folder / "in");
+    const Extension extension = extend_vocabulary(*checkpoint, codes, folder / "out");
+    EXPECT_EQ(extension.first_id, 38);  // two rows of the old embedding had no word
+    EXPECT_EQ(extension.rows, 43);
+    const auto copy = models::load_causal_lm(folder / "out");
+    EXPECT_EQ(copy->tied(), tied);
+    const auto a = model.named_parameters(), b = copy->named_parameters();
+    ASSERT_EQ(a.size(), b.size());
+    for (size_t i = 0; i < a.size(); ++i) {
+      const bool grew = b[i].parameter->shape[0] == 43;
+      const at::Tensor old = grew ? a[i].parameter->value.slice(0, 0, 38) : a[i].parameter->value;
+      EXPECT_TRUE(at::equal(grew ? b[i].parameter->value.slice(0, 0, 38) : b[i].parameter->value, old)) << a[i].name;
+      if (!grew) continue;
+      const double deviation = b[i].parameter->value.slice(0, 38).std().item<double>();
+      EXPECT_NEAR(deviation, old.std().item<double>(), 0.2);
+      EXPECT_FALSE(at::equal(b[i].parameter->value[38], b[i].parameter->value[39]));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace caravan::codes

@@ -1,0 +1,132 @@
+#include "caravan/codes/vocabulary_extension.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "caravan/base/error.h"
+#include "caravan/models/load.h"
+
+namespace caravan::codes {
+namespace {
+
+using at::Tensor;
+
+// Every token's id: the model's vocabulary (an object, or Unigram's list) and the added tokens.
+std::unordered_map<std::string, int64_t> known_ids(const Json& tokenizer, std::string_view where) {
+  std::unordered_map<std::string, int64_t> ids;
+  const Json* model = find_member(tokenizer, "model");
+  const Json* vocabulary = model == nullptr ? nullptr : find_member(*model, "vocab");
+  check_file(vocabulary != nullptr && vocabulary->is_structured(), FileFault::layout, where,
+             "no vocabulary in the tokenizer");
+  int64_t index = 0;
+  for (const auto& [word, value] : vocabulary->items()) {
+    if (vocabulary->is_object()) {
+      check_file(value.is_number_integer(), FileFault::type, where, "the id of '{}' is no integer", word);
+      ids.emplace(word, value.get<int64_t>());
+    } else {
+      check_file(value.is_array() && !value.empty() && value[0].is_string(), FileFault::type, where,
+                 "entry {} of the vocabulary is no pair of word and score", index);
+      ids.emplace(value[0].get<std::string>(), index++);
+    }
+  }
+  if (const Json* added = find_member(tokenizer, "added_tokens")) {
+    for (const Json& token : *added) {
+      ids[get_string(token, "content", where)] = get_int(token, "id", where, {.min = 0, .max = 1 << 30});
+    }
+  }
+  return ids;
+}
+
+std::vector<std::string> words_of(const items::ItemCodes& codes) {
+  std::vector<std::string> words;
+  for (int64_t level = 0; level < codes.levels(); ++level) {
+    for (int32_t code = 0; code < codes.sizes()[level]; ++code) words.push_back(items::code_token(level, code));
+  }
+  return words;
+}
+
+// `old` [V, C] with the rows `ids` new: mean + spread * std * normal.
+Tensor extended(const Tensor& old, int64_t known, int64_t rows, const std::vector<int64_t>& ids,
+                const ExtensionOptions& options) {
+  const Tensor wide = old.slice(0, 0, known).to(at::kDouble);
+  const Tensor mean = wide.mean(0), deviation = (wide - mean).square().mean(0).sqrt();
+  at::Generator generator = at::detail::createCPUGenerator(options.seed);
+  Tensor result = at::zeros({rows, old.size(1)}, old.options());
+  result.slice(0, 0, old.size(0)).copy_(old);
+  const Tensor noise = at::randn({std::ssize(ids), old.size(1)}, generator, at::kDouble);
+  const Tensor fresh = (mean + options.spread * deviation * noise).to(old.scalar_type());
+  result.index_copy_(0, at::tensor(ids, at::kLong), fresh);
+  return result;
+}
+
+}  // namespace
+
+std::string add_words(const std::string& tokenizer_json, const std::vector<std::string>& words,
+                      std::vector<int64_t>& ids, std::string_view where) {
+  Json tokenizer = parse_json(tokenizer_json, where);
+  const auto known = known_ids(tokenizer, where);
+  int64_t next = 0;
+  for (const auto& [word, id] : known) next = std::max(next, id + 1);
+  if (!tokenizer.contains("added_tokens") || !tokenizer["added_tokens"].is_array()) {
+    tokenizer["added_tokens"] = Json::array();
+  }
+  for (const std::string& word : words) {
+    if (const auto found = known.find(word); found != known.end()) {
+      ids.push_back(found->second);
+      continue;
+    }
+    tokenizer["added_tokens"].push_back({{"id", next},
+                                         {"content", word},
+                                         {"single_word", false},
+                                         {"lstrip", false},
+                                         {"rstrip", false},
+                                         {"normalized", false},
+                                         {"special", false}});
+    ids.push_back(next++);
+  }
+  return dump_json(tokenizer);
+}
+
+Extension extend_vocabulary(const formats::Checkpoint& checkpoint, const items::ItemCodes& codes,
+                            const std::string& output, const ExtensionOptions& options) {
+  const torch::NoGradGuard no_grad;
+  const std::string tokenizer = checkpoint.side_file("tokenizer.json");
+  check(!tokenizer.empty(), ErrorCode::not_found,
+        "{}: no tokenizer.json; convert the checkpoint to a safetensors folder first (caravan convert)",
+        checkpoint.path());
+  const auto old = models::load_causal_lm(checkpoint);
+  std::vector<int64_t> ids;
+  models::SaveOptions save{.side_files = options.side_files};
+  save.side_files["tokenizer.json"] = add_words(tokenizer, words_of(codes), ids, checkpoint.path() + "/tokenizer.json");
+  for (const char* name :
+       {"tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "chat_template.jinja"}) {
+    if (std::string contents = checkpoint.side_file(name); !contents.empty()) save.side_files[name] = contents;
+  }
+  check(!ids.empty(), ErrorCode::invalid_argument, "there are no item codes to append");
+  Extension result{.first_id = *std::min_element(ids.begin(), ids.end()),
+                   .added = std::ssize(ids),
+                   .old_rows = old->backbone().vocab_size()};
+  result.rows = std::max(result.old_rows, *std::max_element(ids.begin(), ids.end()) + 1);
+  Json config = checkpoint.config();
+  config["vocab_size"] = result.rows;
+  for (const auto& [key, value] : options.config.items()) config[key] = value;
+  models::CausalLm model(config);
+  const auto from = old->named_parameters(), to = model.named_parameters();
+  // Rows of words that the tokenizer does not have (a padded vocabulary) say nothing about the others.
+  const int64_t known = std::min(result.old_rows, result.first_id);
+  for (size_t i = 0; i < from.size(); ++i) {
+    check(from[i].name == to[i].name, ErrorCode::internal, "{} and {}: the enlarged model has other tensors",
+          from[i].name, to[i].name);
+    const bool grows = from[i].parameter->shape != to[i].parameter->shape || from[i].name == "lm_head.weight" ||
+                       from[i].parameter == &old->backbone().input_embedding().weight;
+    to[i].parameter->value =
+        grows ? extended(from[i].parameter->value, known, result.rows, ids, options) : from[i].parameter->value;
+    to[i].parameter->dtype = from[i].parameter->dtype;
+  }
+  models::save_model(model, output, save);
+  return result;
+}
+
+}  // namespace caravan::codes
