@@ -14,14 +14,7 @@ namespace {
 
 using Names = std::vector<std::string_view>;
 
-// The first in a list that is there counts.
-const Names& usual_users() {
-  static const Names names = {"userid",    "user",     "uid",       "reviewerid",  "customerid",
-                              "visitorid", "memberid", "profileid", "accountid",   "clientid",
-                              "playerid",  "readerid", "username",  "profilename", "reviewprofilename",
-                              "sessionid", "session",  "playlistid"};
-  return names;
-}
+// In each list the first name that is there counts.
 const Names& usual_items() {
   static const Names names = {
       "itemid",     "item",    "iid",     "movieid", "parentasin", "asin",       "productid", "bookid",
@@ -120,6 +113,14 @@ void check_columns(const Columns& columns, const Names& header, std::string_view
 
 }  // namespace
 
+const std::vector<std::string_view>& usual_users() {
+  static const Names names = {"userid",    "user",     "uid",       "reviewerid",  "customerid",
+                              "visitorid", "memberid", "profileid", "accountid",   "clientid",
+                              "playerid",  "readerid", "username",  "profilename", "reviewprofilename",
+                              "sessionid", "session",  "playlistid"};
+  return names;
+}
+
 std::string_view without_type(std::string_view name) {
   for (const std::string_view type : {":token", ":token_seq", ":float", ":float_seq"}) {
     if (name.ends_with(type)) return name.substr(0, name.size() - type.size());
@@ -152,12 +153,14 @@ Columns find_columns(const std::vector<std::string_view>& first, const ColumnNam
   const Names row = views(first);
   if (header == Header::detect) {
     const bool known = find_usual(row, usual_users()) >= 0 || find_usual(row, usual_items()) >= 0;
-    bool chosen = false, number = false;
-    for (const std::string_view value : row) {
-      number |= parse_number(value).has_value();
-      for (const std::string* name : {&names.user, &names.item, &names.time, &names.rating})
-        chosen |= !name->empty() && value == *name && !parse_number(value);
+    bool chosen = false, number = false, by_number = false;
+    for (const std::string_view value : row) number |= parse_number(value).has_value();
+    for (const std::string* name : {&names.user, &names.item, &names.time, &names.rating}) {
+      by_number |= parse_number(*name).has_value();
+      chosen |= std::find(row.begin(), row.end(), *name) != row.end() && !parse_number(*name);
     }
+    check(known || chosen || number || !by_number, ErrorCode::invalid_argument,
+          "{}: does the first row ({}) hold names or data? say --header or --no-header", where, fmt::join(row, ", "));
     header = known || chosen || !number ? Header::present : Header::absent;
   }
   const Columns columns = header == Header::present ? by_names(row, names, where) : by_position(row, names, where);

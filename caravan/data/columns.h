@@ -38,6 +38,8 @@ Columns find_keys(const std::vector<std::string_view>& keys, const ColumnNames& 
 // The first of `usual` (simplified names) that stands in the header, or -1.
 int find_usual(const std::vector<std::string_view>& header, const std::vector<std::string_view>& usual);
 
+const std::vector<std::string_view>& usual_users();  // names of user columns
+
 std::string simplified(std::string_view name);         // "User_ID:token" -> "userid"
 std::string_view without_type(std::string_view name);  // "user_id:token" -> "user_id"
 

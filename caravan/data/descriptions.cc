@@ -259,6 +259,26 @@ void read_document(const std::string& path, const DescriptionOptions& options, D
 
 }  // namespace
 
+bool looks_like_descriptions(const std::string& path) {
+  if (path.ends_with(".item")) return true;
+  const std::string format = detect_format(path);
+  if (format == "item_json" || format == "index_json") return true;
+  std::vector<std::string> header;
+  BadRows unreadable{.skip = true};  // whoever reads the file says what is wrong with it
+  unreadable.accept([&] {
+    if (format == "table") {
+      TableReader table(path, {});
+      if (table.next()) header.assign(table.fields().begin(), table.fields().end());
+    } else if (format == "jsonl") {
+      LineReader lines(path);
+      const Json row = lines.next() ? parse_json(lines.line(), lines.where()) : Json::object();
+      for (const auto& [key, value] : row.items()) header.push_back(key);
+    }
+  });
+  const Names names(header.begin(), header.end());
+  return find_usual(names, usual_titles()) >= 0 && find_usual(names, usual_users()) < 0;
+}
+
 std::vector<std::string> split_categories(std::string_view text, bool spaced) {
   const char separator = text.find('|') != std::string_view::npos ? '|' : spaced ? ' ' : ',';
   std::vector<std::string> categories;

@@ -41,6 +41,9 @@ struct Descriptions {
 Descriptions read_descriptions(std::span<const std::string> paths, const Interner& known,
                                const DescriptionOptions& options);
 
+// Whether a file describes items rather than holding a log: by its form, or a header with titles and without users.
+bool looks_like_descriptions(const std::string& path);
+
 // "Hair Care | Styling", "Hair Care, Styling" -> {"Hair Care", "Styling"}; "spaced" (RecBole's token_seq): at spaces.
 std::vector<std::string> split_categories(std::string_view text, bool spaced);
 

@@ -158,6 +158,7 @@ TEST(Interactions, SaysWhatItCannotTell) {
   expect_error("a.csv", "user,item\nx,y\n", "--user-column 'who': no such column; there are 2: user, item",
                {.columns = {.user = "who"}});
   expect_error("a.csv", "user,item\nx,y\n", "the same column", {.columns = {.user = "item"}});
+  expect_error("a.csv", "alice,matrix\nbob,alien\n", "names or data?", {.columns = {.user = "1", .item = "2"}});
   expect_error("a.csv", "user\nx\n", "name the delimiter");
   expect_error("a.csv", "user,item\nx,y\n", "no column of ratings", {.min_rating = 1});
   expect_error("a.csv", "", "the file is empty");

@@ -52,7 +52,7 @@ double take_clock(std::string_view& text) {
 
 // "Z", "+02:00", "-0530" in seconds east of UTC; nullopt where it is none.
 std::optional<double> parse_zone(std::string_view text) {
-  if (text.empty() || text == "Z") return 0.0;
+  if (text.empty() || text == "Z" || text == "UTC" || text == "GMT") return 0.0;
   const double sign = text.front() == '-' ? -1.0 : 1.0;
   if (!take(text, '+') && !take(text, '-')) return std::nullopt;
   const int hours = take_digits(text, 2);
