@@ -89,21 +89,48 @@ int32_t ItemLookup::most_popular(std::span<const int32_t> items) const {
                            [&](int32_t a, int32_t b) { return catalogue[a].count < catalogue[b].count; });
 }
 
+std::optional<int32_t> ItemLookup::exact(std::string_view text) const {
+  if (const auto item = set_->catalogue.find(text)) return item;
+  if (const auto titled = find_title(text); !titled.empty()) return most_popular(titled);
+  std::vector<int32_t> same;
+  for (auto [it, end] = titles_.equal_range(folded(text)); it != end; ++it) same.push_back(it->second);
+  return same.empty() ? std::nullopt : std::optional(most_popular(same));
+}
+
+std::vector<int32_t> ItemLookup::resolve_list(std::string_view text) const {
+  constexpr size_t kMostCommas = 16;  // in a title
+  std::vector<size_t> ends;           // of the pieces
+  for (size_t at = text.find(','); at != std::string_view::npos; at = text.find(',', at + 1)) ends.push_back(at);
+  ends.push_back(text.size());
+  std::vector<int32_t> items;
+  for (size_t begin = 0, piece = 0; piece < ends.size();) {
+    const std::string beginning = folded(trimmed(text.substr(begin, ends[piece] - begin))) + ",";
+    const bool goes_on = !titles_from(beginning, 1).empty();
+    size_t last = goes_on ? std::min(piece + kMostCommas, ends.size() - 1) : piece;
+    std::optional<int32_t> item;
+    for (; last > piece; --last) {
+      if ((item = exact(trimmed(text.substr(begin, ends[last] - begin))))) break;
+    }
+    if (!item && (ends.size() == 1 || !trimmed(text.substr(begin, ends[last] - begin)).empty())) {
+      item = resolve(text.substr(begin, ends[last] - begin));
+    }
+    if (item) items.push_back(*item);
+    begin = ends[last] + 1;
+    piece = last + 1;
+  }
+  return items;
+}
+
 int32_t ItemLookup::resolve(std::string_view typed) const {
   const std::string_view text = trimmed(typed);
   check(!text.empty(), ErrorCode::invalid_argument, "an item's id, title or codes are expected, got nothing");
-  if (const auto item = set_->catalogue.find(text)) return *item;
+  if (const auto item = exact(text)) return *item;
   if (const auto codes = parse_code_tuple(text)) {
     const auto sharing = find_codes(*codes);
     check(!sharing.empty(), ErrorCode::not_found, "no item has the codes {}", text);
     return sharing.front();
   }
-  if (const auto exact = find_title(text); !exact.empty()) return most_popular(exact);
   const std::string lower = folded(text);
-  std::vector<int32_t> same;
-  for (auto [it, end] = titles_.equal_range(lower); it != end; ++it) same.push_back(it->second);
-  if (!same.empty()) return most_popular(same);
-
   constexpr size_t kShown = 5;
   const auto longer = titles_from(lower, kShown + 1);
   if (longer.size() == 1) return longer.front();

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,7 +44,12 @@ class ItemLookup {
   // begin so, with some of them.
   int32_t resolve(std::string_view text) const;
 
+  // Several of them, separated by commas. A title may hold commas itself: the longest run of pieces that is exactly an
+  // item's title counts as one.
+  std::vector<int32_t> resolve_list(std::string_view text) const;
+
  private:
+  std::optional<int32_t> exact(std::string_view text) const;  // an id or a whole title
   std::vector<int32_t> titles_from(const std::string& beginning, size_t limit) const;
   int32_t most_popular(std::span<const int32_t> items) const;
   std::vector<std::string> near_names(const std::string& folded) const;

@@ -57,6 +57,24 @@ TEST(ItemLookup, UnknownItemsAreAnsweredWithNearNames) {
   EXPECT_NE(message_of(lookup, "qqqqqqqqqqqq"), "");
 }
 
+TEST(ItemLookup, AListIsSeparatedByCommasThatTitlesMayHoldToo) {
+  ItemCodes codes({4});
+  for (int32_t i = 0; i < 4; ++i) codes.add(std::array{i});
+  const ItemSet set{Catalogue({{.id = "1", .title = "Good, the Bad, the Ugly"},
+                               {.id = "2", .title = "Good"},
+                               {.id = "3", .title = "Alien"},
+                               {.id = "4", .title = ""}}),
+                    codes};
+  const ItemLookup lookup(set);
+  using Items = std::vector<int32_t>;
+  EXPECT_EQ(lookup.resolve_list("3"), (Items{2}));
+  EXPECT_EQ(lookup.resolve_list("3, alien,<a_1> ,Good"), (Items{2, 2, 1, 1}));
+  EXPECT_EQ(lookup.resolve_list("Alien, good, the bad, the ugly, 4"), (Items{2, 0, 3}));
+  EXPECT_EQ(lookup.resolve_list("1,2,"), (Items{0, 1}));
+  EXPECT_THROW(lookup.resolve_list(""), Error);
+  EXPECT_THROW(lookup.resolve_list("1,nothing"), Error);
+}
+
 TEST(ItemSet, RoundTripsThroughAFolder) {
   const TemporaryFolder folder;
   EXPECT_FALSE(has_item_set(folder.path()));

@@ -33,12 +33,12 @@ void write_prompt_format(const PromptFormat& format, Json& config) {
                                {"max_items", format.max_items}};
 }
 
-std::vector<int32_t> make_prompt(std::span<const int64_t> history, std::span<const std::vector<int32_t>> tokens,
+std::vector<int32_t> make_prompt(std::span<const int32_t> history, std::span<const std::vector<int32_t>> tokens,
                                  const PromptFormat& format) {
   if (std::ssize(history) > format.max_items) history = history.last(static_cast<size_t>(format.max_items));
   std::vector<int32_t> prompt;
   if (format.bos) prompt.push_back(*format.bos);
-  for (int64_t item : history) {
+  for (int32_t item : history) {
     check(item >= 0 && item < std::ssize(tokens), ErrorCode::invalid_argument, "item {} of {} does not exist", item,
           tokens.size());
     prompt.insert(prompt.end(), tokens[item].begin(), tokens[item].end());

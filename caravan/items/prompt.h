@@ -27,7 +27,7 @@ struct PromptFormat {
 PromptFormat read_prompt_format(const Json& config, std::string_view where);
 void write_prompt_format(const PromptFormat& format, Json& config);  // sets config["item_prompt"]
 
-std::vector<int32_t> make_prompt(std::span<const int64_t> history, std::span<const std::vector<int32_t>> tokens,
+std::vector<int32_t> make_prompt(std::span<const int32_t> history, std::span<const std::vector<int32_t>> tokens,
                                  const PromptFormat& format);
 
 }  // namespace caravan::items

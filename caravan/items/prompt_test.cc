@@ -10,14 +10,14 @@ namespace {
 const std::vector<std::vector<int32_t>> kTokens = {{5, 6}, {7, 8}, {9}};
 
 TEST(PromptFormat, OldestItemComesFirst) {
-  const std::vector<int64_t> history = {2, 0, 1};
+  const std::vector<int32_t> history = {2, 0, 1};
   EXPECT_EQ(make_prompt(history, kTokens, {}), (std::vector<int32_t>{9, 5, 6, 7, 8}));
   EXPECT_EQ(make_prompt(history, kTokens, {.bos = 1, .separator = 2}),
             (std::vector<int32_t>{1, 9, 2, 5, 6, 2, 7, 8, 2}));
 }
 
 TEST(PromptFormat, OfALongHistoryTheNewestItemsAreUsed) {
-  const std::vector<int64_t> history = {2, 0, 1};
+  const std::vector<int32_t> history = {2, 0, 1};
   EXPECT_EQ(make_prompt(history, kTokens, {.max_items = 2}), (std::vector<int32_t>{5, 6, 7, 8}));
 }
 
@@ -36,7 +36,7 @@ TEST(PromptFormat, RefusesWhatIsOutOfRange) {
     const Json config = {{"vocab_size", 100}, {"item_prompt", Json::parse(prompt)}};
     EXPECT_THROW(read_prompt_format(config, "config.json"), Error) << prompt;
   }
-  const std::vector<int64_t> history = {3};
+  const std::vector<int32_t> history = {3};
   EXPECT_THROW(make_prompt(history, kTokens, {}), Error);
 }
 

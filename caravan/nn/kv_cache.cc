@@ -45,6 +45,21 @@ void CacheSequence::truncate(int64_t length) {
   pages_.resize(keep);
 }
 
+namespace {
+
+// A plain copy where it can be one: beam searches copy a small page a beam and layer, an op's own cost would dwarf it.
+void copy_page(Tensor& storage, int32_t from, int32_t to) {
+  if (!storage.device().is_cpu()) {
+    storage[to].copy_(storage[from]);
+    return;
+  }
+  const size_t bytes = storage.nbytes() / static_cast<size_t>(storage.size(0));
+  auto* data = static_cast<char*>(storage.mutable_data_ptr());
+  std::memcpy(data + static_cast<size_t>(to) * bytes, data + static_cast<size_t>(from) * bytes, bytes);
+}
+
+}  // namespace
+
 KvCache::KvCache(CacheShape shape, at::ScalarType dtype, at::Device device)
     : shape_(shape), dtype_(dtype), device_(device) {
   check(shape.layers > 0 && shape.kv_heads > 0 && shape.head_dim > 0 && shape.page_tokens > 0,
@@ -95,7 +110,7 @@ void KvCache::extend(CacheSequence& sequence, int64_t n) {
   if (n > 0 && sequence.length_ % page != 0 && references_[sequence.pages_.back()] > 1) {
     const int32_t shared = sequence.pages_.back(), own = take_page();
     for (auto* storage : {&keys_, &values_}) {
-      for (Tensor& layer : *storage) layer[own].copy_(layer[shared]);
+      for (Tensor& layer : *storage) copy_page(layer, shared, own);
     }
     --references_[shared];
     sequence.pages_.back() = own;

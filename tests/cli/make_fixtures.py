@@ -1,6 +1,7 @@
 """Small files that the transcripts work on: a LLaMA of 2 layers with a word-level tokenizer and a chat template."""
 import json
 import os
+import shutil
 import struct
 
 
@@ -102,6 +103,8 @@ def write_all(folder):
                         ("tokenizer_config.json", {"bos_token": "<s>", "eos_token": "</s>", "chat_template": TEMPLATE})):
         with open(os.path.join(model, name), "w", encoding="utf-8") as file:
             json.dump(value, file)
+    golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "recommend")
+    shutil.copytree(golden, os.path.join(folder, "films"))
     for name, text in (("broken.safetensors", b"\x10\x00\x00"), ("same.py", SAME.encode()), ("text.txt", b"the cat sat\na \xff dog\n")):
         with open(os.path.join(folder, name), "wb") as file:
             file.write(text)

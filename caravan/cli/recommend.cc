@@ -1,0 +1,155 @@
+// `caravan recommend`: the items that follow a history, once, in a conversation, or from file to file.
+#include "caravan/cli/recommend.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <iostream>
+
+#include "caravan/base/error.h"
+#include "caravan/cli/log.h"
+#include "caravan/cli/output.h"
+#include "caravan/generate/resemblance.h"
+
+namespace caravan::cli {
+namespace {
+
+constexpr size_t kReasons = 3;  // of --explain, an item
+
+std::string name_of(const items::Item& item) { return item.title.empty() ? item.id : item.title; }
+
+Json to_json(const items::Item& item) { return {{"id", item.id}, {"title", item.title}}; }
+
+void answer(RecommendSession& session, const std::vector<int32_t>& history) {
+  const auto found = session.recommend(std::span(&history, 1))[0];
+  if (session.options().json) {
+    print_json(session.json(history, found));
+  } else {
+    print(session.table(history, found));
+  }
+  flush_output();
+}
+
+// A line adds items to the history and is answered; /clear, /history and /quit are what they say.
+void converse(RecommendSession& session) {
+  const bool shown = isatty(STDIN_FILENO) != 0;
+  log_info("{} items. Type items (ids, titles or codes, separated by commas); /clear, /history, /quit",
+           session.catalogue().size());
+  std::vector<int32_t> history;
+  for (std::string line; shown ? (std::cerr << "> ").good() : true;) {
+    if (!std::getline(std::cin, line)) break;
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    if (line == "/quit" || line == "/exit") break;
+    if (line == "/clear") {
+      history.clear();
+    } else if (line == "/history") {
+      for (int32_t item : history) print(name_of(session.catalogue()[item]) + "\n");
+      flush_output();
+    } else {
+      try {
+        const auto added = session.lookup().resolve_list(line);
+        history.insert(history.end(), added.begin(), added.end());
+        answer(session, history);
+      } catch (const Error& error) {
+        log_line(-1, error.what());
+      }
+    }
+  }
+}
+
+void run(const RecommendOptions& options, const Settings& settings) {
+  check(options.seen == "exclude" || options.seen == "include", ErrorCode::invalid_argument,
+        "--seen: expected exclude or include, got '{}'", options.seen);
+  check(options.history.empty() || options.input.empty(), ErrorCode::invalid_argument,
+        "recommend: --history and --input exclude each other");
+  check(options.beams >= options.count, ErrorCode::invalid_argument,
+        "--beams {} cannot find {} items: give at least as many beams as items", options.beams, options.count);
+  RecommendSession session(options, settings);
+  if (!options.input.empty()) return recommend_file(session, settings);
+  if (options.history.empty()) return converse(session);
+  answer(session, session.lookup().resolve_list(options.history));
+}
+
+}  // namespace
+
+RecommendSession::RecommendSession(const RecommendOptions& options, const Settings& settings)
+    : options_(options),
+      model_(generate::load_item_model(options.model.model, load_options(options.model, settings))),
+      lookup_(model_.items),
+      recommender_(
+          model_,
+          {.beams = options.beams, .full_vocabulary = options.full_vocabulary, .batch_tokens = options.batch_tokens}) {}
+
+std::vector<std::vector<generate::Recommendation>> RecommendSession::recommend(
+    std::span<const std::vector<int32_t>> histories) {
+  std::vector<generate::RecommendRequest> requests;
+  for (const auto& history : histories) {
+    requests.push_back({.history = history});
+    if (options_.seen == "exclude") requests.back().exclude = history;
+  }
+  return recommender_.recommend(requests, options_.count);
+}
+
+std::string RecommendSession::table(std::span<const int32_t> history, std::span<const generate::Recommendation> found) {
+  std::string out;
+  for (size_t i = 0; i < found.size(); ++i) {
+    const items::Item& item = catalogue()[found[i].item];
+    out += fmt::format("{:>3}  {:>8.4f}  {}  {}\n", i + 1, found[i].score, item.id, item.title);
+    if (!options_.explain) continue;
+    for (const auto& r : generate::resembling(model_, found[i].item, history, kReasons)) {
+      out += fmt::format("       like {}: {} shared codes, cosine {:.2f}\n", name_of(catalogue()[r.item]),
+                         r.shared_levels, r.cosine);
+    }
+  }
+  if (std::ssize(found) < options_.count) {
+    out += fmt::format("  {} of {} items were found; more --beams find more\n", found.size(), options_.count);
+  }
+  return out;
+}
+
+Json RecommendSession::json(std::span<const int32_t> history, std::span<const generate::Recommendation> found) {
+  Json out = {{"history", Json::array()}, {"recommendations", Json::array()}};
+  for (int32_t item : history) out["history"].push_back(to_json(catalogue()[item]));
+  for (const auto& recommendation : found) {
+    Json one = to_json(catalogue()[recommendation.item]);
+    one["score"] = recommendation.score;
+    one["codes"] = model_.items.codes.spelling(recommendation.item);
+    if (options_.explain) {
+      one["like"] = Json::array();
+      for (const auto& r : generate::resembling(model_, recommendation.item, history, kReasons)) {
+        Json reason = to_json(catalogue()[r.item]);
+        reason["shared_codes"] = r.shared_levels;
+        reason["cosine"] = r.cosine;
+        one["like"].push_back(reason);
+      }
+    }
+    out["recommendations"].push_back(one);
+  }
+  return out;
+}
+
+Run setup_recommend(CLI::App& app, const Settings& settings) {
+  auto options = std::make_shared<RecommendOptions>();
+  add_model_options(app, options->model);
+  app.add_option("--history", options->history, "items, oldest first, separated by commas: ids, titles, code words");
+  app.add_option("-k,--count", options->count, "items to recommend (default: 10)")->check(CLI::Range(1, 1 << 20));
+  app.add_option("--beams,--num-beams", options->beams, "width of the beam search (default: 50)")
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--seen", options->seen, "items of the history: exclude, include (default: exclude)");
+  app.add_flag("--explain", options->explain, "items of the history that resemble each result");
+  app.add_flag("--full-vocabulary", options->full_vocabulary,
+               "normalize scores over all tokens, not over a level's codes");
+  app.add_option("-i,--input", options->input, "histories, one a line ('-': stdin); see below");
+  app.add_option("-o,--output", options->output, "answers to --input, one JSON object a line (default: '-', stdout)");
+  app.add_option("--batch-tokens", options->batch_tokens, "tokens of histories that run together (default: 1024)")
+      ->check(CLI::Range(1, 1 << 24));
+  app.add_flag("--json", options->json, "print JSON");
+  app.footer(
+      "Without --history and --input, asks for items line by line.\n"
+      "A line of --input is a history as for --history, a JSON list of ids, or an object\n"
+      "{\"user\": ..., \"history\": [ids]}; \"user\" comes back with the answer.\n\nExample:\n"
+      "  caravan recommend -m beauty-model --history \"B004756YJA,B004ZT0SSG\" -k 5 --explain");
+  return [options, &settings] { run(*options, settings); };
+}
+
+}  // namespace caravan::cli

@@ -1,0 +1,76 @@
+// From a user's history to the items that follow: a causal language model whose words are item codes, the items' codes
+// and a beam search over their trie (TIGER, Rajput et al. 2023; LC-Rec, Zheng et al. 2024). Only real items come out.
+//
+//   ItemModel model = load_item_model("beauty-model");                 // checkpoint with items.jsonl and codes.json
+//   Recommender recommender(model, {.beams = 50});
+//   std::vector<int32_t> history = {items::ItemLookup(model.items).resolve("B004756YJA")};
+//   for (const Recommendation& r : recommender.recommend(history, 10)) show(model.items.catalogue[r.item], r.score);
+//
+// Left out: ranking all items by a dense score.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "caravan/generate/trie_search.h"
+#include "caravan/items/lookup.h"
+#include "caravan/items/prompt.h"
+#include "caravan/items/trie.h"
+#include "caravan/models/heads.h"
+#include "caravan/models/load.h"
+
+namespace caravan::generate {
+
+// A recommender's checkpoint.
+struct ItemModel {
+  std::unique_ptr<models::CausalLm> lm;
+  items::ItemSet items;
+  std::vector<std::vector<int32_t>> tokens;  // [N] each item's
+  items::PromptFormat prompt;
+};
+
+// Throws not_found for a checkpoint without items, and says what makes one.
+ItemModel load_item_model(const std::string& folder, const models::LoadOptions& options = {});
+
+struct RecommenderOptions {
+  int64_t beams = 50;
+  bool full_vocabulary = false;  // normalize scores over the whole vocabulary (TrieSearchOptions)
+  int64_t batch_tokens = 1024;   // of prompts that run together; no influence on results
+};
+
+struct RecommendRequest {
+  std::span<const int32_t> history;  // items, oldest first
+  std::span<const int32_t> exclude;  // items that must not come out, usually the history; may repeat itself
+};
+
+struct Recommendation {
+  int32_t item = 0;
+  float score = 0;  // log probability of the item's codes; items of one code tuple share it, most popular first
+};
+
+class Recommender {
+ public:
+  explicit Recommender(ItemModel& model, const RecommenderOptions& options = {});  // the model must outlive it
+
+  // Up to `count` items a request, best first: fewer where the beams found fewer (raise `beams`).
+  std::vector<std::vector<Recommendation>> recommend(std::span<const RecommendRequest> requests, int64_t count);
+  // What follows this history and is not in it.
+  std::vector<Recommendation> recommend(std::span<const int32_t> history, int64_t count);
+
+  const items::Trie& trie() const { return trie_; }
+
+ private:
+  std::vector<Recommendation> items_of(std::span<const FoundPath> paths, std::span<const int32_t> exclude,
+                                       int64_t count) const;
+  ItemModel* model_;
+  items::Trie trie_;
+  TrieSearch search_;
+};
+
+// Nodes below which every item is one of `items`: a search that must not find these need not enter. Sorted.
+std::vector<int32_t> covered_nodes(const items::Trie& trie, std::span<const int32_t> items);
+
+}  // namespace caravan::generate

@@ -1,0 +1,305 @@
+// The recommender against transformers (tests/golden/recommend, made by scripts/golden/recommend.py), the engine's
+// constrained beam search, and scoring every item one by one.
+#include "caravan/generate/recommender.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <numeric>
+#include <random>
+#include <set>
+
+#include "caravan/base/error.h"
+#include "caravan/base/file.h"
+#include "caravan/base/json.h"
+#include "caravan/base/temporary_folder.h"
+#include "caravan/generate/engine.h"
+#include "caravan/generate/resemblance.h"
+
+namespace caravan::generate {
+namespace {
+
+const std::string kFolder = std::string(CARAVAN_SOURCE_DIR) + "/tests/golden/recommend";
+
+ItemModel golden_model() { return load_item_model(kFolder, {.dtype = at::kFloat}); }
+
+// A random model whose words are the codes of random items; equal seeds give equal models.
+struct RandomModel {
+  std::unique_ptr<models::CausalLm> lm;
+  std::vector<std::vector<int32_t>> tokens;
+  items::Trie trie;
+};
+
+RandomModel random_model(int64_t items, std::vector<int32_t> sizes, uint64_t seed, bool tied = false) {
+  RandomModel made;
+  std::mt19937 random(static_cast<uint32_t>(seed));
+  const int32_t vocabulary = 3 + std::accumulate(sizes.begin(), sizes.end(), 0);
+  for (int64_t i = 0; i < items; ++i) {
+    int32_t first = 3;
+    auto& row = made.tokens.emplace_back();
+    for (int32_t size : sizes) {
+      row.push_back(first + static_cast<int32_t>(random() % static_cast<uint32_t>(size)));
+      first += size;
+    }
+  }
+  made.trie = items::Trie(made.tokens);
+  Json config = models::find_family("llama").tiny_config();
+  config["vocab_size"] = vocabulary;
+  config["tie_word_embeddings"] = tied;
+  made.lm = std::make_unique<models::CausalLm>(config);
+  nn::initialize(*made.lm, {.std = 0.4, .seed = seed});
+  return made;
+}
+
+std::vector<TrieQuery> random_queries(const RandomModel& model, int64_t count, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<TrieQuery> queries(count);
+  for (TrieQuery& query : queries) {
+    for (size_t n = 1 + random() % 12; n > 0; --n) {
+      const auto& item = model.tokens[random() % model.tokens.size()];
+      query.prompt.insert(query.prompt.end(), item.begin(), item.end());
+    }
+  }
+  return queries;
+}
+
+// Scores of what follows these tokens, [V].
+Tensor next_logits(models::CausalLm& lm, const std::vector<int32_t>& ids) {
+  const torch::InferenceMode guard;
+  nn::Step step = nn::Step::packed(std::vector<int64_t>{std::ssize(ids)});
+  const Tensor logits = lm.forward(at::tensor(at::ArrayRef<int32_t>(ids)).to(at::kLong), step);
+  return logits[-1].to(at::kFloat);
+}
+
+float score_of(RandomModel& model, std::vector<int32_t> prompt, const std::vector<int32_t>& item, bool full) {
+  float score = 0;
+  for (size_t level = 0; level < item.size(); ++level) {
+    Tensor logits = next_logits(*model.lm, prompt);
+    const auto tokens = model.trie.level_tokens(static_cast<int64_t>(level));
+    const Tensor among = at::tensor(at::ArrayRef<int32_t>(tokens.data(), tokens.size())).to(at::kLong);
+    const Tensor normalizer = at::logsumexp(full ? logits : logits.index_select(0, among), 0);
+    score += (logits[item[level]] - normalizer).item<float>();
+    prompt.push_back(item[level]);
+  }
+  return score;
+}
+
+TEST(Recommender, ALlamaRecCheckpointHasTransformersLogitsBeforeAndAfterSaving) {
+  ItemModel model = golden_model();
+  const Json expected = parse_json(read_file(kFolder + "/expected.json"), "expected.json");
+  std::vector<int32_t> ids = {1};
+  for (int32_t item : {0, 1}) ids.insert(ids.end(), model.tokens[item].begin(), model.tokens[item].end());
+  const TemporaryFolder folder;
+  models::save_model(*model.lm, folder / "saved");
+  const auto saved = models::load_causal_lm(folder / "saved");
+  EXPECT_EQ(saved->config().at("model_type"), "llama-rec");
+  EXPECT_TRUE(saved->config().contains("item_prompt"));
+  for (models::CausalLm* lm : {model.lm.get(), saved.get()}) {
+    const Tensor logits = next_logits(*lm, ids);
+    for (int64_t i = 0; i < logits.numel(); ++i) {
+      EXPECT_NEAR(logits[i].item<float>(), expected.at("logits")[i].get<float>(), 1e-4);
+    }
+  }
+}
+
+TEST(Recommender, FindsWhatTransformersFindsWithPrefixAllowedTokens) {
+  ItemModel model = golden_model();
+  const Json expected = parse_json(read_file(kFolder + "/expected.json"), "expected.json");
+  for (const Json& c : expected.at("cases")) {
+    Recommender recommender(model, {.beams = c.at("beams").get<int64_t>(), .full_vocabulary = true});
+    const auto history = c.at("history").get<std::vector<int32_t>>();
+    TrieQuery query{.prompt = items::make_prompt(history, model.tokens, model.prompt)};
+    if (c.at("exclude_seen").get<bool>()) query.banned = covered_nodes(recommender.trie(), history);
+    TrieSearch search(*model.lm, recommender.trie(), {.beams = c.at("beams").get<int64_t>(), .full_vocabulary = true});
+    const auto found = search.run(query);
+    const auto tokens = c.at("tokens").get<std::vector<std::vector<int32_t>>>();
+    const auto scores = c.at("scores").get<std::vector<float>>();
+    ASSERT_EQ(found.size(), tokens.size());
+    for (size_t i = 0; i < found.size(); ++i) {
+      EXPECT_EQ(found[i].node, recommender.trie().find(tokens[i])) << "place " << i;
+      EXPECT_NEAR(found[i].score, scores[i], 1e-4);
+    }
+  }
+}
+
+TEST(Recommender, EqualsTheEnginesConstrainedBeamSearch) {
+  RandomModel model = random_model(200, {9, 9, 7, 5}, 3);
+  TrieSearch search(*model.lm, model.trie, {.beams = 10, .full_vocabulary = true});
+  Engine engine(*model.lm);
+  const auto constraint = std::make_shared<TrieConstraint>(model.tokens);
+  for (const TrieQuery& query : random_queries(model, 20, 1)) {
+    GenerationConfig config;
+    config.num_beams = config.num_return_sequences = 10;
+    config.max_new_tokens = 4;
+    config.length_penalty = 0;
+    const auto expected = engine.generate({.prompt = query.prompt, .config = config, .constraint = constraint});
+    const auto found = search.run(query);
+    ASSERT_EQ(found.size(), expected.sequences.size());
+    for (size_t i = 0; i < found.size(); ++i) {
+      EXPECT_EQ(found[i].node, model.trie.find(expected.sequences[i].ids));
+      EXPECT_NEAR(found[i].score, expected.sequences[i].score, 1e-4);
+    }
+  }
+}
+
+TEST(Recommender, WideBeamsRankEveryItemByItsScore) {
+  for (const bool full : {false, true}) {
+    for (const bool tied : {false, true}) {
+      RandomModel model = random_model(40, {5, 4, 3}, 9, tied);
+      TrieSearch search(*model.lm, model.trie, {.beams = 64, .full_vocabulary = full});
+      for (const TrieQuery& query : random_queries(model, 3, 2)) {
+        std::vector<std::pair<float, int32_t>> all;
+        std::set<std::vector<int32_t>> distinct(model.tokens.begin(), model.tokens.end());
+        for (const auto& item : distinct) {
+          all.emplace_back(-score_of(model, query.prompt, item, full), model.trie.find(item));
+        }
+        std::sort(all.begin(), all.end());
+        const auto found = search.run(query);
+        ASSERT_EQ(found.size(), all.size());
+        for (size_t i = 0; i < all.size(); ++i) {
+          EXPECT_NEAR(found[i].score, -all[i].first, 1e-4);
+          if (i + 1 < all.size() && all[i + 1].first - all[i].first > 1e-3 &&
+              (i == 0 || all[i].first - all[i - 1].first > 1e-3))
+            EXPECT_EQ(found[i].node, all[i].second);
+        }
+      }
+    }
+  }
+}
+
+TEST(Recommender, ItemsOfDifferentDepthAreFound) {
+  RandomModel model = random_model(60, {5, 4, 3}, 4);
+  for (size_t i = 0; i < model.tokens.size(); ++i) model.tokens[i].resize(1 + i % 3);
+  model.trie = items::Trie(model.tokens);
+  TrieSearch search(*model.lm, model.trie, {.beams = 100});
+  const TrieQuery query{.prompt = {3, 4}};
+  const auto found = search.run(query);
+  std::set<int32_t> nodes, expected;
+  for (const FoundPath& path : found) {
+    nodes.insert(path.node);
+    std::vector<int32_t> sequence;
+    for (int32_t n = path.node; n != items::Trie::kRoot; n = model.trie.parent(n))
+      sequence.push_back(model.trie.token(n));
+    std::reverse(sequence.begin(), sequence.end());
+    EXPECT_NEAR(path.score, score_of(model, query.prompt, sequence, false), 1e-4);
+  }
+  for (int32_t i = 0; i < model.trie.item_count(); ++i) expected.insert(model.trie.node_of(i));
+  EXPECT_EQ(nodes, expected);
+}
+
+TEST(Recommender, ResultsDoNotDependOnTheBatch) {
+  for (const auto dtype : {at::kFloat}) {
+    RandomModel model = random_model(300, {16, 16, 8}, 5);
+    model.lm->to(dtype);
+    const auto queries = random_queries(model, 40, 3);
+    const int threads = at::get_num_threads();
+    at::set_num_threads(1);
+    std::vector<std::vector<FoundPath>> first;
+    for (const int64_t batch_tokens : {1, 100, 100000}) {
+      TrieSearch search(*model.lm, model.trie, {.beams = 7, .batch_tokens = batch_tokens});
+      const auto found = search.run(queries);
+      if (first.empty()) first = found;
+      for (size_t i = 0; i < found.size(); ++i) ASSERT_TRUE(found[i] == first[i]) << i << ", batch " << batch_tokens;
+    }
+    at::set_num_threads(threads);
+  }
+}
+
+TEST(Recommender, TenThousandDecodesNeverLeaveTheTrie) {
+  RandomModel model = random_model(100, {30, 30, 30}, 6);
+  std::set<int32_t> leaves;
+  for (int32_t i = 0; i < model.trie.item_count(); ++i) leaves.insert(model.trie.node_of(i));
+  auto queries = random_queries(model, 2000, 4);
+  std::mt19937 random(1);
+  for (TrieQuery& query : queries) query.prompt.resize(1 + random() % query.prompt.size());  // also within an item
+  TrieSearch search(*model.lm, model.trie, {.beams = 5});
+  int64_t decoded = 0;
+  for (const auto& paths : search.run(queries)) {
+    for (const FoundPath& path : paths) {
+      ASSERT_TRUE(leaves.contains(path.node));
+      ++decoded;
+    }
+    for (size_t i = 1; i < paths.size(); ++i) ASSERT_GE(paths[i - 1].score, paths[i].score);
+  }
+  EXPECT_EQ(decoded, 10000);
+}
+
+TEST(Recommender, CoveredNodesAreThoseWithNothingElseBelow) {
+  // 0 and 1 share a leaf; 2 is beside it; 3 stands above 4.
+  const items::Trie trie(std::vector<std::vector<int32_t>>{{1, 2}, {1, 2}, {1, 3}, {5}, {5, 6}});
+  const auto nodes = [&](std::vector<std::vector<int32_t>> sequences) {
+    std::vector<int32_t> out;
+    for (const auto& s : sequences) out.push_back(trie.find(s));
+    std::sort(out.begin(), out.end());
+    return out;
+  };
+  const auto covered = [&](std::vector<int32_t> items) { return covered_nodes(trie, items); };
+  EXPECT_EQ(covered({0}), nodes({}));
+  EXPECT_EQ(covered({0, 1, 1}), nodes({{1, 2}}));
+  EXPECT_EQ(covered({2, 0, 1}), nodes({{1}, {1, 2}, {1, 3}}));
+  EXPECT_EQ(covered({3}), nodes({}));
+  EXPECT_EQ(covered({4, 3}), nodes({{5}, {5, 6}}));
+  EXPECT_EQ(covered({0, 1, 2, 3, 4}).size(), 6U);  // the root too
+}
+
+TEST(Recommender, SeenItemsStayOutAndTheirBeamsGoToOthers) {
+  ItemModel model = golden_model();
+  const std::vector<int32_t> history = {5, 9, 5, 20, 33};
+  Recommender recommender(model, {.beams = 60});
+  const std::vector<RecommendRequest> requests = {{.history = history, .exclude = {}}};
+  const auto all = recommender.recommend(requests, 1000)[0], rest = recommender.recommend(history, 1000);
+  EXPECT_EQ(all.size(), 60U);
+  EXPECT_EQ(rest.size(), 56U);
+  std::vector<int32_t> expected, got;
+  for (const Recommendation& r : all) {
+    if (std::find(history.begin(), history.end(), r.item) == history.end()) expected.push_back(r.item);
+  }
+  for (const Recommendation& r : rest) got.push_back(r.item);
+  EXPECT_EQ(got, expected);
+  EXPECT_EQ(recommender.recommend(history, 3).size(), 3U);
+}
+
+TEST(Recommender, AllItemsSeenLeavesNothing) {
+  ItemModel model = golden_model();
+  std::vector<int32_t> history(60);
+  std::iota(history.begin(), history.end(), 0);
+  EXPECT_TRUE(Recommender(model).recommend(history, 10).empty());
+}
+
+TEST(Recommender, WrongCallsAndFoldersGetTheirError) {
+  ItemModel model = golden_model();
+  EXPECT_THROW(Recommender(model, {.beams = 0}), Error);
+  EXPECT_THROW(TrieSearch(*model.lm, items::Trie(), {}), Error);
+  EXPECT_THROW(TrieSearch(*model.lm, items::Trie(std::vector<std::vector<int32_t>>{{1000}}), {}), Error);
+  Recommender recommender(model);
+  EXPECT_THROW(recommender.recommend(std::vector<int32_t>{60}, 1), Error);
+  EXPECT_THROW(recommender.recommend(std::vector<int32_t>{-1}, 1), Error);
+  EXPECT_FALSE(recommender.recommend(std::vector<int32_t>{}, 1).empty());  // the prompt begins with a bos
+  model.prompt.bos.reset();
+  EXPECT_THROW(Recommender(model).recommend(std::vector<int32_t>{}, 1), Error);
+  model.prompt.max_items = 1000;
+  EXPECT_THROW(Recommender(model).recommend(std::vector<int32_t>(30, 1), 1), Error);  // 90 tokens of 64
+  const TemporaryFolder folder;
+  EXPECT_THROW(load_item_model(folder.path()), Error);
+}
+
+TEST(Resemblance, OrdersTheHistoryBySharedCodesThenByCosine) {
+  ItemModel model = golden_model();
+  // Items 0, 56 and 57 share their tuple.
+  const std::vector<int32_t> history = {7, 56, 12, 7, 30};
+  const auto like = resembling(model, 57, history, 10);
+  ASSERT_EQ(like.size(), 4U);
+  EXPECT_EQ(like[0].item, 56);
+  EXPECT_EQ(like[0].shared_levels, 3);
+  EXPECT_NEAR(like[0].cosine, 1.0, 1e-5);
+  for (size_t i = 1; i < like.size(); ++i) {
+    EXPECT_GE(like[i - 1].shared_levels, like[i].shared_levels);
+    if (like[i - 1].shared_levels == like[i].shared_levels) EXPECT_GE(like[i - 1].cosine, like[i].cosine);
+    EXPECT_LE(std::abs(like[i].cosine), 1.0001);
+  }
+  EXPECT_EQ(resembling(model, 57, history, 2).size(), 2U);
+}
+
+}  // namespace
+}  // namespace caravan::generate

@@ -1,0 +1,70 @@
+// Beam search over the token sequences of a trie: the fast path of generative recommending. What it knows and the
+// engine's beam search (beam_search.cc, with a TrieConstraint) does not: sequences are a few tokens long and have no
+// end token, so the head computes only the tokens of the level in question, a user's prompt runs once and its cache
+// pages serve all beams, and the beams of many users make one model call.
+//
+//   TrieSearch search(*model, trie, {.beams = 50});
+//   std::vector<std::vector<FoundPath>> found = search.run(queries);       // per query, best first
+//   trie.items(found[0][0].node);
+//
+// A path's score is the sum of its tokens' log probabilities, which are normalized over the level's tokens, or, with
+// `full_vocabulary`, over all tokens: then beams and scores are those of transformers' generate() with num_beams,
+// prefix_allowed_tokens_fn and length_penalty 0. Equal scores are ordered by node. With one thread results do not
+// depend on the batch to the last bit. Not thread-safe. Left out: sampling.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "caravan/items/trie.h"
+#include "caravan/models/heads.h"
+#include "caravan/nn/kv_cache.h"
+
+namespace caravan::generate {
+
+using at::Tensor;
+
+struct TrieSearchOptions {
+  int64_t beams = 50;
+  bool full_vocabulary = false;
+  int64_t batch_tokens = 1024;  // of the prompts that run together; a longer prompt runs alone
+};
+
+struct TrieQuery {
+  std::vector<int32_t> prompt;       // at least one token
+  std::vector<int32_t> banned = {};  // nodes that must not be entered, sorted
+};
+
+struct FoundPath {
+  int32_t node = 0;  // one with items
+  float score = 0;
+  bool operator==(const FoundPath&) const = default;
+};
+
+class TrieSearch {
+ public:
+  TrieSearch(models::CausalLm& model, const items::Trie& trie, TrieSearchOptions options);  // both must outlive it
+  std::vector<std::vector<FoundPath>> run(std::span<const TrieQuery> queries);
+  std::vector<FoundPath> run(const TrieQuery& query);
+
+ private:
+  struct User;
+  void run_batch(std::span<const TrieQuery> queries, std::span<std::vector<FoundPath>> results);
+  Tensor prompt_rows(std::span<User> users);
+  Tensor beam_rows(std::span<User> users, int64_t level);
+  Tensor call(std::vector<nn::CacheSequence*> sequences, std::vector<int64_t> lengths, std::vector<int32_t> ids);
+  Tensor log_probabilities(const Tensor& hidden, int64_t level);
+  void select(User& user, const Tensor& log_p, int64_t first_row, int64_t level) const;
+  void check_query(const TrieQuery& query) const;
+
+  models::CausalLm* model_;
+  const items::Trie* trie_;
+  TrieSearchOptions options_;
+  nn::KvCache cache_;
+  std::vector<Tensor> heads_;  // [level]: the head's rows of the level's tokens
+};
+
+}  // namespace caravan::generate
