@@ -39,6 +39,22 @@ struct Table {
   // y = silu(gate) * up.
   void (*swiglu_f32)(const float* gate, const float* up, float* y, int64_t n);
   void (*swiglu_bf16)(const bf16* gate, const bf16* up, bf16* y, int64_t n);
+  // Gradients, for training. With r = 1 / sqrt(mean(x^2) + eps): dx = r (g w) - x r^3 mean(g w x); dw += g x r, in
+  // fp32.
+  void (*rms_norm_backward_f32)(const float* x, const float* w, const float* g, float* dx, float* dw, int64_t rows,
+                                int64_t width, float eps);
+  void (*rms_norm_backward_bf16)(const bf16* x, const bf16* w, const bf16* g, bf16* dx, float* dw, int64_t rows,
+                                 int64_t width, float eps);
+  // With s = 1 / (1 + exp(-gate)): d_up = g gate s, d_gate = g up s (1 + gate (1 - s)).
+  void (*swiglu_backward_f32)(const float* gate, const float* up, const float* g, float* d_gate, float* d_up,
+                              int64_t n);
+  void (*swiglu_backward_bf16)(const bf16* gate, const bf16* up, const bf16* g, bf16* d_gate, bf16* d_up, int64_t n);
+  // Returns the sum over rows of the cross entropy against (1 - smoothing) one_hot(target) + smoothing / classes, and
+  // turns the logits [rows, classes] into its gradient in place where `gradient`. Targets lie in [0, classes).
+  double (*cross_entropy_f32)(float* logits, const int64_t* targets, int64_t rows, int64_t classes, float smoothing,
+                              bool gradient);
+  double (*cross_entropy_bf16)(bf16* logits, const int64_t* targets, int64_t rows, int64_t classes, float smoothing,
+                               bool gradient);
   void (*paged_attention_f32)(const PagedHead& head);
   void (*paged_attention_bf16)(const PagedHead& head);
   // Rows [begin, end) of y = W x for a few input rows: W [.., width], x [m, width], y [m, stride].

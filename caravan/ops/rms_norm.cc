@@ -39,6 +39,32 @@ Tensor run_kernel(const Tensor& input, const Tensor& weight, double eps) {
   return y;
 }
 
+// dw is summed in parts of a fixed number of rows, so that it does not depend on the number of threads.
+torch::autograd::variable_list backward_kernel(const Tensor& input, const Tensor& weight, const Tensor& gradient,
+                                               double eps) {
+  constexpr int64_t kRows = 128;
+  const Tensor x = input.contiguous(), w = weight.contiguous(), g = gradient.to(x.scalar_type()).contiguous();
+  Tensor dx = at::empty_like(x);
+  const int64_t width = x.size(-1), rows = width == 0 ? 0 : x.numel() / width, parts = (rows + kRows - 1) / kRows;
+  Tensor dw = at::zeros({parts, width}, x.options().dtype(at::kFloat));
+  const auto& kernels = kernels::table();
+  parallel_rows(parts, kRows * width * 2, [&](int64_t begin, int64_t end) {
+    for (int64_t part = begin; part < end; ++part) {
+      const int64_t first = part * kRows, n = std::min(kRows, rows - first), at = first * width;
+      float* sums = dw.mutable_data_ptr<float>() + part * width;
+      if (x.scalar_type() == at::kFloat) {
+        kernels.rms_norm_backward_f32(x.const_data_ptr<float>() + at, w.const_data_ptr<float>(),
+                                      g.const_data_ptr<float>() + at, dx.mutable_data_ptr<float>() + at, sums, n, width,
+                                      static_cast<float>(eps));
+      } else {
+        kernels.rms_norm_backward_bf16(bf16_data(x) + at, bf16_data(w), bf16_data(g) + at, mutable_bf16_data(dx) + at,
+                                       sums, n, width, static_cast<float>(eps));
+      }
+    }
+  });
+  return {dx, dw.sum(0).to(weight.scalar_type()), Tensor()};
+}
+
 // With r = 1 / sqrt(mean(x^2) + eps):  dx = r (g w) - x r^3 mean(g w x),  dw = sum over rows of g x r.
 struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Tensor& weight, double eps) {
@@ -49,12 +75,7 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& gradients) {
     const auto saved = context->get_saved_variables();
-    const Tensor x = saved[0].to(at::kFloat), w = saved[1].to(at::kFloat), g = gradients[0].to(at::kFloat);
-    const Tensor r = at::rsqrt(x.pow(2).mean(-1, true) + context->saved_data["eps"].toDouble());
-    const Tensor gw = g * w, normed = x * r;
-    const Tensor dx = r * (gw - normed * (gw * normed).mean(-1, true));
-    const Tensor dw = (g * normed).reshape({-1, w.size(0)}).sum(0);
-    return {dx.to(saved[0].scalar_type()), dw.to(saved[1].scalar_type()), Tensor()};
+    return backward_kernel(saved[0], saved[1], gradients[0], context->saved_data["eps"].toDouble());
   }
 };
 
