@@ -6,6 +6,7 @@
 #include <string>
 
 #include "caravan/base/checked.h"
+#include "caravan/base/dtype_names.h"
 
 namespace caravan {
 namespace {
@@ -26,6 +27,7 @@ struct Alias {
   std::string_view alias;
   DType dtype;
 };
+// Of several aliases of a type the first is numpy's.
 constexpr std::array kAliases = std::to_array<Alias>({
     {"float64", DType::f64},
     {"double", DType::f64},
@@ -67,6 +69,18 @@ std::optional<DType> find_dtype(std::string_view name) {
     if (alias.alias == lower) return alias.dtype;
   }
   return std::nullopt;
+}
+
+std::string_view numpy_name(DType dtype) {
+  for (const Alias& alias : kAliases) {
+    if (alias.dtype == dtype) return alias.alias;
+  }
+  return is_block_quantized(dtype) ? "" : to_string(dtype);
+}
+
+std::optional<DType> find_numpy_dtype(std::string_view name) {
+  const std::optional<DType> dtype = find_dtype(name);
+  return dtype && numpy_name(*dtype) == name ? dtype : std::nullopt;
 }
 
 int64_t tensor_bytes(DType dtype, std::span<const int64_t> shape, std::string_view where) {

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "caravan/base/checked.h"
+#include "caravan/base/dtype_names.h"
 #include "caravan/formats/cast.h"
 #include "caravan/formats/gguf_checkpoint.h"
 #include "caravan/formats/gguf_vocabulary.h"
@@ -80,19 +81,6 @@ DType target_dtype(const TensorInfo& tensor, const Checkpoint& from, const Conve
   return *options.dtype;
 }
 
-std::string_view name_in_config(DType dtype) {
-  switch (dtype) {
-    case DType::f64:
-      return "float64";
-    case DType::f32:
-      return "float32";
-    case DType::f16:
-      return "float16";
-    default:
-      return "bfloat16";
-  }
-}
-
 // Sets torch_dtype and dtype wherever the config (or a part of it: text_config ...) has them; true if any was there.
 bool set_dtype(Json& config, std::string_view name) {
   bool found = false;
@@ -158,9 +146,8 @@ ConvertPlan plan_conversion(const Checkpoint& from, const ConvertOptions& option
     const TensorInfo& embedding = *from.find(kEmbedding);
     plan.tensors.push_back({std::string(kHead), target_dtype(embedding, from, options), embedding.shape});
   }
-  if (any_changed && !plan.config.empty() && !set_dtype(plan.config, name_in_config(wanted))) {
-    plan.config["torch_dtype"] =
-        std::string(name_in_config(wanted));  // the name that every version of transformers reads
+  if (any_changed && !plan.config.empty() && !set_dtype(plan.config, numpy_name(wanted))) {
+    plan.config["torch_dtype"] = std::string(numpy_name(wanted));  // the name that every version of transformers reads
   }
   return plan;
 }

@@ -32,15 +32,7 @@ bool take_parameter(bool has_collections, FlaxArray& array) {
 class FlaxCheckpoint final : public Checkpoint {
  public:
   explicit FlaxCheckpoint(const Location& at) : Checkpoint(at.path), config_(read_config(at)) {
-    if (is_index(at)) {
-      open_shards(at, at.path);
-    } else if (!at.is_folder) {
-      add_file(at.path);
-    } else if (at.has(kFile)) {
-      add_file(at.in_folder(kFile));
-    } else {
-      open_shards(at, at.in_folder(kIndex));
-    }
+    open_files(at, kFile, kIndex, [this](const std::string& path) { return add_file(path); });
     refuse_equal_names();
   }
 
@@ -105,19 +97,6 @@ class FlaxCheckpoint final : public Checkpoint {
     tensors_.push_back({from_flax_name({array.path, is_transposed}), array.dtype,
                         is_transposed ? from_flax_shape(array.shape) : array.shape});
     places_.push_back({files_.size(), is_transposed, std::move(array)});
-  }
-
-  void open_shards(const Location& at, const std::string& index_path) {
-    const ShardIndex index = read_shard_index(index_path);
-    std::vector<std::vector<std::string>> paths;
-    for (const std::string& name : index.files) {
-      const std::string path = at.in_folder(name);
-      caravan::check(file_exists(path), ErrorCode::not_found, "{}: the shard '{}' is missing", index_path, name);
-      paths.push_back(add_file(path));
-    }
-    std::vector<std::vector<std::string_view>> names;
-    for (const auto& list : paths) names.emplace_back(list.begin(), list.end());
-    check_shards(index, names, index_path);
   }
 
   // a/scale and a/weight are different names in the file, and the same here.

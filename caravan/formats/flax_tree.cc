@@ -6,6 +6,7 @@
 #include <set>
 
 #include "caravan/base/checked.h"
+#include "caravan/base/dtype_names.h"
 #include "caravan/base/utf8.h"
 #include "caravan/formats/msgpack.h"
 
@@ -17,28 +18,6 @@ using Kind = MsgpackValue::Kind;
 constexpr int kArrayExtension = 1, kScalarExtension = 3;
 constexpr size_t kMaxDepth = 64, kMaxRank = 16, kMaxArrays = 1'000'000;
 constexpr std::string_view kChunked = "__msgpack_chunked_array__";
-
-struct Name {
-  std::string_view name;
-  DType dtype;
-};
-constexpr std::array kNames = std::to_array<Name>({
-    {"float64", DType::f64},
-    {"float32", DType::f32},
-    {"float16", DType::f16},
-    {"bfloat16", DType::bf16},
-    {"int64", DType::i64},
-    {"int32", DType::i32},
-    {"int16", DType::i16},
-    {"int8", DType::i8},
-    {"uint8", DType::u8},
-    {"bool", DType::boolean},
-    {"uint16", DType::u16},
-    {"uint32", DType::u32},
-    {"uint64", DType::u64},
-    {"float8_e4m3fn", DType::f8_e4m3},
-    {"float8_e5m2", DType::f8_e5m2},
-});
 
 class TreeParser {
  public:
@@ -134,9 +113,7 @@ class TreeParser {
   DType dtype_of(const MsgpackValue& v) const {
     check_file(v.kind == Kind::text || v.kind == Kind::binary, FileFault::type, file_path_,
                "the dtype of '{}' is no name", here());
-    for (const Name& known : kNames) {
-      if (known.name == v.text()) return known.dtype;
-    }
+    if (const auto dtype = find_numpy_dtype(v.text())) return *dtype;
     const bool printable = find_invalid_utf8(v.text()) == std::string_view::npos;
     fail_file(FileFault::unsupported, file_path_, "'{}' has the dtype '{}', which is not supported", here(),
               printable ? v.text().substr(0, 40) : "?");
@@ -201,13 +178,6 @@ class TreeParser {
 
 std::vector<FlaxArray> parse_flax_tree(std::span<const std::byte> file, std::string_view path) {
   return TreeParser(file, path).parse();
-}
-
-std::string_view flax_dtype_name(DType dtype) {
-  for (const Name& known : kNames) {
-    if (known.dtype == dtype) return known.name;
-  }
-  return "";
 }
 
 }  // namespace caravan::formats

@@ -20,7 +20,4 @@ struct FlaxArray {
 // Throws corrupt_file: truncated, type, range, layout, limit (nesting), duplicate, utf8; unsupported for dtypes.
 std::vector<FlaxArray> parse_flax_tree(std::span<const std::byte> file, std::string_view path);
 
-// numpy's name of a dtype, or "" where the format has none.
-std::string_view flax_dtype_name(DType dtype);
-
 }  // namespace caravan::formats

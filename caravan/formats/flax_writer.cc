@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "caravan/base/dtype_names.h"
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/formats/flax_names.h"
@@ -109,7 +110,7 @@ class FlaxFile final : public TensorFile {
     std::string inner = msgpack_array(3) + msgpack_array(shape.size());
     for (const int64_t d : shape) inner += msgpack_integer(static_cast<uint64_t>(d));
     const auto size = static_cast<uint64_t>(bytes);
-    inner += msgpack_text(flax_dtype_name(leaf.tensor.dtype)) + msgpack_begin_binary(size);
+    inner += msgpack_text(numpy_name(leaf.tensor.dtype)) + msgpack_begin_binary(size);
     file_.write(msgpack_begin_extension(1, inner.size() + size) + inner);
     leaf.gaps.push_back({file_.position(), size});
     file_.seek(file_.position() + size);
@@ -135,7 +136,7 @@ std::unique_ptr<CheckpointWriter> create_flax(const std::string& path, std::vect
   const auto open = [](const std::string& file, const std::vector<TensorInfo>& tensors) {
     return create_flax_file(file, tensors);
   };
-  const auto holds = [](DType dtype) { return !flax_dtype_name(dtype).empty(); };
+  const auto holds = [](DType dtype) { return !numpy_name(dtype).empty(); };
   return create_folder(path, std::move(plan), config, options,
                        {.stem = "flax_model", .extension = "msgpack", .holds = holds, .open = open, .sharded = false});
 }

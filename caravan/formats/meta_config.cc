@@ -1,5 +1,6 @@
 // config.json from params.json. What params.json does not say (the context length, the special ids) follows from the
 // generation of the model, as in transformers' convert_llama_weights_to_hf.py; that script asks its user for it.
+#include "caravan/base/dtype_names.h"
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/formats/meta_checkpoint.h"
@@ -28,19 +29,6 @@ Json llama3_scaling(const Json& params, int64_t dim) {
           {"low_freq_factor", number_or(params, "rope_low_freq_factor", 1)},
           {"high_freq_factor", number_or(params, "rope_high_freq_factor", 4)},
           {"original_max_position_embeddings", 8192}};
-}
-
-std::string torch_name(DType dtype) {
-  switch (dtype) {
-    case DType::bf16:
-      return "bfloat16";
-    case DType::f16:
-      return "float16";
-    case DType::f64:
-      return "float64";
-    default:
-      return "float32";
-  }
 }
 
 }  // namespace
@@ -91,7 +79,7 @@ Json make_meta_config(const MetaParams& params, int64_t vocab_size, int64_t inte
                  {"tie_word_embeddings", tied},
                  {"bos_token_id", llama3 ? 128'000 : 1},
                  {"eos_token_id", llama3 ? 128'001 : 2},
-                 {"torch_dtype", torch_name(dtype)}};
+                 {"torch_dtype", numpy_name(dtype)}};
   if (window != nullptr) config["sliding_window"] = *window;
   if (get_bool(json, "use_scaled_rope", "params.json", false))
     config["rope_scaling"] = llama3_scaling(json, params.dim);

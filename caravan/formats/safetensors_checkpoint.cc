@@ -19,15 +19,7 @@ bool is_index(const Location& at) { return !at.is_folder && at.path.ends_with(".
 class SafetensorsCheckpoint final : public Checkpoint {
  public:
   explicit SafetensorsCheckpoint(const Location& at) : Checkpoint(at.path), config_(read_config(at)) {
-    if (is_index(at)) {
-      open_shards(at, at.path);
-    } else if (!at.is_folder) {
-      add_file(at.path);
-    } else if (at.has(kFile)) {
-      add_file(at.in_folder(kFile));
-    } else {
-      open_shards(at, at.in_folder(kIndex));
-    }
+    open_files(at, kFile, kIndex, [this](const std::string& path) { return add_file(path); });
   }
 
   std::string_view format() const override { return "safetensors"; }
@@ -61,31 +53,19 @@ class SafetensorsCheckpoint final : public Checkpoint {
     return {*copy, copy};
   }
 
-  void add_file(const std::string& path) {
+  // Returns the names of the file's tensors.
+  std::vector<std::string> add_file(const std::string& path) {
     std::shared_ptr<const MappedFile> file = MappedFile::open(path);
     SafetensorsHeader header = parse_safetensors_header(file->bytes(), path);
     file->check();  // the header itself may have been cut while it was read
+    std::vector<std::string> names;
     for (SafetensorsEntry& entry : header.entries) {
+      names.push_back(entry.tensor.name);
       places_.push_back({files_.size(), header.data_begin + entry.begin, entry.end - entry.begin});
       tensors_.push_back(std::move(entry.tensor));
     }
     files_.push_back(std::move(file));
-  }
-
-  void open_shards(const Location& at, const std::string& index_path) {
-    const ShardIndex index = read_shard_index(index_path);
-    std::vector<size_t> ends;
-    for (const std::string& name : index.files) {
-      const std::string path = at.in_folder(name);
-      caravan::check(file_exists(path), ErrorCode::not_found, "{}: the shard '{}' is missing", index_path, name);
-      add_file(path);
-      ends.push_back(tensors_.size());
-    }
-    std::vector<std::vector<std::string_view>> names(ends.size());
-    for (size_t file = 0, i = 0; file < ends.size(); ++file) {
-      for (; i < ends[file]; ++i) names[file].push_back(tensors_[i].name);
-    }
-    check_shards(index, names, index_path);
+    return names;
   }
 
   Json config_;

@@ -21,29 +21,16 @@ constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 constexpr size_t kMaxTensors = 1'000'000, kMaxRank = 16, kMaxNameBytes = 4096;
 constexpr int kMaxDepth = 8;
 
-struct Name {
-  std::string_view name;
-  DType dtype;
-};
-constexpr std::array kNames = std::to_array<Name>({
-    {"F64", DType::f64},
-    {"F32", DType::f32},
-    {"F16", DType::f16},
-    {"BF16", DType::bf16},
-    {"I64", DType::i64},
-    {"I32", DType::i32},
-    {"I16", DType::i16},
-    {"I8", DType::i8},
-    {"U8", DType::u8},
-    {"BOOL", DType::boolean},
-    {"U16", DType::u16},
-    {"U32", DType::u32},
-    {"U64", DType::u64},
-    {"F8_E4M3", DType::f8_e4m3},
-    {"F8_E5M2", DType::f8_e5m2},
-});
 constexpr std::string_view kUnsupported[] = {"F4",          "F6_E2M3",     "F6_E3M2", "F8_E8M0",
                                              "F8_E4M3FNUZ", "F8_E5M2FNUZ", "C64"};
+
+// The format's name of a type is ours in capitals: F32, BOOL, F8_E4M3. Empty for the block types, which it cannot hold.
+std::string stored_name(DType dtype) {
+  if (is_block_quantized(dtype)) return {};
+  std::string name(to_string(dtype));
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::toupper(c); });
+  return name;
+}
 
 // The events of a header, checked as they come. Depth 1 holds names, depth 2 the fields of one tensor (or of
 // __metadata__), depth 3 a shape or the offsets; what an unknown field holds is skipped.
@@ -158,9 +145,8 @@ class HeaderEvents {
     return true;
   }
   DType dtype_of(std::string_view name) const {
-    for (const Name& known : kNames) {
-      if (known.name == name) return known.dtype;
-    }
+    const std::optional<DType> dtype = find_dtype(name);
+    if (dtype && stored_name(*dtype) == name) return *dtype;
     const bool known = std::find(std::begin(kUnsupported), std::end(kUnsupported), name) != std::end(kUnsupported);
     check_file(!known, FileFault::unsupported, path_, "tensor '{}' has the dtype {}, which is not supported", name_,
                name);
@@ -280,12 +266,12 @@ std::string make_safetensors_header(std::span<const TensorInfo> tensors,
     check(t.shape.size() <= kMaxRank, ErrorCode::unsupported, "tensor '{}' has more than {} dimensions", t.name,
           kMaxRank);
     const int64_t end = checked_add<int64_t>(at, tensor_bytes(t.dtype, t.shape, t.name), t.name);
-    const auto name = std::find_if(kNames.begin(), kNames.end(), [&](const Name& n) { return n.dtype == t.dtype; });
-    check(name != kNames.end(), ErrorCode::unsupported, "safetensors files cannot hold {} (tensor '{}')",
-          to_string(t.dtype), t.name);
+    const std::string name = stored_name(t.dtype);
+    check(!name.empty(), ErrorCode::unsupported, "safetensors files cannot hold {} (tensor '{}')", to_string(t.dtype),
+          t.name);
     json += json.size() > 1 ? "," : "";
     json += fmt::format("{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}}", dump_json(Json(t.name), -1),
-                        name->name, fmt::join(t.shape, ","), at, end);
+                        name, fmt::join(t.shape, ","), at, end);
     at = end;
   }
   json += '}';
@@ -296,8 +282,6 @@ std::string make_safetensors_header(std::span<const TensorInfo> tensors,
   return std::string(reinterpret_cast<const char*>(&length), sizeof length) + json;
 }
 
-bool safetensors_holds(DType dtype) {
-  return std::any_of(kNames.begin(), kNames.end(), [&](const Name& n) { return n.dtype == dtype; });
-}
+bool safetensors_holds(DType dtype) { return !is_block_quantized(dtype); }
 
 }  // namespace caravan::formats

@@ -74,6 +74,26 @@ void check_shards(const ShardIndex& index, const std::vector<std::vector<std::st
   fail_file(FileFault::layout, where, "the index and the shards disagree{}", problem);
 }
 
+void open_files(const Location& at, std::string_view single, std::string_view index_name,
+                const std::function<std::vector<std::string>(const std::string& path)>& open) {
+  const bool is_index = !at.is_folder && at.path.ends_with(index_name.substr(index_name.find('.')));
+  if (!is_index && (!at.is_folder || at.has(single))) {
+    open(at.is_folder ? at.in_folder(single) : at.path);
+    return;
+  }
+  const std::string index_path = is_index ? at.path : at.in_folder(index_name);
+  const ShardIndex index = read_shard_index(index_path);
+  std::vector<std::vector<std::string>> names;
+  for (const std::string& file : index.files) {
+    const std::string path = at.in_folder(file);
+    check(file_exists(path), ErrorCode::not_found, "{}: the shard '{}' is missing", index_path, file);
+    names.push_back(open(path));
+  }
+  std::vector<std::vector<std::string_view>> views;
+  for (const auto& list : names) views.emplace_back(list.begin(), list.end());
+  check_shards(index, views, index_path);
+}
+
 ShardPlan plan_shards(std::vector<TensorInfo> plan, int64_t max_bytes) {
   check(max_bytes > 0, ErrorCode::invalid_argument, "max_shard_bytes must be positive, got {}", max_bytes);
   ShardPlan result{.shards = {{}}};

@@ -9,13 +9,14 @@
 // Links are followed: the Hugging Face cache consists of them.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "caravan/base/json.h"
-#include "caravan/formats/checkpoint.h"
+#include "caravan/formats/format.h"
 
 namespace caravan::formats {
 
@@ -31,6 +32,11 @@ ShardIndex read_shard_index(const std::string& path);
 // for a tensor in two files, layout for missing, unlisted and misplaced ones, all named at once.
 void check_shards(const ShardIndex& index, const std::vector<std::vector<std::string_view>>& names,
                   std::string_view where);
+
+// Opens what a checkpoint is made of: the file `at` names; in a folder the file `single`, or the shards of `index`.
+// `open` takes a file's path and returns the names of its tensors as an index lists them; they are checked against it.
+void open_files(const Location& at, std::string_view single, std::string_view index,
+                const std::function<std::vector<std::string>(const std::string& path)>& open);
 
 struct ShardPlan {
   std::vector<std::vector<TensorInfo>> shards;  // in the order of the plan; at least one

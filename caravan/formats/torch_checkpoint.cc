@@ -14,25 +14,23 @@ constexpr std::string_view kSingle = "pytorch_model.bin", kIndex = "pytorch_mode
 }  // namespace
 
 TorchCheckpoint::TorchCheckpoint(const Location& at) : Checkpoint(at.path), config_(read_config(at)) {
-  const bool sharded = at.is_folder && !at.has(kSingle);
-  ShardIndex index{.files = {std::string(kSingle)}};
-  if (sharded) index = read_shard_index(at.in_folder(kIndex));
-  std::vector<std::vector<std::string_view>> names;
-  for (const std::string& name : index.files) {
-    const auto file = files_.emplace_back(TorchFile::open(at.is_folder ? at.in_folder(name) : at.path));
-    names.emplace_back();
-    for (size_t i = 0; i < file->tensors().size(); ++i) {
-      const TensorInfo& info = file->tensors()[i].info;
-      names.back().push_back(info.name);
-      infos_.push_back(info);
-      places_.try_emplace(info.name, files_.size() - 1, i);
-    }
-    for (const std::string& global : file->foreign_globals()) {
-      if (std::find(foreign_globals_.begin(), foreign_globals_.end(), global) == foreign_globals_.end())
-        foreign_globals_.push_back(global);
-    }
+  open_files(at, kSingle, kIndex, [this](const std::string& path) { return add_file(path); });
+}
+
+std::vector<std::string> TorchCheckpoint::add_file(const std::string& path) {
+  const auto file = files_.emplace_back(TorchFile::open(path));
+  std::vector<std::string> names;
+  for (size_t i = 0; i < file->tensors().size(); ++i) {
+    const TensorInfo& info = file->tensors()[i].info;
+    names.push_back(info.name);
+    infos_.push_back(info);
+    places_.try_emplace(info.name, files_.size() - 1, i);
   }
-  if (sharded) check_shards(index, names, at.in_folder(kIndex));
+  for (const std::string& global : file->foreign_globals()) {
+    if (std::find(foreign_globals_.begin(), foreign_globals_.end(), global) == foreign_globals_.end())
+      foreign_globals_.push_back(global);
+  }
+  return names;
 }
 
 TensorBytes TorchCheckpoint::read(std::string_view name) const {

@@ -32,6 +32,8 @@ class TorchCheckpoint final : public Checkpoint {
   void verify() const;                                                                  // all checksums
 
  private:
+  std::vector<std::string> add_file(const std::string& path);
+
   std::vector<std::shared_ptr<const TorchFile>> files_;
   std::vector<TensorInfo> infos_;
   std::unordered_map<std::string, std::pair<size_t, size_t>> places_;  // name -> file, position in it
