@@ -327,6 +327,71 @@ TEST(Sampling, TheDistributionTestNoticesAWrongTemperature) {
       1e-6);
 }
 
+// log p of the next token after `ids`, as beam sampling sees it: divided by the temperature, all but the k best at
+// -inf.
+std::vector<double> filtered_log_p(const std::vector<int32_t>& ids, double temperature, int64_t k) {
+  nn::Step step = nn::Step::packed(std::vector<int64_t>{std::ssize(ids)});
+  const torch::NoGradGuard guard;
+  const Tensor all = model().forward(at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong), step);
+  Tensor log_p = at::log_softmax(all[std::ssize(ids) - 1], 0) / temperature;
+  log_p = log_p.masked_fill(log_p < std::get<0>(log_p.topk(k)).min(), -INFINITY).to(at::kDouble).contiguous();
+  return {log_p.const_data_ptr<double>(), log_p.const_data_ptr<double>() + log_p.numel()};
+}
+
+// Beam sampling of two tokens with two beams and top_k 4. The first step draws the four possible tokens, of which the
+// two best run on. The second draws from the softmax over both beams' sums, without replacement; its first two
+// candidates end by length, and the better one is the answer.
+std::map<std::vector<int32_t>, double> exact_beam_sampling(const std::vector<int32_t>& prompt, double temperature) {
+  const std::vector<double> first = filtered_log_p(prompt, temperature, 4);
+  std::vector<int32_t> order(first.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return first[a] > first[b]; });
+  std::vector<std::vector<int32_t>> answers;
+  std::vector<double> p;
+  for (int32_t a : {order[0], order[1]}) {
+    std::vector<int32_t> ids = prompt;
+    ids.push_back(a);
+    const std::vector<double> second = filtered_log_p(ids, temperature, 4);
+    for (int32_t b = 0; b < std::ssize(second); ++b) {
+      if (std::isinf(second[b])) continue;
+      answers.push_back({a, b});
+      p.push_back(std::exp(first[a] + second[b]));
+    }
+  }
+  const double total = std::accumulate(p.begin(), p.end(), 0.0);
+  for (double& x : p) x /= total;
+  std::map<std::vector<int32_t>, double> exact;
+  for (size_t i = 0; i < p.size(); ++i) {
+    for (size_t j = 0; j < p.size(); ++j) {  // i before j
+      if (i != j) exact[answers[p[i] > p[j] ? i : j]] += p[i] * p[j] / (1 - p[i]);
+    }
+  }
+  return exact;
+}
+
+double beam_sampling_p_value(double temperature, double exact_temperature) {
+  GenerateRequest base = request_of({9, 30, 41, 9, 30, 12, 9, 30},
+                                    {{"max_new_tokens", 2}, {"do_sample", true}, {"num_beams", 2}, {"top_k", 4}});
+  base.config.temperature = temperature;
+  const auto exact = exact_beam_sampling(base.prompt, exact_temperature);
+  std::vector<GenerateRequest> requests(4000, base);
+  for (size_t i = 0; i < requests.size(); ++i) requests[i].config.seed = 77 + i;
+  std::map<std::vector<int32_t>, int64_t> counts;
+  for (const auto& result : Engine(model()).generate(std::move(requests))) ++counts[result.sequences[0].ids];
+  std::vector<double> probabilities;
+  std::vector<int64_t> ordered;
+  for (const auto& [answer, probability] : exact) {
+    probabilities.push_back(probability);
+    ordered.push_back(counts[answer]);
+  }
+  return std::accumulate(ordered.begin(), ordered.end(), int64_t{0}) == 4000 ? p_value(probabilities, ordered) : 0;
+}
+
+TEST(Sampling, BeamSamplingFollowsTheExactDistribution) {
+  EXPECT_GT(beam_sampling_p_value(3.0, 3.0), 0.001);
+  EXPECT_LT(beam_sampling_p_value(3.0, 4.0), 1e-6);  // the test does notice another distribution
+}
+
 TEST(Sampling, SeedsReproduceAndDiffer) {
   const Json options = {{"max_new_tokens", 20}, {"do_sample", true}, {"temperature", 2.0}, {"num_return_sequences", 4}};
   GenerateRequest request = request_of(prompt_of(11, 5), options);
