@@ -1,6 +1,6 @@
 """Mutated safetensors files, judged by the reference implementation and by Caravan: both must accept or refuse alike.
 
-    python scripts/differential_safetensors.py build/release/bin/formats_test [--count 20000] [--seed 1]
+    python scripts/differential_safetensors.py build/release/bin/caravan_differential [--count 20000] [--seed 1]
 
 Needs the safetensors package (ran with 0.8.0). Where Caravan is stricter by design (duplicate keys, limits, types that it
 does not support) the difference is counted apart; any other difference fails.
@@ -134,7 +134,7 @@ def judge(blob):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("formats_test")
+    parser.add_argument("program")
     parser.add_argument("--count", type=int, default=20000)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
@@ -145,8 +145,7 @@ def main():
             accepted, text = judge(blob)
             out.write(struct.pack("<I", len(blob)) + blob + bytes([accepted]) + struct.pack("<I", len(text)) + text)
         out.flush()
-        return subprocess.call([args.formats_test, "--gtest_filter=SafetensorsDifferential.*"],
-                               env={**os.environ, "CARAVAN_DIFFERENTIAL_SAFETENSORS": out.name})
+        return subprocess.call([args.program, "safetensors", out.name])
 
 
 sys.exit(main())

@@ -1,7 +1,7 @@
 """Renders every .jinja file of a folder with many conversations, by transformers' renderer and by Caravan, and counts
 equal texts and equal errors (messages of raise_exception compared word for word, other errors as errors).
 
-Usage: python scripts/differential_templates.py FOLDER path/to/text_test
+Usage: python scripts/differential_templates.py FOLDER build/release/bin/caravan_differential
 """
 import collections
 import glob
@@ -84,8 +84,7 @@ def main(folder, binary):
         name = os.path.join(tmp, "cases")
         with open(name, "w", encoding="utf-8") as out:
             out.writelines(json.dumps(c[3], ensure_ascii=False) + "\n" for c in cases)
-        environment = dict(os.environ, CARAVAN_TEMPLATE_CASES=name)
-        subprocess.run([binary, "--gtest_filter=ChatTemplate.RendersCasesOfTheDifferentialScript"], env=environment, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([binary, "templates", name], check=True)
         got = [json.loads(line) for line in open(name + ".out", encoding="utf-8")]
     tally, wrong, bad_templates = collections.Counter(), [], set()
     for case, want, have in zip(cases, expected, got):

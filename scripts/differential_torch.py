@@ -1,6 +1,6 @@
 """Mutated files of torch.save, read by torch.load(weights_only=True) and by Caravan: what both read must be equal.
 
-    python scripts/differential_torch.py build/release/bin/formats_test [--count 2000] [--seed 1]
+    python scripts/differential_torch.py build/release/bin/caravan_differential [--count 2000] [--seed 1]
 
 Ran with torch 2.13.0. Who accepts what may differ by design (torch refuses foreign globals, Caravan keeps them as inert
 records; Caravan checks checksums, sizes and names that torch does not) and is only counted. Each file is loaded in a child
@@ -105,7 +105,7 @@ def judge(folder, begin, count):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("formats_test")
+    parser.add_argument("program")
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
@@ -120,8 +120,7 @@ def main():
         while begin < args.count:
             begin, crashes = judge(folder, begin, args.count), crashes + 1
         print(f"{crashes} files on which torch.load crashed")
-        return subprocess.call([args.formats_test, "--gtest_filter=TorchDifferential.*"],
-                               env={**os.environ, "CARAVAN_DIFFERENTIAL_TORCH": folder})
+        return subprocess.call([args.program, "torch", folder])
 
 
 sys.exit(main())

@@ -3,7 +3,7 @@ package, and against Hugging Face tokenizers for GGUF (--gguf FILE --hf tokenize
 Hugging Face tokenizers and compares ids, tokens, offsets and decoded text.
 
 Made with sentencepiece 0.2.3, tokenizers 0.23, gguf 0.19.
-Usage: python scripts/differential_vocabularies.py path/to/text_test [--gguf FILE --hf FILE] [MODEL.model ...]
+Usage: python scripts/differential_vocabularies.py build/release/bin/caravan_differential [--gguf FILE --hf FILE] [MODEL.model ...]
 """
 import argparse
 import io
@@ -38,9 +38,9 @@ def run(binary, kind, file, cases, special=False):
     with tempfile.TemporaryDirectory() as tmp:
         path = os.path.join(tmp, "cases.json")
         json.dump({"kind": kind, "file": file, "texts": cases, "special": special, "save": os.path.join(tmp, "saved.json")}, open(path, "w"))
-        r = subprocess.run([binary, "--gtest_filter=ForeignVocabularies.EncodesCasesOfTheDifferentialScript"], env=dict(os.environ, CARAVAN_VOCABULARY_CASES=path), capture_output=True, text=True)
+        r = subprocess.run([binary, "vocabularies", path], capture_output=True, text=True)
         if r.returncode:
-            print(r.stdout[-1500:])
+            print(r.stderr[-1500:])
             raise SystemExit(1)
         got = [json.loads(line) for line in open(path + ".out")]
         return got, tokenizers.Tokenizer.from_file(os.path.join(tmp, "saved.json"))

@@ -1,10 +1,8 @@
 // Tokenizers made of SentencePiece and GGUF vocabularies: goldens from the sentencepiece library and transformers, and
-// malformed model files. scripts/differential_vocabularies.py drives the last test over fuzzed text.
+// malformed model files. scripts/differential_vocabularies.py compares fuzzed text.
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdlib>
-#include <fstream>
 #include <limits>
 
 #include "caravan/base/error.h"
@@ -196,39 +194,6 @@ TEST(GgufTokenizer, KnowsItsPreTokenizersByName) {
     const Encoding e = t.encode("ab ab", {.add_special_tokens = false});
     EXPECT_EQ(t.decode(e.ids), "ab ab") << pre;
   }
-}
-
-// CARAVAN_VOCABULARY_CASES: a JSON file with {"kind": "sentencepiece" | "gguf" | "json", "file": ..., "texts": [...]};
-// a gguf vocabulary comes as JSON. Ids, tokens and decoded text go to that name + ".out".
-TEST(ForeignVocabularies, EncodesCasesOfTheDifferentialScript) {
-  const char* path = std::getenv("CARAVAN_VOCABULARY_CASES");
-  if (path == nullptr) GTEST_SKIP() << "runs under scripts/differential_vocabularies.py";
-  const Json cases = parse_json(read_file(path), path);
-  const std::string file = cases.at("file").get<std::string>();
-  const auto load = [&] {
-    if (cases.at("kind") == "sentencepiece") return Tokenizer::from_sentencepiece(read_file(file), file);
-    if (cases.at("kind") == "json") return Tokenizer::from_json(read_file(file), file);
-    const Json j = parse_json(read_file(file), file);
-    GgufVocabulary v;
-    v.model = j.at("model").get<std::string>();
-    v.pre = j.value("pre", "");
-    v.tokens = j.at("tokens").get<std::vector<std::string>>();
-    v.scores = j.value("scores", std::vector<float>());
-    v.token_types = j.value("token_types", std::vector<int32_t>());
-    v.merges = j.value("merges", std::vector<std::string>());
-    if (j.contains("bos_id")) v.bos_id = j.at("bos_id").get<int32_t>();
-    if (j.contains("eos_id")) v.eos_id = j.at("eos_id").get<int32_t>();
-    if (j.contains("add_bos")) v.add_bos = j.at("add_bos").get<bool>();
-    return Tokenizer::from_gguf(v, file);
-  };
-  const Tokenizer tokenizer = load();
-  std::ofstream out(std::string(path) + ".out");
-  for (const Json& text : cases.at("texts")) {
-    const Encoding e = tokenizer.encode(text.get<std::string>(), {.add_special_tokens = cases.value("special", false)});
-    out << Json{{"ids", e.ids}, {"tokens", e.tokens}, {"offsets", e.offsets}, {"text", tokenizer.decode(e.ids)}}.dump()
-        << "\n";
-  }
-  if (cases.contains("save")) write_file(cases.at("save").get<std::string>(), tokenizer.to_json());
 }
 
 }  // namespace

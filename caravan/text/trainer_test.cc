@@ -1,10 +1,8 @@
 // Training against merges of the Hugging Face trainer (tests/golden/trainer, made by scripts/golden/trainer.py), and
-// what must hold for every trained tokenizer. scripts/differential_training.py drives the last test over larger text.
+// what must hold for every trained tokenizer. scripts/differential_training.py compares larger text.
 #include "caravan/text/trainer.h"
 
 #include <gtest/gtest.h>
-
-#include <cstdlib>
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
@@ -81,26 +79,6 @@ TEST(Trainer, RefusesWhatCannotBe) {
   options = {};
   options.normalizer = "rot13";
   EXPECT_THROW(train_bpe(texts_of(kTexts), options), Error);
-}
-
-// CARAVAN_TRAINING: {"text": FILE, "algorithm", "vocab_size", "min_frequency", "byte_level", "byte_fallback", "out":
-// PREFIX}
-TEST(Trainer, TrainsForTheDifferentialScript) {
-  const char* path = std::getenv("CARAVAN_TRAINING");
-  if (path == nullptr) GTEST_SKIP() << "runs under scripts/differential_training.py";
-  const Json c = parse_json(read_file(path), path);
-  TrainOptions options;
-  options.vocab_size = c.at("vocab_size").get<size_t>();
-  options.min_frequency = c.value("min_frequency", uint64_t{0});
-  options.byte_level = c.at("byte_level").get<bool>();
-  options.byte_fallback = c.value("byte_fallback", false);
-  options.special_tokens = c.value("special_tokens", std::vector<std::string>());
-  const TextSource lines = lines_of({c.at("text").get<std::string>()});
-  const TrainedTokenizer trained =
-      c.at("algorithm") == "bpe" ? train_bpe(lines, options) : train_unigram(lines, options);
-  const std::string out = c.at("out").get<std::string>();
-  write_file(out + ".json", trained.tokenizer.to_json());
-  if (!trained.sentencepiece_model.empty()) write_file(out + ".model", trained.sentencepiece_model);
 }
 
 }  // namespace

@@ -1,18 +1,21 @@
-// Compares this reader with the reference implementation on files that scripts/differential_safetensors.py made and
-// judged; skipped unless that script runs it. A difference is explained where this reader is stricter by design.
-#include <gtest/gtest.h>
+// Mutated safetensors files, judged by the reference and by this reader. A difference is explained where this reader is
+// stricter by design.
+#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <map>
+#include <stdexcept>
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/formats/safetensors_header.h"
+#include "differential.h"
 
-namespace caravan::formats {
+namespace caravan::differential {
 namespace {
+
+using namespace formats;
 
 // Records: u32 length, the file's bytes, u8 accepted, u32 length, the tensors as the reference lists them.
 class Records {
@@ -65,11 +68,12 @@ bool is_stricter_by_design(FileFault fault, std::string_view listing) {
          (fault == FileFault::overflow && has_dimension_beyond_int64(listing));
 }
 
-TEST(SafetensorsDifferential, AgreesWithTheReference) {
-  const char* path = std::getenv("CARAVAN_DIFFERENTIAL_SAFETENSORS");
-  if (path == nullptr) GTEST_SKIP() << "run scripts/differential_safetensors.py";
+}  // namespace
+
+int compare_safetensors(const std::string& path) {
   Records records(read_file(path, uint64_t{1} << 34));
   std::map<std::string, int> counts;
+  int failures = 0;
   while (!records.at_end()) {
     const std::string_view file = records.bytes();
     const bool accepted = records.flag();
@@ -80,21 +84,19 @@ TEST(SafetensorsDifferential, AgreesWithTheReference) {
       outcome = !accepted         ? "UNEXPLAINED: accepted here, refused there"
                 : got == expected ? "both accept"
                                   : "UNEXPLAINED: read differently";
-      if (accepted) {
-        EXPECT_EQ(got, expected);
-      }
+      if (outcome.starts_with("UNEXPLAINED")) fmt::print("{}\n{}\n{}\n", outcome, got, file.substr(0, 600));
     } catch (const Error& e) {
       const bool explained = is_stricter_by_design(e.fault(), expected);
       outcome = !accepted ? "both refuse"
                           : fmt::format("{}: {} refused here only", explained ? "stricter" : "UNEXPLAINED",
                                         to_string(e.fault()));
-      if (accepted && !explained) ADD_FAILURE() << e.what() << "\n" << file.substr(0, 600);
+      if (accepted && !explained) fmt::print("{}\n{}\n", e.what(), file.substr(0, 600));
     }
-    if (outcome.starts_with("UNEXPLAINED: acc")) ADD_FAILURE() << file.substr(0, 600);
+    failures += outcome.starts_with("UNEXPLAINED");
     ++counts[outcome];
   }
   for (const auto& [outcome, count] : counts) fmt::print("{:>8} {}\n", count, outcome);
+  return failures == 0 ? 0 : 1;
 }
 
-}  // namespace
-}  // namespace caravan::formats
+}  // namespace caravan::differential
