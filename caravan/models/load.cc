@@ -6,6 +6,7 @@
 #include <array>
 #include <map>
 
+#include "caravan/base/dtype_names.h"
 #include "caravan/base/error.h"
 #include "caravan/formats/writer.h"
 #include "caravan/models/fused_tensors.h"
@@ -223,12 +224,7 @@ void save_model(Head& model, const std::string& path, const SaveOptions& options
   }
   Json config = model.config();
   config["architectures"] = Json::array({model.architecture()});
-  const std::string dtype = std::string(c10::toString(parameters[0].parameter->value.scalar_type()));
-  const std::string dtype_name = dtype == "Float"      ? "float32"
-                                 : dtype == "BFloat16" ? "bfloat16"
-                                 : dtype == "Half"     ? "float16"
-                                                       : "float64";
-  config[config.contains("dtype") ? "dtype" : "torch_dtype"] = dtype_name;
+  config[config.contains("dtype") ? "dtype" : "torch_dtype"] = numpy_name(plan[0].dtype);
   auto writer = formats::CheckpointWriter::create(
       path, plan, config,
       {.format = options.format, .max_shard_bytes = options.max_shard_bytes, .side_files = options.side_files});

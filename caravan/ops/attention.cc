@@ -49,7 +49,9 @@ Tensor reference::attention(const Tensor& q, const Tensor& k, const Tensor& v, c
   if (has_mask(q.size(0), k.size(0), spec)) {
     const double lowest =
         wide == at::kDouble ? std::numeric_limits<double>::lowest() : std::numeric_limits<float>::lowest();
-    scores = scores.masked_fill(visible(q.size(0), k.size(0), spec, q.device()).logical_not(), lowest);
+    // Added, not filled in: a padded row that sees nothing then has transformers' gradients as well as its values.
+    const Tensor hidden = visible(q.size(0), k.size(0), spec, q.device()).logical_not();
+    scores = scores + at::zeros(hidden.sizes(), scores.options()).masked_fill_(hidden, lowest);
   }
   Tensor p = at::softmax(scores, -1).to(q.scalar_type());
   if (spec.dropout > 0) p = at::dropout(p, spec.dropout, /*train=*/true);
