@@ -59,8 +59,7 @@ def ranges(members):
 def main():
     print("// Made by scripts/make_regex_tables.py (tokenizers 0.23.3, PCRE2 10.42): what Oniguruma's newer Unicode version adds.")
     print('#include "caravan/text/onig_tables.h"\n\nnamespace caravan::text {\n')
-    print("std::string_view added_members(std::string_view property) {\n  struct Added {\n    std::string_view property, members;\n  };")
-    print("  static constexpr Added kAdded[] = {")
+    print("namespace {\n\nstruct Added {\n  std::string_view property, members;\n};\nconstexpr Added kAdded[] = {")
     for name in CLASSES:
         ours, theirs = pcre2(name), reference(name)
         if theirs - ours:
@@ -78,7 +77,7 @@ def main():
             print("\n".join('       "%s"' % l for l in lines) + "},")
         if ours - theirs:
             print(name, "only in PCRE2:", ranges(ours - theirs)[:2000], file=sys.stderr)
-    print("  };\n  for (const Added& a : kAdded)\n    if (a.property == property) return a.members;\n  return {};\n}\n")
+    print("};\n\n}  // namespace\n\nstd::string_view added_members(std::string_view property) {\n  for (const Added& a : kAdded)\n    if (a.property == property) return a.members;\n  return {};\n}\n")
     print("}  // namespace caravan::text")
 
 

@@ -110,7 +110,10 @@ void BpeModel::build_merges(const MergeList& merges) {
 void BpeModel::find_junctions(const MergeList& merges) {
   const bool all_known = byte_fallback_ && byte_piece_[0] >= 0;
   const bool fuses = !all_known && unknown_ && fuse_unknown_;  // unknown characters: then only beside U+2581
-  cuts_ = prefix_.empty() && suffix_.empty() && !ignore_merges_ && (!fuses || vocabulary_.find(kMeta) >= 0);
+  // Without an unknown token what is not in the vocabulary is dropped, and the offsets behind it move: as in the
+  // reference, for the word as a whole.
+  cuts_ = prefix_.empty() && suffix_.empty() && !ignore_merges_ && (all_known || unknown_) &&
+          (!fuses || vocabulary_.find(kMeta) >= 0);
   for (size_t pair = 0; fuses && pair < junctions_.size(); ++pair)
     if (pair >> 8 != kMetaKind && (pair & 0xFF) != kMetaKind) junctions_.set(pair);
   const int32_t unknown = unknown_ ? vocabulary_.find(*unknown_) : -1;
