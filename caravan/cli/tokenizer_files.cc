@@ -9,11 +9,14 @@
 #include "caravan/cli/log.h"
 #include "caravan/cli/text_source.h"
 #include "caravan/cli/tokenizer_source.h"
+#include "caravan/text/precompiled_charsmap.h"
 
 namespace caravan::cli {
 namespace {
 
 enum TokenType : int32_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
+
+constexpr std::string_view kBlank = "\xE2\x96\x81";  // U+2581
 
 struct Vocabulary {
   std::string model;
@@ -127,13 +130,32 @@ void add_bpe(Vocabulary& v, const Json& model, bool byte_level) {
 
 void add_unigram(Vocabulary& v, const Json& model) {
   v.model = "t5";
+  const bool bytes = get_bool(model, "byte_fallback", "tokenizer.json", false);
   v.scores.assign(v.tokens.size(), 0);
   const Json& vocab = model.at("vocab");
   for (size_t i = 0; i < vocab.size(); ++i) {
     check(vocab[i].is_array() && vocab[i].size() == 2 && vocab[i][0].is_string() && vocab[i][1].is_number(),
           ErrorCode::corrupt_file, "tokenizer.json: piece {} is no [text, score]", i);
-    place(v, static_cast<int64_t>(i), vocab[i][0].get<std::string>(), kNormal);
+    const std::string piece = vocab[i][0].get<std::string>();
+    const bool byte = bytes && piece.size() == 6 && piece.starts_with("<0x") && piece.back() == '>';
+    place(v, static_cast<int64_t>(i), piece, byte ? kByte : kNormal);
     v.scores[i] = vocab[i][1].get<float>();
+  }
+}
+
+// GGUF writes WordPiece the other way round: what begins a word has U+2581 in front, what BERT writes as ##x has
+// nothing.
+void add_wordpiece(Vocabulary& v, const Json& model) {
+  v.model = "bert";
+  const std::string prefix = get_string(model, "continuing_subword_prefix", "tokenizer.json", "##");
+  const std::string unknown = get_string(model, "unk_token", "tokenizer.json", "[UNK]");
+  for (const auto& [token, id] : model.at("vocab").items()) {
+    if (token == unknown)
+      place(v, id_of(id), token, kUnknown);
+    else if (!prefix.empty() && token.starts_with(prefix))
+      place(v, id_of(id), token.substr(prefix.size()), kNormal);
+    else
+      place(v, id_of(id), std::string(kBlank) + token, kNormal);
   }
 }
 
@@ -145,14 +167,14 @@ std::optional<Vocabulary> read_vocabulary(const Json& tokenizer, const Json& con
   const Json* tokens = find_member(tokenizer, "added_tokens");
   const Json& added = tokens != nullptr && tokens->is_array() ? *tokens : kNone;
   const std::string type = get_string(*model, "type", "tokenizer.json", model->contains("merges") ? "BPE" : "");
-  const bool unigram = type == "Unigram" && !has_component(tokenizer, "normalizer", "Precompiled");
-  if (type != "BPE" && !unigram) return std::nullopt;
+  const bool unigram = type == "Unigram", wordpiece = type == "WordPiece";
+  if (type != "BPE" && !unigram && !wordpiece) return std::nullopt;
   Vocabulary v;
   v.tokens.resize(static_cast<size_t>(vocabulary_size(*model, added, config)));
   v.types.assign(v.tokens.size(), 0);
   const bool byte_level =
       has_component(tokenizer, "pre_tokenizer", "ByteLevel") || has_component(tokenizer, "decoder", "ByteLevel");
-  unigram ? add_unigram(v, *model) : add_bpe(v, *model, byte_level);
+  unigram ? add_unigram(v, *model) : wordpiece ? add_wordpiece(v, *model) : add_bpe(v, *model, byte_level);
   add_added_tokens(v, added);
   if (const Json* unknown = find_member(*model, "unk_token");
       unknown != nullptr && unknown->is_string() && !byte_level) {
@@ -178,22 +200,30 @@ std::optional<int64_t> first_id(const Json& config, const std::string& key) {
   return value->get<int64_t>();
 }
 
-void add_special_tokens(GgufMetadata& out, const formats::Checkpoint& from, const text::Tokenizer& tokenizer) {
+void add_special_tokens(GgufMetadata& out, const formats::Checkpoint& from, const text::Tokenizer& tokenizer,
+                        const Json& model) {
   static constexpr std::pair<const char*, const char*> kNames[] = {
       {"bos", "bos"},       {"eos", "eos"}, {"unk", "unknown"}, {"pad", "padding"},
       {"sep", "seperator"}, {"cls", "cls"}, {"mask", "mask"}};
+  // What the post-processor really adds around a text.
+  const std::vector<int32_t> empty = tokenizer.encode("", {.add_special_tokens = true, .details = false}).ids;
+  const bool bert = get_string(model, "type", "tokenizer.json", "") == "WordPiece";
   std::optional<int64_t> bos, eos;
   for (const auto& [name, gguf_name] : kNames) {
-    const std::string token = special_token(from.path(), std::string(name) + "_token");
+    std::string token = special_token(from.path(), std::string(name) + "_token");
+    if (token.empty() && std::string_view(name) == "unk" && model.contains("unk_token") &&
+        model["unk_token"].is_string())
+      token = model["unk_token"].get<std::string>();
     std::optional<int64_t> id = token.empty() ? std::nullopt : tokenizer.token_to_id(token);
     if (!id.has_value()) id = first_id(from.config(), std::string(name) + "_token_id");
+    // llama.cpp puts a BERT's bos in front and its separator behind: [CLS] and [SEP].
+    if (bert && empty.size() == 2 && std::string_view(name) == "bos") id = empty.front();
+    if (bert && empty.size() == 2 && std::string_view(name) == "sep") id = empty.back();
     if (!id.has_value() || *id < 0 || *id >= 1 << 24) continue;
     out.emplace_back(std::string("tokenizer.ggml.") + gguf_name + "_token_id", static_cast<uint32_t>(*id));
     if (std::string_view(name) == "bos") bos = id;
     if (std::string_view(name) == "eos") eos = id;
   }
-  // What the post-processor really adds around a text.
-  const std::vector<int32_t> empty = tokenizer.encode("", {.add_special_tokens = true, .details = false}).ids;
   out.emplace_back("tokenizer.ggml.add_bos_token", bos.has_value() && !empty.empty() && empty.front() == *bos);
   out.emplace_back("tokenizer.ggml.add_eos_token",
                    eos.has_value() && !empty.empty() && empty.back() == *eos && (empty.size() > 1 || bos != eos));
@@ -209,6 +239,39 @@ bool adds_space_prefix(const Json& tokenizer) {
     const std::string scheme = get_string(*part, "prepend_scheme", "tokenizer.json", "");
     return scheme.empty() ? get_bool(*part, "add_prefix_space", "tokenizer.json", true) : scheme != "never";
   });
+}
+
+// The normalizer as far as llama.cpp has one for the kind of vocabulary.
+void add_normalizer(GgufMetadata& out, const Json& tokenizer, const std::string& kind) {
+  std::vector<const Json*> parts;
+  flatten(find_member(tokenizer, "normalizer"), parts);
+  bool lowercase = false, accents = false, spaces = false;
+  for (const Json* part : parts) {
+    const std::string type = type_of(*part);
+    if (type == "BertNormalizer") {
+      lowercase = get_bool(*part, "lowercase", "tokenizer.json", true);
+      accents = get_bool(*part, "strip_accents", "tokenizer.json", lowercase);
+    }
+    lowercase = lowercase || type == "Lowercase";
+    accents = accents || type == "StripAccents";
+    const Json* pattern = type == "Replace" ? find_member(*part, "pattern") : nullptr;
+    spaces = spaces || (pattern != nullptr && pattern->value("Regex", "") == " {2,}");
+    if (type == "Precompiled" && kind == "t5") {
+      const std::string charsmap =
+          text::decode_base64(get_string(*part, "precompiled_charsmap", "tokenizer.json", ""), "tokenizer.json");
+      if (!charsmap.empty())
+        out.emplace_back("tokenizer.ggml.precompiled_charsmap", std::vector<uint8_t>(charsmap.begin(), charsmap.end()));
+    }
+  }
+  if (kind == "bert") {
+    out.emplace_back("tokenizer.ggml.normalizer.lowercase", lowercase);
+    out.emplace_back("tokenizer.ggml.normalizer.strip_accents", accents);
+  }
+  if (kind == "t5") {
+    out.emplace_back("tokenizer.ggml.remove_extra_whitespaces", spaces);
+    if (lowercase || accents)
+      log_info("tokenizer.json: llama.cpp cannot change case or accents with this vocabulary; its ids may differ");
+  }
 }
 
 }  // namespace
@@ -268,13 +331,14 @@ GgufMetadata gguf_tokenizer_metadata(const formats::Checkpoint& from) {
     out.emplace_back("tokenizer.ggml.pre", name);
   } else {
     out.emplace_back("tokenizer.ggml.pre", std::string("default"));
-    out.emplace_back("tokenizer.ggml.add_space_prefix", adds_space_prefix(tokenizer));
+    if (v->model != "bert") out.emplace_back("tokenizer.ggml.add_space_prefix", adds_space_prefix(tokenizer));
+    add_normalizer(out, tokenizer, v->model);
   }
   out.emplace_back("tokenizer.ggml.tokens", v->tokens);
   if (!v->scores.empty()) out.emplace_back("tokenizer.ggml.scores", v->scores);
   out.emplace_back("tokenizer.ggml.token_type", v->types);
   if (!v->merges.empty()) out.emplace_back("tokenizer.ggml.merges", v->merges);
-  add_special_tokens(out, from, text::Tokenizer::from_json(text, "tokenizer.json"));
+  add_special_tokens(out, from, text::Tokenizer::from_json(text, "tokenizer.json"), tokenizer["model"]);
   try {
     out.emplace_back("tokenizer.chat_template", chat_template_source(from.path(), false));
   } catch (const Error& error) {

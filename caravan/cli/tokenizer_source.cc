@@ -4,13 +4,16 @@
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
+#include "caravan/cli/log.h"
 #include "caravan/cli/text_source.h"
 #include "caravan/formats/checkpoint.h"
 #include "caravan/generate/tokenizer_loading.h"
 
 namespace caravan::cli {
 
-text::Tokenizer load_tokenizer(const std::string& model) {
+namespace {
+
+text::Tokenizer read_tokenizer(const std::string& model) {
   if (!is_folder(model)) {
     if (model.ends_with(".json")) return text::Tokenizer::from_json(read_file(model), model);
     if (model.ends_with(".model")) return text::Tokenizer::from_sentencepiece(read_file(model), model);
@@ -27,6 +30,14 @@ text::Tokenizer load_tokenizer(const std::string& model) {
   check(tokenizer.has_value(), ErrorCode::not_found, "{}: no tokenizer.json or tokenizer.model in it or beside it",
         model);
   return std::move(*tokenizer);
+}
+
+}  // namespace
+
+text::Tokenizer load_tokenizer(const std::string& model) {
+  text::Tokenizer tokenizer = read_tokenizer(model);
+  for (const std::string& warning : tokenizer.warnings()) log_info("{}: {}", model, warning);
+  return tokenizer;
 }
 
 }  // namespace caravan::cli

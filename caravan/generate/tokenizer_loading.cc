@@ -61,6 +61,8 @@ text::GgufVocabulary read_gguf_vocabulary(const formats::GgufFile& file) {
   v.add_eos = flag(file, "tokenizer.ggml.add_eos_token");
   v.add_space_prefix = flag(file, "tokenizer.ggml.add_space_prefix");
   v.remove_extra_whitespaces = flag(file, "tokenizer.ggml.remove_extra_whitespaces");
+  v.lowercase = flag(file, "tokenizer.ggml.normalizer.lowercase");
+  v.strip_accents = flag(file, "tokenizer.ggml.normalizer.strip_accents");
   v.precompiled_charsmap = file.get_bytes("tokenizer.ggml.precompiled_charsmap");
   return v;
 }
