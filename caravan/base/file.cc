@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -30,11 +31,14 @@ int64_t or_errno(int64_t result) { return result < 0 ? -static_cast<int64_t>(err
 [[noreturn]] void throw_system_error(std::string_view what, std::string_view path, int error) {
   if (error == ENOENT || error == ENOTDIR) fail(ErrorCode::not_found, "{}: no such file or folder", path);
   if (error == ENOMEM) fail(ErrorCode::out_of_memory, "{}: cannot {}: out of memory", path, what);
-  const ErrorCode code =
-      error == EACCES || error == EPERM || error == EISDIR || error == EROFS || error == ESPIPE || error == ENAMETOOLONG
-          ? ErrorCode::invalid_argument
-          : ErrorCode::internal;
-  throw Error(code, fmt::format("{}: cannot {}: {}", path, what, std::strerror(error)), FileFault::io);
+  constexpr int kWrongPath[] = {EACCES, EPERM, EISDIR, EROFS, ESPIPE, ENAMETOOLONG, ELOOP, ENXIO};
+  const bool is_wrong_path = std::find(std::begin(kWrongPath), std::end(kWrongPath), error) != std::end(kWrongPath);
+  const bool is_device = error == ESPIPE || error == ENXIO;  // size() and open() say so of pipes, devices and sockets
+  throw Error(
+      is_wrong_path ? ErrorCode::invalid_argument : ErrorCode::internal,
+      fmt::format("{}: cannot {}: {}", path, what,
+                  is_device ? "a regular file is needed, this is a pipe, a device or a socket" : std::strerror(error)),
+      FileFault::io);
 }
 
 int64_t check_call(int64_t result, std::string_view what, std::string_view path) {
@@ -177,6 +181,36 @@ void sync_folder(const std::string& folder) {
   if (result != -EINVAL) check_call(result, "flush", folder);  // some file systems cannot flush a folder
 }
 
+// Where a file or folder of this name really goes: what a symbolic link points to is replaced, not the link. Only what
+// can be replaced without harm passes: renaming over /dev/null or a named pipe would take it from everybody else.
+std::string write_target(std::string path) {
+  constexpr int kMostLinks = 40;  // as the kernel has it
+  struct stat status {};
+  for (int links = 0; ::lstat(path.c_str(), &status) == 0; ++links) {
+    if (!S_ISLNK(status.st_mode)) {
+      check(S_ISREG(status.st_mode) || S_ISDIR(status.st_mode), ErrorCode::invalid_argument,
+            "{}: this is a pipe, a device or a socket, which a new file would replace: write to a file", path);
+      return path;
+    }
+    if (links == kMostLinks) throw_system_error("write", path, ELOOP);
+    std::string to(PATH_MAX, '\0');
+    const ssize_t n = ::readlink(path.c_str(), to.data(), to.size());
+    check_call(or_errno(n), "read the link", path);
+    to.resize(static_cast<size_t>(n));
+    if (to.starts_with("pipe:") || to.starts_with("socket:")) throw_system_error("write", path, ESPIPE);  // /proc's
+    path = (std::filesystem::path(path).parent_path() / to).string();
+  }
+  return path;
+}
+
+std::string file_target(std::string path) {
+  path = write_target(std::move(path));
+  struct stat status {};
+  check(::lstat(path.c_str(), &status) != 0 || !S_ISDIR(status.st_mode), ErrorCode::invalid_argument,
+        "{}: a file is to be written here, but a folder is in the way", path);
+  return path;
+}
+
 // Creates something under a temporary name; a missing folder is named as such, not as the temporary file.
 int check_create(int result, const std::string& temporary) {
   check(result != -ENOENT, ErrorCode::not_found, "{}: no such folder to write into", folder_of(temporary));
@@ -296,7 +330,7 @@ void MappedFile::check() const {
              "the file was truncated while it was in use: {} bytes when it was opened, {} now", size_, now);
 }
 
-AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), temporary_(temporary_name(path_)) {
+AtomicFile::AtomicFile(std::string path) : path_(file_target(std::move(path))), temporary_(temporary_name(path_)) {
   sweep(folder_of(path_));
   const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
   fd_ = check_create(uninterrupted([&] { return file_system().open(temporary_.c_str(), flags, 0666); }), temporary_);
@@ -357,7 +391,9 @@ void AtomicFile::commit() {
 }
 
 AtomicFolder::AtomicFolder(std::string path, MayReplace may_replace)
-    : final_(without_trailing_slash(std::move(path))), temporary_(temporary_name(final_)), may_replace_(may_replace) {
+    : final_(write_target(without_trailing_slash(std::move(path)))),
+      temporary_(temporary_name(final_)),
+      may_replace_(may_replace) {
   sweep(folder_of(final_));
   replaces();
   check_create(uninterrupted([&] { return file_system().make_folder(temporary_.c_str()); }), temporary_);

@@ -252,6 +252,60 @@ TEST(MappedFile, TruncationByAnotherThreadIsAnErrorNotACrash) {
   b->check();
 }
 
+TEST(AtomicFile, ALinkStaysAndWhatItPointsToIsReplaced) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "sub");
+  write_file(folder / "sub/real", "old");
+  std::filesystem::create_symlink("sub/real", folder / "link");
+  std::filesystem::create_symlink("link", folder / "again");
+  std::filesystem::create_symlink("sub/new", folder / "dangling");
+  write_file(folder / "again", "new");
+  write_file(folder / "dangling", "made");
+  EXPECT_EQ(read_file(folder / "sub/real"), "new");
+  EXPECT_EQ(read_file(folder / "sub/new"), "made");
+  for (const char* name : {"link", "again", "dangling"})
+    EXPECT_TRUE(std::filesystem::is_symlink(folder / name)) << name;
+  EXPECT_EQ(names_in(folder / "sub"), (std::vector<std::string>{"new", "real"}));
+}
+
+TEST(AtomicFile, WhatIsNoRegularFileIsNotReplaced) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
+  std::filesystem::create_symlink("pipe", folder / "link");
+  std::filesystem::create_directory(folder / "sub");
+  std::filesystem::create_symlink("loop", folder / "loop");
+  for (const char* name : {"pipe", "link", "sub", "loop"}) {
+    const Error error = error_of([&] { AtomicFile(folder / name); });
+    EXPECT_EQ(error.code(), ErrorCode::invalid_argument) << name << ": " << error.what();
+  }
+  EXPECT_EQ(error_of([] { AtomicFile("/dev/null"); }).code(), ErrorCode::invalid_argument);
+  EXPECT_TRUE(std::filesystem::is_fifo(folder / "pipe"));
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));
+  EXPECT_EQ(names_in(folder.path()), (std::vector<std::string>{"link", "loop", "pipe", "sub"}));
+}
+
+TEST(AtomicFolder, ALinkedFolderIsReplacedBehindItsLink) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "real");
+  std::filesystem::create_symlink("real", folder / "link");
+  AtomicFolder out(folder / "link");
+  write_file(out.path() + "/f", "x");
+  out.commit();
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "link"));
+  EXPECT_EQ(read_file(folder / "real/f"), "x");
+}
+
+TEST(ReadFile, PathsThatCannotBeReadAreTheCallersMistake) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
+  std::filesystem::create_symlink("loop", folder / "loop");
+  for (const std::string path : {folder / "pipe", folder / "loop", std::string("/dev/zero"), folder.path()}) {
+    const Error error = error_of([&] { read_file(path); });
+    EXPECT_EQ(error.code(), ErrorCode::invalid_argument) << error.what();
+    EXPECT_EQ(std::string(error.what()).find("Illegal seek"), std::string::npos) << error.what();
+  }
+}
+
 TEST(MappedFile, TruncationWithinAPageIsNoticedToo) {
   const TemporaryFolder folder;
   write_file(folder / "f", std::string(100, 'x'));
