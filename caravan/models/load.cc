@@ -10,6 +10,7 @@
 #include "caravan/base/error.h"
 #include "caravan/formats/writer.h"
 #include "caravan/models/fused_tensors.h"
+#include "caravan/models/load_dtype.h"
 #include "caravan/ops/dequantize.h"
 
 namespace caravan::models {
@@ -164,15 +165,18 @@ void load_parameter(nn::Parameter& parameter, SourceTensor& source, const format
 
 }  // namespace
 
-LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, const LoadOptions& options) {
+LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, const LoadOptions& given) {
   Sources sources = split_fused_tensors(checkpoint, model);
-  LoadReport report = match(model, sources, checkpoint.path(), options.change_head);
+  LoadReport report = match(model, sources, checkpoint.path(), given.change_head);
   std::vector<nn::Parameter*> fresh;
   for (const nn::NamedParameter& p : model.named_parameters()) {
     if (sources.contains(p.name)) continue;
     fresh.push_back(p.parameter);  // all of its module's are drawn; those that are stored come over them below
     nn::initialize(*p.owner, {.std = get_number(model.config(), "initializer_range", "config.json", 0.02)});
   }
+  const DType dtype = load_dtype(sources, checkpoint.config(), checkpoint.path());
+  LoadOptions options = given;
+  if (!options.dtype) options.dtype = to_scalar_type(dtype);
   for (const nn::NamedParameter& p : model.named_parameters()) {
     if (sources.contains(p.name)) load_parameter(*p.parameter, sources.at(p.name), checkpoint, options);
   }

@@ -20,7 +20,7 @@
 namespace caravan::models {
 
 struct LoadOptions {
-  std::optional<at::ScalarType> dtype;  // none: the checkpoint's own (f32 for block-quantized ones)
+  std::optional<at::ScalarType> dtype;  // none: the checkpoint's own (load_dtype.h)
   at::Device device = at::kCPU;
   bool keep_mapped = true;  // false: always copy out of the file (for training)
   // The checkpoint may come from another head: tensors of this head that it lacks get fresh values, those of its own

@@ -191,6 +191,45 @@ TEST_F(LoadTest, DtypesAreConvertedOnRequest) {
   EXPECT_EQ(load_causal_lm(folder, {.dtype = at::kFloat})->parameters()[0].scalar_type(), at::kFloat);
 }
 
+TEST_F(LoadTest, TensorsOfSeveralTypesAreLoadedInOne) {
+  const auto narrow = [](auto& t) {  // as llama.cpp writes f16 files: norms stay f32
+    for (auto& [name, x] : t) x = x.to(x.dim() > 1 ? at::kHalf : at::kFloat);
+  };
+  for (const char* wanted : {"bfloat16", "float32", ""}) {
+    config["dtype"] = wanted;
+    write(narrow, config);
+    const auto loaded = load_causal_lm(folder);
+    const auto type = std::string(wanted) == "bfloat16"  ? at::kBFloat16
+                      : std::string(wanted) == "float32" ? at::kFloat
+                                                         : at::kHalf;  // none named: what most numbers have
+    for (const Tensor& p : loaded->parameters()) EXPECT_EQ(p.scalar_type(), type) << wanted;
+    nn::Step step = nn::Step::packed(std::vector<int64_t>{2});
+    const torch::NoGradGuard guard;
+    const Tensor logits = loaded->forward(at::tensor(std::vector<int64_t>{1, 2}, at::kLong), step);
+    EXPECT_TRUE(at::isfinite(logits).all().item<bool>()) << wanted;
+    std::filesystem::remove_all(folder);
+  }
+}
+
+TEST_F(LoadTest, EightBitFloatsAreWidenedAndIntegersRefused) {
+  config.erase("dtype");
+  write(
+      [](auto& t) {
+        for (auto& [name, x] : t) x = x.to(at::kFloat8_e4m3fn);
+      },
+      config);
+  EXPECT_EQ(load_causal_lm(folder)->parameters()[0].scalar_type(), at::kBFloat16);
+  std::filesystem::remove_all(folder);
+  write([](auto& t) { t["model.norm.weight"] = t["model.norm.weight"].to(at::kLong); }, config);
+  try {
+    load_causal_lm(folder);
+    FAIL() << "no error";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::unsupported);
+    EXPECT_NE(std::string(e.what()).find("model.norm.weight"), std::string::npos) << e.what();
+  }
+}
+
 struct BadConfig {
   std::string name, patch;  // a JSON object merged into the tiny config
   FileFault fault;
