@@ -6,11 +6,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "caravan/generate/candidates.h"
 
 namespace caravan::generate {
 namespace {
+
+constexpr float kNever = -std::numeric_limits<float>::infinity();
 
 using Details = std::vector<std::shared_ptr<const TokenDetail>>;
 
@@ -42,6 +45,7 @@ class BeamSearch final : public Strategy {
     const std::vector<Candidate> top = task_->config().do_sample
                                            ? drawn_candidates(log_p, scores_, candidates_, random_)
                                            : best_candidates(log_p, scores_, candidates_);
+    if (!(top.front().score > kNever)) return stop_without_candidates(top.front().score);
     std::vector<std::optional<FinishReason>> ends;
     for (const Candidate& c : top) ends.push_back(end_of(c));
     Details details;
@@ -92,6 +96,13 @@ class BeamSearch final : public Strategy {
     const auto end = task_->stopping->check(ids_[c.beam]);
     ids_[c.beam].pop_back();
     return end;
+  }
+
+  // No beam can go on: what is finished is the answer.
+  void stop_without_candidates(float best_score) {
+    const bool any = std::any_of(finished_.begin(), finished_.end(), [](const Hypothesis& h) { return h.finished; });
+    if (!any || std::isnan(best_score)) check_best_score(best_score);
+    done_ = true;
   }
 
   // Merges newly finished candidates (among the first num_beams only) into the num_beams best finished ones.

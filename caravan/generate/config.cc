@@ -16,7 +16,7 @@ struct Place {
 
 [[noreturn]] void wrong_type(const Place& at, std::string_view expected, const Json& value) {
   fail(ErrorCode::invalid_argument, "{}: {} must be {}, got {}", at.where, at.key, expected,
-       value.dump().substr(0, 80));
+       dump_json(value, -1).substr(0, 80));
 }
 
 void read(const Json& value, bool& to, const Place& at) {
@@ -206,9 +206,19 @@ void check_range(bool good, std::string_view key, double value, std::string_view
   check(good, ErrorCode::invalid_argument, "{} must be {}, got {}", key, expected, value);
 }
 
+// Factors beyond these make scores infinite in fp32, and infinite minus infinite is no number.
+constexpr double kSmallest = 1e-30, kLargest = 1e30;
+bool is_factor(double x) { return x >= kSmallest && x <= kLargest; }
+bool is_bounded(double x) { return std::abs(x) <= kLargest; }  // false for NaN
+
+// Lengths are added to prompt lengths.
+bool is_length(int64_t x) { return x >= 0 && x <= int64_t{1} << 40; }
+
+// As in transformers, what only sampling reads matters only there: published configs hold temperature 0 for greedy.
 void check_sampling(const GenerationConfig& c) {
-  check_range(c.temperature > 0 && std::isfinite(c.temperature), "temperature", c.temperature,
-              "a positive number (for greedy decoding set do_sample to false)");
+  if (!c.do_sample) return;
+  check_range(is_factor(c.temperature), "temperature", c.temperature,
+              "in [1e-30, 1e30] (for greedy decoding set do_sample to false)");
   check_range(c.top_k >= 0, "top_k", static_cast<double>(c.top_k), "0 (off) or more");
   check_range(c.top_p >= 0 && c.top_p <= 1, "top_p", c.top_p, "in [0, 1]");
   check_range(!c.min_p || (*c.min_p >= 0 && *c.min_p <= 1), "min_p", c.min_p.value_or(0), "in [0, 1]");
@@ -217,16 +227,25 @@ void check_sampling(const GenerationConfig& c) {
 }
 
 void check_penalties(const GenerationConfig& c) {
-  check_range(c.repetition_penalty > 0, "repetition_penalty", c.repetition_penalty, "positive");
-  check_range(c.encoder_repetition_penalty > 0, "encoder_repetition_penalty", c.encoder_repetition_penalty, "positive");
-  check_range(std::isfinite(c.presence_penalty), "presence_penalty", c.presence_penalty, "finite");
-  check_range(std::isfinite(c.frequency_penalty), "frequency_penalty", c.frequency_penalty, "finite");
+  constexpr std::string_view kFactor = "positive, in [1e-30, 1e30]", kBounded = "in [-1e30, 1e30]";
+  check_range(is_factor(c.repetition_penalty), "repetition_penalty", c.repetition_penalty, kFactor);
+  check_range(is_factor(c.encoder_repetition_penalty), "encoder_repetition_penalty", c.encoder_repetition_penalty,
+              kFactor);
+  check_range(is_bounded(c.presence_penalty), "presence_penalty", c.presence_penalty, kBounded);
+  check_range(is_bounded(c.frequency_penalty), "frequency_penalty", c.frequency_penalty, kBounded);
+  check_range(is_bounded(c.diversity_penalty), "diversity_penalty", c.diversity_penalty, kBounded);
+  if (c.exponential_decay_length_penalty) {
+    const auto [start, factor] = *c.exponential_decay_length_penalty;
+    check(is_length(std::abs(std::max(start, -INT64_MAX))) && factor > 0 && is_bounded(factor),
+          ErrorCode::invalid_argument,
+          "exponential_decay_length_penalty must be a start length and a positive factor, got [{}, {}]", start, factor);
+  }
   for (const auto& word : c.bad_words_ids) {
     for (int32_t id : word) check_range(id >= 0, "bad_words_ids", id, "token ids from 0 on");
   }
   for (const auto& [ids, bias] : c.sequence_bias) {
-    check(!ids.empty() && !std::isnan(bias), ErrorCode::invalid_argument,
-          "sequence_bias must hold pairs of a non-empty list of token ids and a number");
+    check(!ids.empty() && (is_bounded(bias) || bias == -INFINITY), ErrorCode::invalid_argument,
+          "sequence_bias must hold pairs of a non-empty list of token ids and a number in [-1e30, 1e30]");
     for (int32_t id : ids) check_range(id >= 0, "sequence_bias", id, "token ids from 0 on");
   }
 }
@@ -291,10 +310,11 @@ void GenerationConfig::validate() const {
   check_strategy(*this);
   check_sampling(*this);
   check_penalties(*this);
-  check(!max_new_tokens || *max_new_tokens >= 1, ErrorCode::invalid_argument,
-        "max_new_tokens must be at least 1, got {}", max_new_tokens.value_or(0));
-  check(min_length >= 0 && min_new_tokens.value_or(0) >= 0, ErrorCode::invalid_argument,
-        "min_length and min_new_tokens must not be negative");
+  check(!max_new_tokens || (*max_new_tokens >= 1 && is_length(*max_new_tokens)), ErrorCode::invalid_argument,
+        "max_new_tokens must be at least 1 and at most 2^40, got {}", max_new_tokens.value_or(0));
+  check(is_length(min_length) && is_length(min_new_tokens.value_or(0)), ErrorCode::invalid_argument,
+        "min_length and min_new_tokens must lie in 0 .. 2^40, got {} and {}", min_length, min_new_tokens.value_or(0));
+  check(!max_time || !std::isnan(*max_time), ErrorCode::invalid_argument, "max_time must be a number of seconds");
   for (const std::string& text : stop_strings) {
     check(!text.empty(), ErrorCode::invalid_argument, "a stop string must not be empty");
   }

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstdint>
+
 #include "caravan/base/error.h"
 
 namespace caravan::generate {
@@ -61,12 +64,35 @@ TEST(GenerationConfig, WrongTypesNameTheKey) {
 
 TEST(GenerationConfig, SenselessValuesAreRefused) {
   for (const Json& json :
-       {Json{{"temperature", 0}}, Json{{"top_k", -1}}, Json{{"top_p", 1.5}}, Json{{"repetition_penalty", 0}},
-        Json{{"num_beams", 0}}, Json{{"num_return_sequences", 3}}, Json{{"stop_strings", ""}},
-        Json{{"watermarking_config", {{"a", 1}}}}, Json{{"typical_p", 0}}, Json{{"bad_words_ids", {{-1}}}}}) {
+       {Json{{"repetition_penalty", 0}}, Json{{"repetition_penalty", 1e-300}}, Json{{"frequency_penalty", 1e300}},
+        Json{{"diversity_penalty", NAN}}, Json{{"num_beams", 0}}, Json{{"num_return_sequences", 3}},
+        Json{{"stop_strings", ""}}, Json{{"watermarking_config", {{"a", 1}}}}, Json{{"bad_words_ids", {{-1}}}},
+        Json{{"max_new_tokens", INT64_MAX}}, Json{{"min_length", INT64_MAX}}, Json{{"max_time", NAN}},
+        Json{{"exponential_decay_length_penalty", {INT64_MAX, 2}}},
+        Json{{"exponential_decay_length_penalty", {0, -2}}}}) {
     GenerationConfig config;
     config.update(json, "options");
     EXPECT_THROW(config.validate(), Error) << json.dump();
+  }
+}
+
+TEST(GenerationConfig, SamplingOptionsMatterOnlyWhereTokensAreDrawn) {
+  for (const Json& json : {Json{{"temperature", 0}}, Json{{"temperature", 1e-320}}, Json{{"top_k", -1}},
+                           Json{{"top_p", 1.5}}, Json{{"typical_p", 0}}, Json{{"min_p", -1}}}) {
+    GenerationConfig config;
+    config.update(json, "options");
+    EXPECT_NO_THROW(config.validate()) << json.dump();
+    config.do_sample = true;
+    EXPECT_THROW(config.validate(), Error) << json.dump();
+  }
+}
+
+TEST(GenerationConfig, WrongValuesThatAreNoTextAreNamedAllTheSame) {
+  try {
+    GenerationConfig().update({{"early_stopping", "\xff"}}, "options");
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::invalid_argument);
   }
 }
 

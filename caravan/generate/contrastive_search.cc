@@ -73,6 +73,7 @@ class ContrastiveSearch final : public Strategy {
     const ScoreRow row{{scores.mutable_data_ptr<float>(), static_cast<size_t>(scores.size(1))}, branch_.ids};
     task_->processors.apply({&row, 1});
     task_->recorder.see_scores(scores);
+    check_best_score(scores.max().item<float>());
     const int64_t k = std::min(task_->config().top_k, scores.size(1));
     std::tie(top_probabilities_, top_ids_) = at::softmax(scores[0], 0).topk(k);
   }

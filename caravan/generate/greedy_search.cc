@@ -8,11 +8,14 @@ namespace {
 
 class GreedyChooser final : public Chooser {
  public:
-  void see(const Tensor& scores) override { best_ = scores.argmax(-1); }
-  int32_t choose(int64_t row, Random&) override { return static_cast<int32_t>(best_.const_data_ptr<int64_t>()[row]); }
+  void see(const Tensor& scores) override { std::tie(scores_, best_) = scores.max(-1); }
+  int32_t choose(int64_t row, Random&) override {
+    check_best_score(scores_.const_data_ptr<float>()[row]);
+    return static_cast<int32_t>(best_.const_data_ptr<int64_t>()[row]);
+  }
 
  private:
-  Tensor best_;  // [R]
+  Tensor scores_, best_;  // [R]
 };
 
 }  // namespace

@@ -160,6 +160,7 @@ class GroupBeamSearch final : public Strategy {
     const std::vector<std::span<const int32_t>> ids(group.ids.begin(), group.ids.begin() + rows);
     const Tensor log_p = processed_log_probabilities(*task_, logits, ids);
     const std::vector<Candidate> top = best_candidates(log_p, group.scores, candidates_);
+    check_best_score(top.front().score);
     std::vector<std::vector<int32_t>> next_ids;
     std::vector<Details> next_details;
     std::vector<float> next_scores;

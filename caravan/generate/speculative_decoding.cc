@@ -152,7 +152,7 @@ class SpeculativeDecoding final : public Strategy {
       task_->processors.apply({&row, 1});
       task_->recorder.see_scores(scores);
       const bool guessed = i < guesses;
-      const int32_t id = task_->config().do_sample ? verify(scores[i], i) : most_probable(scores[i]);
+      const int32_t id = task_->config().do_sample ? verify(scores[i], i) : best_of(scores[i]);
       const bool accepted = guessed && id == guess_.ids[i];
       task_->accepted += accepted;
       append(i, id);
@@ -172,6 +172,12 @@ class SpeculativeDecoding final : public Strategy {
   }
 
  private:
+  static int32_t best_of(const Tensor& scores) {
+    const int32_t id = most_probable(scores);
+    check_best_score(scores.const_data_ptr<float>()[id]);
+    return id;
+  }
+
   // A token distributed as p = softmax(scores), which is guess i where that is accepted.
   int32_t verify(const Tensor& scores, int64_t i) {
     Tensor p = at::softmax(scores, 0);

@@ -5,6 +5,8 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "caravan/base/error.h"
 
@@ -82,6 +84,14 @@ Task::Task(GenerateRequest wanted, int64_t vocab, int64_t max_position_embedding
 int32_t Task::pad() const {
   if (config().pad_token_id) return *config().pad_token_id;
   return config().eos_token_id.empty() ? -1 : config().eos_token_id.front();
+}
+
+void check_best_score(float score) {
+  check(!std::isnan(score), ErrorCode::invalid_argument,
+        "no token can be chosen: the model gave scores that are no numbers (broken weights, or a dtype too narrow for "
+        "them; remove_invalid_values goes on all the same)");
+  check(score > -std::numeric_limits<float>::infinity(), ErrorCode::invalid_argument,
+        "no token can be chosen: the options ban every token here");
 }
 
 GeneratedSequence to_result(const Task& task, const std::vector<int32_t>& ids,

@@ -59,6 +59,9 @@ struct Task {
   int32_t pad() const;  // pad, else the first eos, else -1
 };
 
+// The best score of a step: an error where it is -inf (every token is banned) or NaN (the model's scores are broken).
+void check_best_score(float score);
+
 // A sequence under way. The cache lacks the newest token.
 struct Branch {
   nn::CacheSequence cache;

@@ -64,10 +64,11 @@ class ExponentialDecay final : public LogitsProcessor {
   void apply(ScoreRow row) const override {
     const int64_t past = std::ssize(row.ids) - start_;
     if (past <= 0) return;
-    const float growth = static_cast<float>(std::pow(factor_, static_cast<double>(past)) - 1);
+    constexpr double kMost = 1e30;  // beyond it scores overflow, which would leave no number to compare
+    const auto growth = static_cast<float>(std::min(std::pow(factor_, static_cast<double>(past)) - 1, kMost));
     for (int32_t id : eos_) {
       float& score = row.scores[id];
-      if (std::isfinite(score)) score += std::abs(score) * growth;
+      if (std::isfinite(score)) score = std::min(score + std::abs(score) * growth, std::numeric_limits<float>::max());
     }
   }
 

@@ -93,7 +93,8 @@ std::optional<text::ChatTemplate> load_chat_template(const formats::Checkpoint& 
     const Json* text = found;
     if (found->is_array()) {
       for (const Json& named : *found) {
-        if (named.is_object() && named.value("name", "") == "default") text = find_member(named, "template");
+        const Json* name = find_member(named, "name");
+        if (name != nullptr && *name == "default") text = find_member(named, "template");
       }
     }
     check_file(text != nullptr && text->is_string(), FileFault::type, where,
