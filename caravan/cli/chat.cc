@@ -8,12 +8,12 @@
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
+#include "caravan/base/nearest.h"
 #include "caravan/cli/command.h"
 #include "caravan/cli/conversation.h"
 #include "caravan/cli/decoding_options.h"
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/model_options.h"
-#include "caravan/base/nearest.h"
 #include "caravan/cli/output.h"
 #include "caravan/cli/speed_line.h"
 
@@ -37,18 +37,22 @@ constexpr std::string_view kHelp =
     "  A message of several lines: begin and end it with \"\"\", or end each line but the last with \\\n"
     "  Ctrl-C stops an answer\n";
 
+constexpr size_t kLongestLine = 1 << 26;
+
 // Lines from the terminal or a pipe. Ctrl-C at the prompt gives "interrupted".
 class Lines {
  public:
   enum class Result { line, end, interrupted };
 
   Result next(std::string& line) {
-    for (;;) {
-      if (const size_t end = buffer_.find('\n'); end != std::string::npos) {
+    for (size_t searched = 0;;) {
+      if (const size_t end = buffer_.find('\n', searched); end != std::string::npos) {
         line = buffer_.substr(0, end);
         buffer_.erase(0, end + 1);
         return Result::line;
       }
+      searched = buffer_.size();
+      check(searched <= kLongestLine, ErrorCode::invalid_argument, "chat: a line has more than {} bytes", kLongestLine);
       char chunk[4096];
       const ssize_t n = ::read(STDIN_FILENO, chunk, sizeof chunk);
       if (n < 0 && errno == EINTR) return Result::interrupted;
@@ -75,7 +79,7 @@ class Terminal {
   void run() {
     if (shown_) say("Type a message; /help lists the commands, Ctrl-D leaves.\n");
     std::string message;
-    while (read_message(message)) {
+    while (!interrupt_.terminated() && read_message(message)) {
       if (message.starts_with("/")) {
         if (!obey(message)) return;
       } else if (message.find_first_not_of(" \t\r\n") != std::string::npos) {
@@ -104,6 +108,7 @@ class Terminal {
       const Lines::Result result = lines_.next(line);
       if (result == Lines::Result::end) return !message.empty();
       if (result == Lines::Result::interrupted) {
+        if (interrupt_.terminated()) return false;
         interrupt_.clear();
         if (++interrupts == 2) return say("\n"), false;
         say("\n(Ctrl-C once more or Ctrl-D leaves)\n");
@@ -205,6 +210,7 @@ void run(const Options& options, const Settings& settings) {
   conversation.set_cancel_flag(interrupt.flag());
   if (options.has_prompt) return answer_once(conversation, options, interrupt, settings);
   Terminal(conversation, interrupt, settings).run();
+  check(!interrupt.terminated(), ErrorCode::cancelled, "terminated");
 }
 
 }  // namespace

@@ -4,10 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "caravan/base/error.h"
-#include "caravan/cli/log.h"
 #include "caravan/base/nearest.h"
+#include "caravan/cli/log.h"
 #include "caravan/cli/output.h"
 
 namespace caravan::cli {
@@ -103,6 +104,9 @@ void run(const Command& command, std::vector<std::string> arguments) {
     return print(app.help());
   } catch (const CLI::ParseError& error) {
     fail_parse(app, error);
+  } catch (const std::logic_error&) {  // CLI11 converts a flag's value ("--json=x") with std::stoll
+    fail(ErrorCode::invalid_argument, "{}: a flag takes no value but true or false; see '{} --help'", app.get_name(),
+         app.get_name());
   }
   set_verbosity(settings.verbosity);
   action();

@@ -87,8 +87,17 @@ Json parse_flag(const std::string& option, const std::string& text) {
   return text == "true" || text == "1";
 }
 
+// JSON given on the command line: what is wrong with it is wrong with the argument, not with a file.
+Json parse_json_argument(const std::string& option, const std::string& text) {
+  try {
+    return parse_json(text, option);
+  } catch (const Error& error) {
+    fail(ErrorCode::invalid_argument, "{}", error.what());
+  }
+}
+
 Json parse_lists(const std::string& option, const std::string& text) {
-  if (text.starts_with("[[")) return parse_json(text, option);
+  if (text.starts_with("[[")) return parse_json_argument(option, text);
   Json lists = Json::array();
   for (size_t begin = 0; begin <= text.size();) {
     const size_t end = std::min(text.find(';', begin), text.size());
@@ -122,13 +131,8 @@ Json parse_value(const Entry& entry, const std::string& text) {
       }
       return texts;
     }
-    case Kind::json: {
-      try {
-        return parse_json(text, option);
-      } catch (const Error& error) {
-        fail(ErrorCode::invalid_argument, "{}", error.what());
-      }
-    }
+    case Kind::json:
+      return parse_json_argument(option, text);
   }
   return nullptr;
 }

@@ -1,5 +1,6 @@
 #include "caravan/cli/input.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,21 +16,27 @@ constexpr size_t kLargestInput = 1ull << 30;  // of one line, and of input that 
 
 }  // namespace
 
-InputStream::InputStream(const std::string& path) : name_(path == "-" ? "standard input" : path) {
-  if (path != "-") file_ = std::make_unique<FileReader>(path);
+// Opened here and not as a FileReader: what is read in order may be a pipe, a terminal or /dev/stdin.
+InputStream::InputStream(const std::string& path) : name_(path == "-" ? "standard input" : path), fd_(STDIN_FILENO) {
+  if (path == "-") return;
+  fd_ = file_system().open(path.c_str(), O_RDONLY | O_CLOEXEC, 0);
+  check(fd_ != -ENOENT && fd_ != -ENOTDIR, ErrorCode::not_found, "{}: no such file", path);
+  check(fd_ >= 0, ErrorCode::invalid_argument, "{}: cannot open: {}", path, std::strerror(-fd_));
+}
+
+InputStream::~InputStream() {
+  if (fd_ != STDIN_FILENO) file_system().close(fd_);
 }
 
 size_t InputStream::read(char* to, size_t n) {
-  if (file_ != nullptr) {
-    n = static_cast<size_t>(std::min<uint64_t>(n, file_->size() - offset_));
-    file_->read_at(offset_, std::as_writable_bytes(std::span(to, n)));
-    offset_ += n;
-    return n;
-  }
   for (;;) {
-    const ssize_t got = ::read(STDIN_FILENO, to, n);
+    const ssize_t got = ::read(fd_, to, n);
     if (got >= 0) return static_cast<size_t>(got);
-    if (errno != EINTR) fail(ErrorCode::internal, "reading standard input failed: {}", std::strerror(errno));
+    const bool is_usage = errno == EISDIR || errno == EBADF;  // a folder; a standard input that is closed
+    if (errno != EINTR) {
+      fail(is_usage ? ErrorCode::invalid_argument : ErrorCode::internal, "{}: cannot read: {}", name_,
+           std::strerror(errno));
+    }
   }
 }
 

@@ -16,17 +16,18 @@ namespace caravan::cli {
 
 std::string read_input(const std::string& path);  // all of it; at most 1 GiB
 
-// Bytes of a file or of standard input, in order.
+// Bytes of a file, a pipe or standard input, in order.
 class InputStream {
  public:
   explicit InputStream(const std::string& path);
+  ~InputStream();
+  InputStream(const InputStream&) = delete;
   size_t read(char* to, size_t n);  // 0 at the end
   const std::string& name() const { return name_; }
 
  private:
   std::string name_;
-  std::unique_ptr<FileReader> file_;  // none: standard input
-  uint64_t offset_ = 0;
+  int fd_ = 0;
 };
 
 // Lines end with "\n", which is not part of them; the last one needs none.

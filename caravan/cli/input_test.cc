@@ -1,8 +1,11 @@
 #include "caravan/cli/input.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
+#include <fstream>
+#include <thread>
 
 #include "caravan/base/error.h"
 
@@ -32,6 +35,21 @@ TEST(LineReader, AnEmptyFileHasNoLinesAndAFinalNewlineAddsNone) {
   EXPECT_TRUE(all_lines("", 16).empty());
   EXPECT_EQ(all_lines("\n", 16), std::vector<std::string>{""});
   EXPECT_EQ(all_lines("a\n", 16), std::vector<std::string>{"a"});
+}
+
+TEST(LineReader, APipeIsReadAsAFileIs) {
+  const std::string path = (std::filesystem::path(testing::TempDir()) / "caravan-input-pipe").string();
+  std::filesystem::remove(path);
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  std::thread writer([&] { std::ofstream(path) << "one\ntwo"; });
+  EXPECT_EQ(read_input(path), "one\ntwo");
+  writer.join();
+  std::filesystem::remove(path);
+}
+
+TEST(LineReader, DevicesAreReadAndFoldersAreNot) {
+  EXPECT_EQ(read_input("/dev/null"), "");
+  EXPECT_THROW(read_input(testing::TempDir()), Error);
 }
 
 TEST(LineReader, AMissingFileIsNotFound) {

@@ -14,7 +14,13 @@ std::atomic<bool>& raised_flag() {
   return flag;
 }
 
+std::atomic<bool>& terminated_flag() {
+  static std::atomic<bool> flag{false};
+  return flag;
+}
+
 void on_signal(int signal) {
+  if (signal == SIGTERM) terminated_flag() = true;
   if (!raised_flag().exchange(true)) return;
   ::signal(signal, SIG_DFL);  // the second one
   ::raise(signal);
@@ -23,7 +29,7 @@ void on_signal(int signal) {
 }  // namespace
 
 Interrupt::Interrupt() {
-  raised_flag() = false;
+  raised_flag() = terminated_flag() = false;  // both exist before a handler runs
   struct sigaction action {};
   action.sa_handler = on_signal;  // no SA_RESTART: a read from the terminal returns, too
   sigemptyset(&action.sa_mask);
@@ -37,6 +43,7 @@ Interrupt::~Interrupt() {
 }
 
 bool Interrupt::raised() const { return raised_flag(); }
+bool Interrupt::terminated() const { return terminated_flag(); }
 void Interrupt::clear() { raised_flag() = false; }
 
 void Interrupt::check(std::string_view doing) const {

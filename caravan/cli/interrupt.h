@@ -19,7 +19,8 @@ class Interrupt {
   Interrupt(const Interrupt&) = delete;
 
   bool raised() const;
-  void clear();  // forgets it: the next Ctrl-C counts as the first
+  bool terminated() const;  // SIGTERM came, however often it was cleared: leave, do not ask
+  void clear();             // forgets it: the next Ctrl-C counts as the first
   void check(std::string_view doing) const;
   std::shared_ptr<const std::atomic<bool>> flag() const;  // for what polls it on other threads
 

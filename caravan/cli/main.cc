@@ -1,5 +1,7 @@
 // The program: runs a command line and turns what it throws into one line on stderr and an exit code. The codes are
 // those of sysexits.h where it has a fitting one, and live here only.
+#include <fcntl.h>
+
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -76,9 +78,18 @@ int run(std::vector<std::string> arguments) {
   }
 }
 
+// A closed standard descriptor would be given to the next file that is opened, and results printed into that file.
+// The stand-ins fail as the closed ones would: they cannot be read from or written to.
+void reserve_standard_descriptors() {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (::fcntl(fd, F_GETFD) == -1) ::open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);  // takes the lowest free one
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  reserve_standard_descriptors();
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is seen by print(), so that temporary files are removed
   return run(std::vector<std::string>(argv + 1, argv + argc));
 }

@@ -3,7 +3,12 @@
 #include <ATen/Parallel.h>
 #include <torch/cuda.h>
 
+#include <algorithm>
+#include <thread>
+
 #include "caravan/base/error.h"
+#include "caravan/cli/log.h"
+#include "caravan/models/load_dtype.h"
 #include "caravan/ops/cuda.h"
 
 namespace caravan::cli {
@@ -37,12 +42,17 @@ models::LoadOptions load_options(const ModelOptions& options, const Settings& se
   models::LoadOptions load;
   if (!options.dtype.empty() && options.dtype != "auto") {
     const auto dtype = find_dtype(options.dtype);
-    check(dtype.has_value() && is_floating_point(*dtype), ErrorCode::invalid_argument,
+    check(dtype.has_value() && models::is_compute_dtype(*dtype), ErrorCode::invalid_argument,
           "--dtype: expected f32, bf16, f16 or f64, got '{}'", options.dtype);
     load.dtype = models::to_scalar_type(*dtype);
   }
   load.device = parse_device(options.device);
-  if (settings.threads > 0) at::set_num_threads(settings.threads);
+  if (settings.threads > 0) {
+    // More threads than this only wait, and a system that refuses to start them ends the program inside OpenMP.
+    const int most = 4 * std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+    if (settings.threads > most) log_info("--threads {}: {} are used", settings.threads, most);
+    at::set_num_threads(std::min(settings.threads, most));
+  }
   return load;
 }
 

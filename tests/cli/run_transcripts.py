@@ -2,9 +2,9 @@
 """Runs transcripts against the real program: run_transcripts.py PROGRAM FILE.test ...
 
 A case is a line "$ command", the lines that follow up to the next case are what it prints on stdout, then stderr. In the
-command `caravan` is the program; it runs in a shell in a fresh folder that holds what make_fixtures.py wrote. The expected
-text may say "..." for the rest of a line and a line "..." for any lines; "[exit N]" as the last line is the exit code
-where it is not 0. "#" lines between cases are comments. Standard library only.
+command `caravan` is the program and `$CARAVAN` its path; it runs in a shell in a fresh folder that holds what
+make_fixtures.py wrote. The expected text may say "..." for the rest of a line and a line "..." for any lines; "[exit N]" as
+the last line is the exit code where it is not 0. "#" lines between cases are comments. Standard library only.
 """
 import os
 import re
@@ -36,7 +36,7 @@ def matches(expected, got):
 def run(program, command, folder):
     shell = f'caravan() {{ {shlex.quote(program)} "$@"; }}\n{command}'
     done = subprocess.run(["bash", "-c", shell], cwd=folder, stdin=subprocess.DEVNULL, timeout=120,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                          env={**os.environ, "CARAVAN": program}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     text = done.stdout.decode("utf-8") + done.stderr.decode("utf-8")  # invalid UTF-8 fails the test
     if done.returncode != 0:
         text = text.rstrip("\n") + f"\n[exit {done.returncode}]"
