@@ -12,6 +12,7 @@ packages=(
   python3 python3-venv ca-certificates                    # pip, which fetches libtorch and the demo's model
   libfmt-dev libspdlog-dev nlohmann-json3-dev libsimdjson-dev libcli11-dev zlib1g-dev
   libpcre2-dev libutf8proc-dev libsentencepiece-dev       # text
+  libedit-dev                                             # lines typed in a chat
   libtomlplusplus-dev                                     # training configs
   libgtest-dev libbenchmark-dev)
 

@@ -1,10 +1,11 @@
-// `caravan chat`: a conversation through the model's own chat template. The terminal side is here: reading messages,
-// slash commands, Ctrl-C; conversation.h keeps the history and makes the answers.
+// `caravan chat`: a conversation through the model's own chat template: slash commands, Ctrl-C, what is said about
+// answers. conversation.h keeps the messages and makes the answers; line_editor.h and message_reader.h read what is
+// typed.
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <optional>
+#include <memory>
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
@@ -12,7 +13,11 @@
 #include "caravan/cli/command.h"
 #include "caravan/cli/conversation.h"
 #include "caravan/cli/decoding_options.h"
+#include "caravan/cli/history_file.h"
 #include "caravan/cli/interrupt.h"
+#include "caravan/cli/line_editor.h"
+#include "caravan/cli/log.h"
+#include "caravan/cli/message_reader.h"
 #include "caravan/cli/model_options.h"
 #include "caravan/cli/output.h"
 #include "caravan/cli/speed_line.h"
@@ -24,72 +29,97 @@ struct Options {
   ModelOptions model;
   DecodingOptions decoding;
   std::string system, prompt;
-  bool json = false, has_prompt = false;
+  bool json = false, has_prompt = false, no_history = false;
 };
 
 constexpr std::string_view kHelp =
     "  /reset          forget the conversation\n"
-    "  /system TEXT    set the system message and start again\n"
+    "  /system         show the system message\n"
+    "  /system TEXT    set it and start anew ('none': without one)\n"
     "  /regen          answer the last message once more\n"
     "  /save FILE      write the conversation as JSON\n"
     "  /help           this list\n"
     "  /exit           leave (or Ctrl-D)\n"
-    "  A message of several lines: begin and end it with \"\"\", or end each line but the last with \\\n"
-    "  Ctrl-C stops an answer\n";
+    "  A message of several lines: paste it, or press Alt-Enter for a line break; or begin and end it\n"
+    "  with \"\"\"; or end each line but the last with \\\n"
+    "  Ctrl-C stops an answer or clears the line; Up and Ctrl-R bring back what was typed before\n";
 
 constexpr size_t kLongestLine = 1 << 26;
 
-// Lines from the terminal or a pipe. Ctrl-C at the prompt gives "interrupted".
-class Lines {
+// Lines of a pipe, a file, or a terminal that cannot move its cursor.
+class PlainLines {
  public:
-  enum class Result { line, end, interrupted };
+  PlainLines(Interrupt& interrupt, bool prompts) : interrupt_(interrupt), prompts_(prompts) {}
 
-  Result next(std::string& line) {
+  LineRead next(std::string_view prompt, std::string& line) {
+    if (prompts_) std::fwrite(prompt.data(), 1, prompt.size(), stderr);
     for (size_t searched = 0;;) {
       if (const size_t end = buffer_.find('\n', searched); end != std::string::npos) {
         line = buffer_.substr(0, end);
         buffer_.erase(0, end + 1);
-        return Result::line;
+        return LineRead::line;
       }
       searched = buffer_.size();
       check(searched <= kLongestLine, ErrorCode::invalid_argument, "chat: a line has more than {} bytes", kLongestLine);
       char chunk[4096];
       const ssize_t n = ::read(STDIN_FILENO, chunk, sizeof chunk);
-      if (n < 0 && errno == EINTR) return Result::interrupted;
+      if (n < 0 && errno == EINTR && interrupt_.raised()) {
+        interrupt_.clear();
+        if (prompts_) std::fputs("\n", stderr);
+        return LineRead::interrupted;
+      }
+      if (n < 0 && errno == EINTR) continue;
       if (n <= 0) {
         line = std::exchange(buffer_, "");
-        return line.empty() ? Result::end : Result::line;
+        return line.empty() ? LineRead::end : LineRead::line;
       }
       buffer_.append(chunk, static_cast<size_t>(n));
     }
   }
 
  private:
+  Interrupt& interrupt_;
+  bool prompts_;
   std::string buffer_;
 };
 
-class Terminal {
+// The conversation on a terminal or a pipe. What the program says itself stands in parentheses, on stderr.
+class Talk {
  public:
-  Terminal(Conversation& conversation, Interrupt& interrupt, const Settings& settings)
+  Talk(Conversation& conversation, Interrupt& interrupt, const Options& options, const Settings& settings)
       : conversation_(conversation),
         interrupt_(interrupt),
-        quiet_(settings.verbosity < 0),
-        shown_(isatty(STDIN_FILENO) != 0) {}
+        plain_(interrupt, isatty(STDIN_FILENO) != 0),
+        history_(options.no_history ? "" : HistoryFile::default_path()),
+        quiet_(settings.verbosity < 0) {
+    conversation_.set_notes([](std::string_view text) { note("{}", text); });
+    if (!LineEditor::usable()) return;
+    editor_ = std::make_unique<LineEditor>(interrupt);
+    for (const std::string& entry : history_.load()) editor_->remember(entry);
+  }
 
   void run() {
-    if (shown_) say("Type a message; /help lists the commands, Ctrl-D leaves.\n");
-    std::string message;
-    while (!interrupt_.terminated() && read_message(message)) {
-      if (message.starts_with("/")) {
-        if (!obey(message)) return;
-      } else if (message.find_first_not_of(" \t\r\n") != std::string::npos) {
-        answer([&] { return conversation_.answer(message, stream()); });
-      }
+    if (isatty(STDIN_FILENO) != 0) note("type a message; /help lists the commands, Ctrl-D leaves");
+    MessageReader messages([this](std::string_view prompt, std::string& line) {
+      return editor_ != nullptr ? editor_->read(prompt, line) : plain_.next(prompt, line);
+    });
+    int interrupts = 0;
+    for (std::string message;;) {
+      const LineRead read = messages.next(message);
+      interrupts = read == LineRead::interrupted ? interrupts + 1 : 0;
+      if (read == LineRead::end || interrupts == 2) return;
+      if (interrupts == 1 && !interrupt_.terminated()) note("Ctrl-C once more leaves, and so does Ctrl-D");
+      if (read == LineRead::line && !take(message)) return;
+      check(!interrupt_.terminated(), ErrorCode::cancelled, "terminated");
     }
   }
 
  private:
-  static void say(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); }
+  template <class... Args>
+  static void note(fmt::format_string<Args...> format, Args&&... args) {
+    const std::string text = "(" + fmt::format(format, std::forward<Args>(args)...) + ")\n";
+    std::fwrite(text.data(), 1, text.size(), stderr);
+  }
 
   static Conversation::Stream stream() {
     return [](std::string_view piece) {
@@ -98,47 +128,34 @@ class Terminal {
     };
   }
 
-  // One message of one or more lines; false at the end of input or a second Ctrl-C.
-  bool read_message(std::string& message) {
-    message.clear();
-    bool quoted = false, continued = false;
-    for (int interrupts = 0;;) {
-      if (shown_) say(quoted || continued ? ". " : "> ");
-      std::string line;
-      const Lines::Result result = lines_.next(line);
-      if (result == Lines::Result::end) return !message.empty();
-      if (result == Lines::Result::interrupted) {
-        if (interrupt_.terminated()) return false;
-        interrupt_.clear();
-        if (++interrupts == 2) return say("\n"), false;
-        say("\n(Ctrl-C once more or Ctrl-D leaves)\n");
-        message.clear(), quoted = continued = false;
-        continue;
-      }
-      if (!quoted && !continued && line.starts_with("\"\"\"")) quoted = true, line.erase(0, 3);
-      if (quoted) {
-        const bool closes = line.ends_with("\"\"\"");
-        message += closes ? line.substr(0, line.size() - 3) : line + "\n";
-        if (closes) return true;
-        continue;
-      }
-      continued = line.ends_with("\\");
-      message += continued ? line.substr(0, line.size() - 1) + "\n" : line;
-      if (!continued) return true;
+  // A message or a slash command; false to leave.
+  bool take(const std::string& message) {
+    if (message.find_first_not_of(" \t\r\n") == std::string::npos) return true;
+    if (editor_ != nullptr) {
+      editor_->remember(message);
+      history_.append(message);
     }
+    if (message.starts_with("/") && message.find('\n') == std::string::npos) return obey(message);
+    answer([&] { return conversation_.answer(message, stream()); });
+    return true;
   }
 
   template <class F>
   void answer(const F& make) {
     interrupt_.clear();
     try {
-      const generate::GenerateResult result = make();
-      print("\n");
-      flush_output();
-      if (interrupt_.raised()) say("(stopped)\n");
-      if (!quiet_) log_speed(std::span(&result, 1));
+      const Answer answer = make();
+      if (!answer.kept) {
+        note("stopped before the answer began: this turn is forgotten");
+      } else {
+        print("\n");
+        flush_output();
+        if (answer.result.sequences[0].text.empty()) note("an empty answer");
+        if (interrupt_.raised()) note("stopped: the answer so far stays in the conversation");
+        if (!quiet_) note("{}", speed_line(std::span(&answer.result, 1)));
+      }
     } catch (const Error& error) {  // a template that refuses the message, a context that is full: the talk goes on
-      say(fmt::format("caravan: {}\n", error.what()));
+      note("{}", error.what());
     }
     interrupt_.clear();
   }
@@ -151,53 +168,67 @@ class Terminal {
     const std::string argument = begin == std::string::npos ? "" : line.substr(begin);
     if (name == "/exit" || name == "/quit") return false;
     if (name == "/help") {
-      say(kHelp);
+      std::fwrite(kHelp.data(), 1, kHelp.size(), stderr);
     } else if (name == "/reset") {
       conversation_.reset();
-      say("(forgotten)\n");
+      note("forgotten{}", conversation_.system().empty() ? "" : "; the system message stays");
     } else if (name == "/system") {
-      conversation_.set_system(argument);
-      say(argument.empty() ? "(no system message)\n" : "(system message set)\n");
+      system(argument);
     } else if (name == "/regen") {
       answer([&] { return conversation_.answer_again(stream()); });
     } else if (name == "/save") {
       save(argument);
     } else {
-      say(fmt::format("unknown command {}{}; /help lists them\n", name,
-                      did_you_mean(name, {"/reset", "/system", "/regen", "/save", "/help", "/exit"})));
+      note("unknown command {}{}; /help lists them", name,
+           did_you_mean(name, {"/reset", "/system", "/regen", "/save", "/help", "/exit"}));
     }
     return true;
+  }
+
+  void system(const std::string& text) {
+    if (text.empty()) {
+      conversation_.system().empty() ? note("there is no system message; /system TEXT sets one")
+                                     : note("the system message: {}", conversation_.system());
+      return;
+    }
+    conversation_.set_system(text == "none" ? "" : text);
+    note("the system message is {}; the conversation starts anew", text == "none" ? "gone" : "set");
   }
 
   void save(const std::string& path) {
     try {
       check(!path.empty(), ErrorCode::invalid_argument, "/save needs a file name");
       write_file(path, dump_json({{"messages", conversation_.messages()}}) + "\n");
-      say(fmt::format("(saved to {})\n", path));
+      note("saved to {}", path);
     } catch (const Error& error) {
-      say(fmt::format("caravan: {}\n", error.what()));
+      note("{}", error.what());
     }
   }
 
   Conversation& conversation_;
   Interrupt& interrupt_;
-  Lines lines_;
-  bool quiet_, shown_;
+  PlainLines plain_;
+  std::unique_ptr<LineEditor> editor_;  // none: plain_ serves
+  HistoryFile history_;
+  bool quiet_;
 };
 
 // --prompt: one answer, then the end.
 void answer_once(Conversation& conversation, const Options& options, const Interrupt& interrupt,
                  const Settings& settings) {
   const Conversation::Stream stream = [](std::string_view piece) { print(piece), flush_output(); };
-  const generate::GenerateResult result = conversation.answer(options.prompt, options.json ? nullptr : stream);
-  const generate::GeneratedSequence& sequence = result.sequences.at(0);
+  conversation.set_notes([](std::string_view text) { log_info("{}", text); });
+  const Answer answer = conversation.answer(options.prompt, options.json ? nullptr : stream);
+  const generate::GeneratedSequence& sequence = answer.result.sequences[0];
   if (options.json) {
-    print_json({{"text", sequence.text}, {"ids", sequence.ids}, {"finish_reason", to_string(sequence.reason)}});
+    Json out = {{"text", sequence.text}, {"ids", sequence.ids}, {"finish_reason", to_string(sequence.reason)}};
+    if (conversation.config().do_sample) out["seed"] = conversation.config().seed;
+    print_json(out);
   } else {
     print("\n");
   }
   flush_output();
-  if (settings.verbosity >= 0) log_speed(std::span(&result, 1));
+  if (settings.verbosity >= 0) log_speed(std::span(&answer.result, 1));
   check(!interrupt.raised(), ErrorCode::cancelled, "interrupted");
 }
 
@@ -206,11 +237,11 @@ void run(const Options& options, const Settings& settings) {
   const auto checkpoint = formats::Checkpoint::open(options.model.model);
   Conversation conversation(*checkpoint, load, options.decoding);
   if (!options.system.empty()) conversation.set_system(options.system);
-  Interrupt interrupt;
+  if (conversation.config().do_sample) log_detail("seed {}", conversation.config().seed);
+  Interrupt interrupt(options.has_prompt ? Interrupt::Second::ends : Interrupt::Second::counts);
   conversation.set_cancel_flag(interrupt.flag());
   if (options.has_prompt) return answer_once(conversation, options, interrupt, settings);
-  Terminal(conversation, interrupt, settings).run();
-  check(!interrupt.terminated(), ErrorCode::cancelled, "terminated");
+  Talk(conversation, interrupt, options, settings).run();
 }
 
 }  // namespace
@@ -220,8 +251,10 @@ Run setup_chat(CLI::App& app, const Settings& settings) {
   add_model_options(app, options->model);
   app.add_option("--system", options->system, "system message");
   CLI::Option* prompt = app.add_option("-p,--prompt", options->prompt, "answer this message and exit");
-  app.add_flag("--json", options->json, "with --prompt: print {\"text\", \"ids\", \"finish_reason\"}");
-  options->decoding.add_to(app);
+  app.add_flag("--json", options->json, "with --prompt: print {\"text\", \"ids\", \"finish_reason\", \"seed\"}");
+  app.add_flag("--no-history", options->no_history,
+               "neither read nor write the file of what was typed in earlier chats");
+  options->decoding.add_to(app, {{"max-new-tokens", "1024"}, {"temperature", "0.5"}, {"top-p", "0.9"}});
   app.footer(
       "\nIn the conversation:\n" + std::string(kHelp) +
       "\nDefaults come from the checkpoint's generation_config.json; without one: temperature 0.5, top-p 0.9.\n\n"

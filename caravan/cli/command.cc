@@ -20,6 +20,10 @@ constexpr Command kCommands[] = {
 #undef CARAVAN_COMMAND
 };
 
+// Commands that are planned; those that exist are found before anybody looks here.
+constexpr std::string_view kPlanned[] = {"quantize", "train",     "finetune", "eval",
+                                         "items",    "recommend", "serve",    "bench"};
+
 std::string program_help() {
   std::string text =
       "Caravan: LLaMA-family language models from a single program.\n\n"
@@ -41,6 +45,10 @@ const Command& find_command(const std::string& name) {
     fail(ErrorCode::invalid_argument,
          "expected a command before the option '{}': caravan COMMAND [OPTIONS]; 'caravan --help' lists the commands",
          name);
+  }
+  for (const std::string_view planned : kPlanned) {
+    check(name != planned, ErrorCode::unsupported,
+          "the command '{}' is planned and not there yet; 'caravan --help' lists what is", name);
   }
   std::vector<std::string> names;
   for (const Command& command : kCommands) names.emplace_back(command.name);
@@ -70,17 +78,18 @@ void accept_underscores(const CLI::App& app, std::vector<std::string>& arguments
 }
 
 [[noreturn]] void fail_parse(const CLI::App& app, const CLI::ParseError& error) {
+  const std::string command = app.get_name().substr(app.get_name().find(' ') + 1);
   for (const std::string& extra : app.remaining()) {
     if (!extra.starts_with("-")) continue;
     const std::string name = extra.substr(0, extra.find('='));
-    fail(ErrorCode::invalid_argument, "{}: unknown option '{}'{}; '{} --help' lists the options", app.get_name(), name,
+    fail(ErrorCode::invalid_argument, "{}: unknown option '{}'{}; '{} --help' lists the options", command, name,
          did_you_mean(name, option_names(app)), app.get_name());
   }
   if (!app.remaining().empty()) {
-    fail(ErrorCode::invalid_argument, "{}: unexpected argument '{}'; see '{} --help'", app.get_name(),
-         app.remaining().front(), app.get_name());
+    fail(ErrorCode::invalid_argument, "{}: unexpected argument '{}'; see '{} --help'", command, app.remaining().front(),
+         app.get_name());
   }
-  fail(ErrorCode::invalid_argument, "{}: {}; see '{} --help'", app.get_name(), error.what(), app.get_name());
+  fail(ErrorCode::invalid_argument, "{}: {}; see '{} --help'", command, error.what(), app.get_name());
 }
 
 void run(const Command& command, std::vector<std::string> arguments) {
@@ -113,6 +122,15 @@ void run(const Command& command, std::vector<std::string> arguments) {
 }
 
 }  // namespace
+
+void add_model_argument(CLI::App& app, std::string& model, const std::string& help) {
+  CLI::Option* option = app.add_option("model,-m,--model", model, help + " (needed, here or after -m)");
+  option->type_name("MODEL");
+  app.parse_complete_callback([&model, command = app.get_name()] {
+    check(!model.empty(), ErrorCode::invalid_argument, "{}: no model is given: {} MODEL; see '{} --help'",
+          command.substr(command.find(' ') + 1), command, command);
+  });
+}
 
 std::span<const Command> commands() { return kCommands; }
 

@@ -1,9 +1,11 @@
 #include "caravan/cli/conversation.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "caravan/base/error.h"
-#include "caravan/cli/log.h"
+#include "caravan/cli/observers.h"
 #include "caravan/cli/text_source.h"
 #include "caravan/cli/tokenizer_source.h"
 
@@ -26,6 +28,7 @@ generate::GenerationConfig chat_config(const formats::Checkpoint& checkpoint, co
     if (!decided("top_p")) config.top_p = 0.9;
   }
   if (!decided("max_new_tokens") && !decided("max_length")) config.max_new_tokens = kDefaultAnswer;
+  if (!decided("seed")) choose_seed(config);
   return config;
 }
 
@@ -83,53 +86,73 @@ std::vector<int32_t> Conversation::fitting_prompt(int64_t room) {
     messages.erase(messages.begin() + static_cast<int64_t>(first), messages.begin() + static_cast<int64_t>(first) + 2);
     ids = prompt_ids(messages), ++dropped;
   }
-  if (dropped > 0) log_info("the context of {} tokens is full: the first {} turns are left out", context_, dropped);
+  if (dropped > 0 && notes_ != nullptr) {
+    notes_(fmt::format("the context of {} tokens is full: the first {} turns are left out", context_, dropped));
+  }
   check(context_ <= 0 || std::ssize(ids) < context_, ErrorCode::invalid_argument,
         "the message has {} tokens with its template, the model's context holds {}", ids.size(), context_);
   return ids;
 }
 
-generate::GenerateResult Conversation::make_answer(const Stream& stream) {
-  generate::GenerateRequest request{.config = config_};
-  const int64_t wanted = config_.max_new_tokens.value_or(kDefaultAnswer);
-  request.prompt = fitting_prompt(context_ > 0 ? std::min(wanted, context_ / 4) : wanted);
-  if (context_ > 0) request.config.max_new_tokens = std::min(wanted, context_ - std::ssize(request.prompt));
-  request.config.seed += turns_++;
-  request.tokenizer = &tokenizer_;
+// The engine looks at the flag between its steps; until the first token a step may be a long part of the prompt, so the
+// flag is looked at between layers, too.
+generate::GenerateResult Conversation::generate(generate::GenerateRequest request, const Stream& stream) {
+  Stopper stopper(cancelled_);
   request.cancelled = cancelled_;
-  if (stream != nullptr) {
-    request.on_token = [&](const generate::TokenEvent& event) {
-      if (event.sequence == 0 && !event.text.empty()) stream(event.text);
-      return true;
-    };
+  request.on_token = [&](const generate::TokenEvent& event) {
+    stopper.disarm();
+    if (stream != nullptr && event.sequence == 0 && !event.text.empty()) stream(event.text);
+    return true;
+  };
+  generate::GenerateResult result;
+  try {
+    const Observing watching(&stopper);
+    result = engine_->generate(std::move(request));
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::cancelled) throw;
   }
-  generate::GenerateResult result = engine_->generate(std::move(request));
-  messages_.push_back({{"role", "assistant"}, {"content", result.sequences.at(0).text}});
+  if (result.sequences.empty()) result.sequences.push_back({.reason = generate::FinishReason::cancelled});
   return result;
 }
 
-generate::GenerateResult Conversation::answer(const std::string& message, const Stream& stream) {
-  const Json before = messages_;
-  messages_.push_back({{"role", "user"}, {"content", message}});
+// Answers messages_; where that fails or is stopped before it began, messages_ becomes `before`.
+Answer Conversation::make_answer(Json before, const Stream& stream) {
   try {
-    return make_answer(stream);
-  } catch (...) {
-    messages_ = before;
-    throw;
-  }
-}
-
-generate::GenerateResult Conversation::answer_again(const Stream& stream) {
-  Json before = messages_;
-  while (!messages_.empty() && messages_.back()["role"] == "assistant") messages_.erase(messages_.size() - 1);
-  try {
-    check(!messages_.empty() && messages_.back()["role"] == "user", ErrorCode::invalid_argument,
-          "there is no message to answer again");
-    return make_answer(stream);
+    generate::GenerateRequest request{.config = config_};
+    const int64_t wanted = config_.max_new_tokens.value_or(kDefaultAnswer);
+    request.prompt = fitting_prompt(context_ > 0 ? std::min(wanted, context_ / 4) : wanted);
+    if (context_ > 0) request.config.max_new_tokens = std::min(wanted, context_ - std::ssize(request.prompt));
+    request.config.seed += turns_++;
+    request.tokenizer = &tokenizer_;
+    Answer answer{.result = generate(std::move(request), stream)};
+    const generate::GeneratedSequence& sequence = answer.result.sequences[0];
+    answer.kept = !sequence.text.empty() || sequence.reason != generate::FinishReason::cancelled;
+    if (answer.kept) {
+      messages_.push_back({{"role", "assistant"}, {"content", sequence.text}});
+    } else {
+      messages_ = std::move(before);
+    }
+    return answer;
   } catch (...) {
     messages_ = std::move(before);
     throw;
   }
+}
+
+Answer Conversation::answer(const std::string& message, const Stream& stream) {
+  Json before = messages_;
+  messages_.push_back({{"role", "user"}, {"content", message}});
+  return make_answer(std::move(before), stream);
+}
+
+Answer Conversation::answer_again(const Stream& stream) {
+  size_t turns = messages_.size();
+  while (turns > 0 && messages_[turns - 1]["role"] == "assistant") --turns;
+  check(turns > 0 && messages_[turns - 1]["role"] == "user", ErrorCode::invalid_argument,
+        "there is no message to answer again");
+  Json before = messages_;
+  while (messages_.size() > turns) messages_.erase(messages_.size() - 1);
+  return make_answer(std::move(before), stream);
 }
 
 }  // namespace caravan::cli

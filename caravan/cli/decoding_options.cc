@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <random>
 
 #include "caravan/base/error.h"
 #include "caravan/cli/id_list.h"
@@ -19,44 +20,65 @@ struct Entry {
   Kind kind;
   const char* group;
   const char* help;
+  const char* shown = "";  // the default, in the help
 };
 
+// What stands for the value in the help.
+constexpr const char* placeholder(Kind kind) {
+  switch (kind) {
+    case Kind::integer:
+      return "N";
+    case Kind::number:
+      return "X";
+    case Kind::word:
+      return "WORD";
+    case Kind::ids:
+      return "IDS";
+    case Kind::lists:
+      return "IDS;IDS";
+    case Kind::json:
+      return "JSON";
+    default:
+      return "TEXT";
+  }
+}
+
 constexpr Entry kEntries[] = {
-    {"max-new-tokens", Kind::integer, "Length", "at most this many new tokens"},
+    {"max-new-tokens", Kind::integer, "Length", "at most this many new tokens", "20"},
     {"min-new-tokens", Kind::integer, "Length", "at least this many new tokens"},
     {"max-length", Kind::integer, "Length", "at most this many tokens with the prompt"},
-    {"min-length", Kind::integer, "Length", "at least this many tokens with the prompt"},
+    {"min-length", Kind::integer, "Length", "at least this many tokens with the prompt", "0"},
     {"max-time", Kind::number, "Length", "stop after this many seconds"},
     {"stop-strings", Kind::text, "Length", "stop at this text (repeat for more)"},
     {"eos-token-id", Kind::ids, "Length", "ids that end a sequence, as 1,2"},
-    {"do-sample", Kind::flag, "Strategy", "draw tokens instead of taking the best"},
-    {"num-beams", Kind::integer, "Strategy", "beam search with this many beams"},
-    {"num-return-sequences", Kind::integer, "Strategy", "sequences per prompt"},
-    {"length-penalty", Kind::number, "Strategy", "beams: score = sum of logprobs / length^penalty"},
-    {"early-stopping", Kind::word, "Strategy", "beams: true, false or never"},
-    {"num-beam-groups", Kind::integer, "Strategy", "diverse beam search: groups"},
-    {"diversity-penalty", Kind::number, "Strategy", "diverse beam search: penalty between groups"},
+    {"do-sample", Kind::flag, "Strategy", "draw tokens instead of taking the best", "false"},
+    {"num-beams", Kind::integer, "Strategy", "beam search with this many beams", "1"},
+    {"num-return-sequences", Kind::integer, "Strategy", "sequences per prompt", "1"},
+    {"length-penalty", Kind::number, "Strategy", "beams: score = sum of logprobs / length^penalty", "1"},
+    {"early-stopping", Kind::word, "Strategy", "beams: true, false or never", "false"},
+    {"num-beam-groups", Kind::integer, "Strategy", "diverse beam search: groups", "1"},
+    {"diversity-penalty", Kind::number, "Strategy", "diverse beam search: penalty between groups", "0"},
     {"penalty-alpha", Kind::number, "Strategy", "contrastive search (with --top-k)"},
     {"prompt-lookup-num-tokens", Kind::integer, "Strategy", "speculate with tokens copied from the prompt"},
     {"max-matching-ngram-size", Kind::integer, "Strategy", "longest n-gram matched by prompt lookup"},
-    {"num-assistant-tokens", Kind::integer, "Strategy", "tokens a draft model proposes at a time"},
-    {"assistant-confidence-threshold", Kind::number, "Strategy", "the draft stops below this probability"},
-    {"seed", Kind::integer, "Sampling", "random seed; equal seeds give equal text"},
-    {"temperature", Kind::number, "Sampling", "below 1 sharper, above 1 flatter; 0: greedy"},
-    {"top-k", Kind::integer, "Sampling", "only the k best tokens (0: all)"},
-    {"top-p", Kind::number, "Sampling", "only the best tokens with this much probability together"},
+    {"num-assistant-tokens", Kind::integer, "Strategy", "tokens a draft model proposes at a time", "20"},
+    {"assistant-confidence-threshold", Kind::number, "Strategy", "the draft stops below this probability", "0.4"},
+    {"seed", Kind::integer, "Sampling", "equal seeds give equal text", "random"},
+    {"temperature", Kind::number, "Sampling", "below 1 sharper, above 1 flatter; 0: greedy", "1"},
+    {"top-k", Kind::integer, "Sampling", "only the k best tokens (0: all)", "50"},
+    {"top-p", Kind::number, "Sampling", "only the best tokens with this much probability together", "1"},
     {"min-p", Kind::number, "Sampling", "only tokens with this part of the best one's probability"},
-    {"typical-p", Kind::number, "Sampling", "only tokens of typical surprise, this much probability together"},
+    {"typical-p", Kind::number, "Sampling", "only tokens of typical surprise, this much probability together", "1"},
     {"top-h", Kind::number, "Sampling", "only the best tokens within this part of the entropy"},
-    {"epsilon-cutoff", Kind::number, "Sampling", "only tokens above this probability"},
-    {"eta-cutoff", Kind::number, "Sampling", "the same with a limit that follows the entropy"},
+    {"epsilon-cutoff", Kind::number, "Sampling", "only tokens above this probability", "0"},
+    {"eta-cutoff", Kind::number, "Sampling", "the same with a limit that follows the entropy", "0"},
     {"renormalize-logits", Kind::flag, "Sampling", "log-softmax after all processors"},
-    {"repetition-penalty", Kind::number, "Penalties", "above 1: against tokens seen before"},
-    {"encoder-repetition-penalty", Kind::number, "Penalties", "above 1: for tokens of the prompt"},
-    {"presence-penalty", Kind::number, "Penalties", "subtracted once from tokens generated before"},
-    {"frequency-penalty", Kind::number, "Penalties", "subtracted as often as a token was generated"},
-    {"no-repeat-ngram-size", Kind::integer, "Penalties", "no n-gram twice"},
-    {"encoder-no-repeat-ngram-size", Kind::integer, "Penalties", "no n-gram of the prompt"},
+    {"repetition-penalty", Kind::number, "Penalties", "above 1: against tokens seen before", "1"},
+    {"encoder-repetition-penalty", Kind::number, "Penalties", "above 1: for tokens of the prompt", "1"},
+    {"presence-penalty", Kind::number, "Penalties", "subtracted once from tokens generated before", "0"},
+    {"frequency-penalty", Kind::number, "Penalties", "subtracted as often as a token was generated", "0"},
+    {"no-repeat-ngram-size", Kind::integer, "Penalties", "no n-gram twice", "0"},
+    {"encoder-no-repeat-ngram-size", Kind::integer, "Penalties", "no n-gram of the prompt", "0"},
     {"bad-words-ids", Kind::lists, "Penalties", "id sequences that must not appear, as 1,2;3"},
     {"suppress-tokens", Kind::ids, "Penalties", "ids that must not appear"},
     {"begin-suppress-tokens", Kind::ids, "Penalties", "ids that must not come first"},
@@ -149,7 +171,7 @@ bool asks_for_sampling(const Json& given) {
 
 }  // namespace
 
-void DecodingOptions::add_to(CLI::App& app) {
+void DecodingOptions::add_to(CLI::App& app, const std::map<std::string, std::string>& shown) {
   for (const Entry& entry : kEntries) {
     std::string name = std::string("--") + entry.name;
     if (entry.kind == Kind::text) name += ",--stop";
@@ -171,7 +193,12 @@ void DecodingOptions::add_to(CLI::App& app) {
       option = app.add_option_function<std::string>(
           name, [this, key](const std::string& text) { values_[key] = text; }, entry.help);
     }
+    const auto other = shown.find(entry.name);
+    const std::string default_text = other == shown.end() ? entry.shown : other->second;
     option->group(entry.group);
+    if (entry.kind == Kind::flag) continue;
+    option->type_name(placeholder(entry.kind));
+    if (!default_text.empty()) option->default_str(default_text);
   }
   app.add_flag_callback(
          "--greedy", [this] { values_["do-sample"] = "false"; }, "the best token each time")
@@ -191,6 +218,16 @@ Json DecodingOptions::given() const {
   }
   return json;
 }
+
+std::vector<std::pair<std::string, std::string>> DecodingOptions::defaults() {
+  std::vector<std::pair<std::string, std::string>> list;
+  for (const Entry& entry : kEntries) {
+    if (*entry.shown != '\0') list.emplace_back(entry.name, entry.shown);
+  }
+  return list;
+}
+
+void choose_seed(generate::GenerationConfig& config) { config.seed = std::random_device()(); }
 
 generate::GenerationConfig DecodingOptions::config(const formats::Checkpoint& checkpoint) const {
   generate::GenerationConfig config = generate::load_generation_config(checkpoint);

@@ -25,23 +25,35 @@ std::vector<int32_t> ids_of_line(std::string_view line, const std::string& where
   return parse_ids(dump_json(*ids, -1), where);
 }
 
+// Ids without a token would leave no trace in the text.
+void check_ids(const std::vector<int32_t>& ids, const text::Tokenizer& tokenizer, const std::string& where) {
+  const auto size = static_cast<int64_t>(tokenizer.vocab_size());
+  for (const int32_t id : ids) {
+    check(id < size || tokenizer.id_to_token(id).has_value(), ErrorCode::invalid_argument,
+          "{}: token id {} is not in the vocabulary of {} tokens", where, id, size);
+  }
+}
+
 void run(const Options& options, const Settings& settings) {
   const text::Tokenizer tokenizer = load_tokenizer(options.model);
-  const auto append = [&](const std::vector<int32_t>& ids, std::string& out) {
+  const auto append = [&](const std::vector<int32_t>& ids, const std::string& where, std::string& out) {
+    check_ids(ids, tokenizer, where);
     const std::string text = tokenizer.decode(ids, options.no_special);
     out += options.json ? dump_json({{"text", text}}, -1) : text;
     out += '\n';
   };
   if (!options.ids.empty()) {
     std::string out;
-    append(parse_ids(options.ids, "--ids"), out);
+    append(parse_ids(options.ids, "--ids"), "--ids", out);
     return print(out);
   }
   const std::string name = options.file == "-" ? "standard input" : options.file;
-  for_each_line({.path = options.file, .threads = settings.threads},
-                [&](std::string_view line, size_t number, std::string& out) {
-                  append(ids_of_line(line, fmt::format("{} line {}", name, number)), out);
-                });
+  for_each_line(
+      {.path = options.file, .threads = settings.threads, .progress = settings.verbosity < 0 ? "" : "detokenizing"},
+      [&](std::string_view line, size_t number, std::string& out) {
+        const std::string where = fmt::format("{} line {}", name, number);
+        append(ids_of_line(line, where), where, out);
+      });
 }
 
 }  // namespace

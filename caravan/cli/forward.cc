@@ -193,7 +193,10 @@ void print_outputs(const Options& options, const NamedTensors& outputs) {
     }
     list.push_back(std::move(item));
   }
-  if (options.json) print_json({{"outputs", std::move(list)}, {"path", options.out}});
+  if (!options.json) return;
+  Json out = {{"outputs", std::move(list)}};
+  if (!options.out.empty()) out["path"] = options.out;
+  print_json(out);
 }
 
 void run(const Options& options, const Settings& settings) {
@@ -212,6 +215,7 @@ void run(const Options& options, const Settings& settings) {
                             : options.profile ? &profiler
                                               : nullptr);
   const NamedTensors outputs = ForwardPass(*model, options, inputs).run();
+  if (options.out.empty()) log_info("nothing is written: -o FILE.safetensors takes the outputs");
   if (!options.out.empty()) models::write_tensors(options.out, outputs);
   print_outputs(options, outputs);
   if (options.profile) std::fputs(profiler.table().c_str(), stderr);

@@ -10,7 +10,9 @@
 #include "caravan/cli/id_list.h"
 #include "caravan/cli/input.h"
 #include "caravan/cli/interrupt.h"
+#include "caravan/cli/log.h"
 #include "caravan/cli/model_options.h"
+#include "caravan/cli/observers.h"
 #include "caravan/cli/output.h"
 #include "caravan/cli/speed_line.h"
 #include "caravan/cli/tokenizer_source.h"
@@ -82,8 +84,9 @@ Json to_json(const GeneratedSequence& sequence, size_t prompt, bool several, boo
   return out;
 }
 
+// `seed`: of drawn tokens.
 void print_results(const Options& options, const std::vector<Prompt>& prompts,
-                   const std::vector<GenerateResult>& results) {
+                   const std::vector<GenerateResult>& results, std::optional<uint64_t> seed) {
   Json sequences = Json::array();
   for (size_t i = 0; i < results.size(); ++i) {
     for (const GeneratedSequence& sequence : results[i].sequences) {
@@ -96,7 +99,10 @@ void print_results(const Options& options, const std::vector<Prompt>& prompts,
       }
     }
   }
-  if (options.json) print_json({{"sequences", std::move(sequences)}});
+  if (!options.json) return;
+  Json out = {{"sequences", std::move(sequences)}};
+  if (seed.has_value()) out["seed"] = *seed;
+  print_json(out);
 }
 
 GenerateRequest make_request(const Options& options, const Prompt& prompt, const generate::GenerationConfig& config,
@@ -111,7 +117,8 @@ GenerateRequest make_request(const Options& options, const Prompt& prompt, const
 void run(const Options& options, const Settings& settings) {
   const models::LoadOptions load = load_options(options.model, settings);
   const auto checkpoint = formats::Checkpoint::open(options.model.model);
-  const generate::GenerationConfig config = options.decoding.config(*checkpoint);
+  generate::GenerationConfig config = options.decoding.config(*checkpoint);
+  if (config.seed == 0 && !options.decoding.given().contains("seed")) choose_seed(config);
   config.validate();
   const bool needs_text = !options.prompts.empty() || !options.file.empty() || !config.stop_strings.empty();
   const std::optional<text::Tokenizer> tokenizer = find_tokenizer(options.model.model, needs_text);
@@ -121,23 +128,32 @@ void run(const Options& options, const Settings& settings) {
   const auto draft = options.draft.empty() ? nullptr : models::load_causal_lm(options.draft, load);
   generate::Engine engine(*model, {.draft = draft.get()});
 
+  const std::optional<uint64_t> seed = config.do_sample ? std::optional(config.seed) : std::nullopt;
+  if (seed.has_value()) log_detail("seed {}", *seed);
   const Interrupt interrupt;
   std::vector<GenerateRequest> requests;
   for (const Prompt& prompt : prompts) {
     requests.push_back(make_request(options, prompt, config, text_side));
     requests.back().cancelled = interrupt.flag();
   }
+  Stopper stopper(prompts.size() == 1 ? interrupt.flag() : nullptr);  // of a batch, what is finished is printed
   const bool streams = !options.json && prompts.size() == 1 && config.num_return_sequences == 1 && text_side != nullptr;
-  if (streams) {
-    if (options.echo) print(prompts[0].text);
-    requests[0].on_token = [](const generate::TokenEvent& event) {
+  bool line_open = streams && options.echo;
+  if (line_open) print(prompts[0].text);
+  if (requests.size() == 1) {
+    requests[0].on_token = [&](const generate::TokenEvent& event) {
+      stopper.disarm();
+      if (!streams) return true;
       print(event.text + (event.last ? "\n" : ""));
       flush_output();
+      line_open = !event.last;
       return true;
     };
   }
+  const Observing watching(&stopper);
   const std::vector<GenerateResult> results = engine.generate(std::move(requests));
-  if (!streams) print_results(options, prompts, results);
+  if (!streams) print_results(options, prompts, results, seed);
+  if (line_open) print("\n");
   flush_output();
   if (settings.verbosity >= 0) log_speed(results);
   check(!interrupt.raised(), ErrorCode::cancelled, "interrupted; the text so far was printed");
@@ -155,7 +171,7 @@ Run setup_generate(CLI::App& app, const Settings& settings) {
   repeated(app.add_option("--ids", options->ids, "token ids to complete, as 1,2,3 (repeat for a batch)"));
   app.add_option("-f,--file", options->file, "prompts, one a line ('-': stdin)");
   app.add_flag("--json", options->json,
-               "print {\"sequences\": [{\"ids\", \"text\", \"score\"}, ...]}; ids are the new tokens");
+               "print {\"sequences\": [{\"ids\", \"text\", \"score\"}, ...], \"seed\"}; ids are the new tokens");
   app.add_flag("--echo", options->echo, "print the prompt before its completion");
   app.add_flag("--no-special", options->no_special, "add no special tokens to the prompt");
   app.add_flag("--keep-special-tokens", options->keep_special, "show special tokens in the text");
@@ -164,7 +180,8 @@ Run setup_generate(CLI::App& app, const Settings& settings) {
                  "a small model of the same vocabulary that proposes tokens (speculative decoding)");
   options->decoding.add_to(app);
   app.footer(
-      "\nDefaults come from the checkpoint's generation_config.json. Sampling options turn sampling on.\n\nExamples:\n"
+      "\nThe checkpoint's generation_config.json may set other defaults. Sampling options turn sampling "
+      "on.\n\nExamples:\n"
       "  caravan generate -m model.gguf -p 'The capital of France is' --max-new-tokens 20\n"
       "  caravan generate -m model-folder -p 'Once upon a time' --temperature 0.8 --top-p 0.95 --seed 1\n"
       "  caravan generate -m model-folder --ids 1,15043,29892 --num-beams 4 --num-return-sequences 4 --json");

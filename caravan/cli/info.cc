@@ -12,6 +12,7 @@
 
 #include "caravan/cli/command.h"
 #include "caravan/cli/output.h"
+#include "caravan/formats/format.h"
 #include "caravan/formats/writer.h"
 #include "caravan/kernels/table.h"
 #include "caravan/ops/cuda.h"
@@ -75,6 +76,7 @@ Json collect(const Settings& settings) {
   info["threads"] = settings.threads > 0 ? settings.threads : at::get_num_threads();
   info["memory_bytes"] = physical_memory();
   info["devices"] = devices();
+  info["formats_read"] = formats::reader_formats();
   info["formats_written"] = formats::writer_formats();
   return info;
 }
@@ -97,6 +99,7 @@ void print_text(const Json& info) {
   row("threads", std::to_string(info["threads"].get<int>()));
   row("memory", human_bytes(info["memory_bytes"].get<uint64_t>()));
   row("devices", joined(info["devices"]));
+  row("reads", joined(info["formats_read"]));
   row("writes", joined(info["formats_written"]));
 }
 

@@ -22,6 +22,7 @@ InputStream::InputStream(const std::string& path) : name_(path == "-" ? "standar
   fd_ = file_system().open(path.c_str(), O_RDONLY | O_CLOEXEC, 0);
   check(fd_ != -ENOENT && fd_ != -ENOTDIR, ErrorCode::not_found, "{}: no such file", path);
   check(fd_ >= 0, ErrorCode::invalid_argument, "{}: cannot open: {}", path, std::strerror(-fd_));
+  size_ = static_cast<uint64_t>(std::max<int64_t>(file_system().size(fd_), 0));
 }
 
 InputStream::~InputStream() {
@@ -31,6 +32,7 @@ InputStream::~InputStream() {
 size_t InputStream::read(char* to, size_t n) {
   for (;;) {
     const ssize_t got = ::read(fd_, to, n);
+    if (got >= 0) offset_ += static_cast<uint64_t>(got);
     if (got >= 0) return static_cast<size_t>(got);
     const bool is_usage = errno == EISDIR || errno == EBADF;  // a folder; a standard input that is closed
     if (errno != EINTR) {

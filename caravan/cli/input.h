@@ -24,10 +24,13 @@ class InputStream {
   InputStream(const InputStream&) = delete;
   size_t read(char* to, size_t n);  // 0 at the end
   const std::string& name() const { return name_; }
+  uint64_t size() const { return size_; }        // 0: unknown
+  uint64_t position() const { return offset_; }  // bytes read so far
 
  private:
   std::string name_;
   int fd_ = 0;
+  uint64_t size_ = 0, offset_ = 0;
 };
 
 // Lines end with "\n", which is not part of them; the last one needs none.
@@ -38,6 +41,8 @@ class LineReader {
   bool next_batch(std::vector<std::string>& lines, size_t bytes);
   size_t first_line() const { return first_line_; }
   const std::string& name() const { return stream_.name(); }
+  uint64_t size() const { return stream_.size(); }
+  uint64_t position() const { return stream_.position(); }
 
  private:
   InputStream stream_;

@@ -49,10 +49,24 @@ uint64_t memory_as(const std::vector<TensorInfo>& tensors, DType dtype) {
 
 constexpr DType kLoadTypes[] = {DType::f32, DType::bf16, DType::q8_0, DType::q4_0};
 
-// Bytes of keys and values of one token in 16 bits; 0 where the config does not say.
-uint64_t cache_bytes_per_token(const Architecture& a) {
-  return static_cast<uint64_t>(a.layers) * static_cast<uint64_t>(a.kv_heads) * static_cast<uint64_t>(a.head_dim) * 2 *
-         2;
+// What running it takes as it is loaded without --dtype: block-quantized weights become f32, others stay as they are,
+// and keys and values have the dtype of the embedding's activations.
+struct Running {
+  uint64_t weights = 0, cache_per_token = 0;  // bytes; 0 where the config does not say
+  DType cache = DType::f32;
+};
+
+Running running(const std::vector<TensorInfo>& tensors, const Architecture& a) {
+  Running out;
+  const auto loaded = [](DType dtype) { return is_block_quantized(dtype) ? DType::f32 : dtype; };
+  for (const TensorInfo& t : tensors) {
+    out.weights += static_cast<uint64_t>(tensor_bytes(loaded(t.dtype), t.shape, t.name));
+    if (part_of(t.name) == Part::embedding) out.cache = loaded(t.dtype);
+  }
+  out.cache_per_token = static_cast<uint64_t>(a.layers) * static_cast<uint64_t>(a.kv_heads) *
+                        static_cast<uint64_t>(a.head_dim) * 2 *
+                        static_cast<uint64_t>(dtype_info(out.cache).block_bytes);
+  return out;
 }
 
 Json to_json(const formats::Checkpoint& checkpoint, const Architecture& a) {
@@ -72,7 +86,9 @@ Json to_json(const formats::Checkpoint& checkpoint, const Architecture& a) {
   out["memory"] = Json::object();
   for (const DType dtype : kLoadTypes)
     out["memory"][std::string(to_string(dtype))] = memory_as(checkpoint.tensors(), dtype);
-  out["kv_cache_bytes_per_token"] = cache_bytes_per_token(a);
+  const Running run = running(checkpoint.tensors(), a);
+  out["running"] = {{"weight_bytes", run.weights}, {"kv_cache_dtype", to_string(run.cache)}};
+  out["kv_cache_bytes_per_token"] = run.cache_per_token;
   out["parameters"] = Json::array();
   for (const TensorInfo& t : checkpoint.tensors()) {
     out["parameters"].push_back({{"name", t.name},
@@ -104,7 +120,18 @@ void print_summary(const formats::Checkpoint& checkpoint, const Architecture& a)
                           human_bytes(memory_as(checkpoint.tensors(), dtype)));
   }
   row("memory as", loaded);
-  if (cache_bytes_per_token(a) > 0) row("kv cache", human_bytes(cache_bytes_per_token(a)) + " a token in 16 bits");
+  const Running run = running(checkpoint.tensors(), a);
+  std::string needs = human_bytes(run.weights) + " of weights";
+  if (run.weights > a.bytes) needs += " (block-quantized ones are expanded to f32)";
+  if (run.cache_per_token > 0) {
+    needs +=
+        fmt::format(" + {} of keys and values a token ({})", human_bytes(run.cache_per_token), to_string(run.cache));
+  }
+  if (run.cache_per_token > 0 && a.context > 0) {
+    needs += fmt::format(", {} at {} tokens", human_bytes(run.cache_per_token * static_cast<uint64_t>(a.context)),
+                         with_commas(static_cast<uint64_t>(a.context)));
+  }
+  row("running takes", needs);
 }
 
 void print_config(const Json& config) {
@@ -149,8 +176,7 @@ void run(const Options& options) {
 
 Run setup_inspect(CLI::App& app, const Settings&) {
   auto options = std::make_shared<Options>();
-  app.add_option("model,-m,--model", options->model, "checkpoint: folder, .safetensors, .gguf, .bin, .pth ...")
-      ->required();
+  add_model_argument(app, options->model, "checkpoint: folder, .safetensors, .gguf, .bin, .pth ...");
   app.add_flag("--json", options->json, "print one JSON object: config, parameters, totals");
   app.add_flag("--tree", options->tree, "the structure, repeated layers folded");
   app.add_option("--svg", options->svg, "write a drawing of the architecture to this file ('-': stdout)");

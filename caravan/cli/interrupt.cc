@@ -1,35 +1,50 @@
 #include "caravan/cli/interrupt.h"
 
+#include <fcntl.h>
 #include <unistd.h>
+
+#include <cerrno>
 
 #include "caravan/base/error.h"
 
 namespace caravan::cli {
 namespace {
 
-// Written by the signal handler: lock-free, never freed.
-std::atomic<bool>& raised_flag() {
-  static std::atomic<bool> flag{false};
-  static_assert(std::atomic<bool>::is_always_lock_free);
-  return flag;
-}
+// What the signal handler writes: lock-free, never freed.
+struct State {
+  std::atomic<bool> raised{false}, terminated{false}, second_ends{true};
+  int wake[2] = {-1, -1};  // a pipe: poll() sees a signal that came just before it
+};
+static_assert(std::atomic<bool>::is_always_lock_free);
 
-std::atomic<bool>& terminated_flag() {
-  static std::atomic<bool> flag{false};
-  return flag;
+State& state() {
+  static State only;
+  return only;
 }
 
 void on_signal(int signal) {
-  if (signal == SIGTERM) terminated_flag() = true;
-  if (!raised_flag().exchange(true)) return;
-  ::signal(signal, SIG_DFL);  // the second one
-  ::raise(signal);
+  State& s = state();
+  const bool first = !s.raised.exchange(true);
+  if (signal == SIGTERM && s.terminated.exchange(true)) s.second_ends = true;
+  if (first) {
+    const int error = errno;
+    if (signal == SIGTERM) s.terminated = true;
+    if (s.wake[1] >= 0) (void)!::write(s.wake[1], "", 1);
+    errno = error;
+  } else if (s.second_ends) {
+    ::signal(signal, SIG_DFL);
+    ::raise(signal);
+  }
 }
 
 }  // namespace
 
-Interrupt::Interrupt() {
-  raised_flag() = terminated_flag() = false;  // both exist before a handler runs
+Interrupt::Interrupt(Second second) {
+  State& s = state();
+  if (s.wake[0] < 0 && ::pipe2(s.wake, O_CLOEXEC | O_NONBLOCK) != 0) s.wake[0] = s.wake[1] = -1;
+  clear();
+  s.terminated = false;
+  s.second_ends = second == Second::ends;
   struct sigaction action {};
   action.sa_handler = on_signal;  // no SA_RESTART: a read from the terminal returns, too
   sigemptyset(&action.sa_mask);
@@ -42,16 +57,24 @@ Interrupt::~Interrupt() {
   sigaction(SIGTERM, &previous_term_, nullptr);
 }
 
-bool Interrupt::raised() const { return raised_flag(); }
-bool Interrupt::terminated() const { return terminated_flag(); }
-void Interrupt::clear() { raised_flag() = false; }
+bool Interrupt::raised() const { return state().raised; }
+bool Interrupt::terminated() const { return state().terminated; }
+int Interrupt::wake_fd() const { return state().wake[0]; }
+
+void Interrupt::clear() {
+  State& s = state();
+  char drained[16];
+  while (s.wake[0] >= 0 && ::read(s.wake[0], drained, sizeof drained) > 0) {
+  }
+  s.raised = false;
+}
 
 void Interrupt::check(std::string_view doing) const {
   caravan::check(!raised(), ErrorCode::cancelled, "interrupted while {}; nothing was left behind", doing);
 }
 
 std::shared_ptr<const std::atomic<bool>> Interrupt::flag() const {
-  return {std::shared_ptr<void>(), &raised_flag()};  // owns nothing
+  return {std::shared_ptr<void>(), &state().raised};  // owns nothing
 }
 
 }  // namespace caravan::cli

@@ -67,4 +67,8 @@ void FiniteCheck::leave(const nn::Module& module, const at::Tensor& output) {
         module.path(), module.kind(), bad, output.numel(), fmt::join(output.sizes(), ", "));
 }
 
+void Stopper::enter(const nn::Module&) {
+  check(flag_ == nullptr || !flag_->load(), ErrorCode::cancelled, "interrupted");
+}
+
 }  // namespace caravan::cli

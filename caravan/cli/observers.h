@@ -1,13 +1,15 @@
-// What watches a model call from outside: time and memory per module, and the first value that is not finite.
+// What watches a model call from outside: time and memory per module, the first value that is not finite, Ctrl-C.
 //
 //   Profiler profiler;
 //   { Observing on(&profiler); model(...); }
 //   std::fputs(profiler.table().c_str(), stderr);
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -54,6 +56,18 @@ class FiniteCheck final : public nn::Observer {
  public:
   void enter(const nn::Module&) override {}
   void leave(const nn::Module& module, const at::Tensor& output) override;
+};
+
+// Ends a model call between layers once the flag is set, by throwing Error{cancelled}.
+class Stopper final : public nn::Observer {
+ public:
+  explicit Stopper(std::shared_ptr<const std::atomic<bool>> flag) : flag_(std::move(flag)) {}
+  void enter(const nn::Module& module) override;
+  void leave(const nn::Module&, const at::Tensor&) override {}
+  void disarm() { flag_ = nullptr; }
+
+ private:
+  std::shared_ptr<const std::atomic<bool>> flag_;
 };
 
 }  // namespace caravan::cli

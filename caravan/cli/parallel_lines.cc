@@ -1,5 +1,7 @@
 #include "caravan/cli/parallel_lines.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <exception>
@@ -8,6 +10,7 @@
 
 #include "caravan/cli/input.h"
 #include "caravan/cli/output.h"
+#include "caravan/cli/progress.h"
 
 namespace caravan::cli {
 namespace {
@@ -39,6 +42,8 @@ void run_task(Task& task, const std::vector<std::string>& lines, size_t index, s
 void for_each_line(const LineJob& job, const LineFunction& function) {
   LineReader reader(job.path);
   const size_t threads = job.threads > 0 ? job.threads : std::max(1u, std::thread::hardware_concurrency());
+  const bool shown = !job.progress.empty() && reader.size() > job.batch_bytes && isatty(STDOUT_FILENO) == 0;
+  Progress progress(job.progress, reader.size(), shown);
   std::vector<std::string> lines;
   while (reader.next_batch(lines, job.batch_bytes)) {
     std::vector<Task> tasks((lines.size() + kLinesPerTask - 1) / kLinesPerTask);
@@ -57,6 +62,7 @@ void for_each_line(const LineJob& job, const LineFunction& function) {
       if (task.error != nullptr) std::rethrow_exception(task.error);
     }
     flush_output();
+    progress.update(reader.position());
   }
 }
 

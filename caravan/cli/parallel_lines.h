@@ -1,4 +1,5 @@
-// One output per input line, computed in parallel, printed in order, in memory bounded by a batch of lines.
+// One output per input line, computed in parallel, printed in order, in memory bounded by a batch of lines. Of a file
+// that takes several batches the progress is shown, unless the results themselves go to a terminal.
 //
 //   for_each_line({.path = "-", .threads = 2}, [&](std::string_view line, size_t number, std::string& out) { ... });
 #pragma once
@@ -12,6 +13,7 @@ namespace caravan::cli {
 struct LineJob {
   std::string path;                 // "-": standard input
   int threads = 0;                  // 0: all cores
+  std::string progress = {};        // what the progress line says is done; empty: none
   size_t batch_bytes = 4ull << 20;  // of input in memory at a time
 };
 

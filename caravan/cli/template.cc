@@ -28,7 +28,7 @@ void run(const Options& options) {
 
 Run setup_template(CLI::App& app, const Settings&) {
   auto options = std::make_shared<Options>();
-  app.add_option("model", options->model, "checkpoint (folder or .gguf), or a .jinja file")->required();
+  add_model_argument(app, options->model, "checkpoint (folder or .gguf), or a .jinja file");
   app.add_option(
          "--messages", options->messages,
          "JSON file with messages and, optionally, tools, documents, add_generation_prompt, bos_token, eos_token "

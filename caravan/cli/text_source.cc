@@ -1,5 +1,7 @@
 #include "caravan/cli/text_source.h"
 
+#include <fmt/format.h>
+
 #include <filesystem>
 
 #include "caravan/base/error.h"
@@ -105,7 +107,20 @@ std::string render_chat(const std::string& model, Json variables) {
   if (!variables.contains("tools")) variables["tools"] = nullptr;
   if (!variables.contains("documents")) variables["documents"] = nullptr;
   if (!variables.contains("add_generation_prompt")) variables["add_generation_prompt"] = false;
-  return chat.render(variables);
+  try {
+    return chat.render(variables);
+  } catch (const Error& error) {
+    if (!is_template_file(model)) throw;
+    for (const std::string_view name : kSpecialTokens) {
+      if (variables.contains(name) || std::string_view(error.what()).find(name) == std::string_view::npos) continue;
+      throw Error(
+          error.code(),
+          fmt::format("{} (a .jinja file alone has no {}: put \"{}\" beside \"messages\", or give the checkpoint)",
+                      error.what(), name, name),
+          error.fault());
+    }
+    throw;
+  }
 }
 
 }  // namespace caravan::cli

@@ -87,12 +87,13 @@ void run(const Options& options, const Settings& settings) {
     return print(out);
   }
   const std::string name = options.file == "-" ? "standard input" : options.file;
-  for_each_line({.path = options.file, .threads = settings.threads},
-                [&](std::string_view line, size_t number, std::string& out) {
-                  Input input = options.jsonl ? parse_line(line, fmt::format("{} line {}", name, number))
-                                              : Input{std::string(line), std::nullopt};
-                  tokenize_one(tokenizer, options, input, out);
-                });
+  for_each_line(
+      {.path = options.file, .threads = settings.threads, .progress = settings.verbosity < 0 ? "" : "tokenizing"},
+      [&](std::string_view line, size_t number, std::string& out) {
+        Input input = options.jsonl ? parse_line(line, fmt::format("{} line {}", name, number))
+                                    : Input{std::string(line), std::nullopt};
+        tokenize_one(tokenizer, options, input, out);
+      });
 }
 
 }  // namespace

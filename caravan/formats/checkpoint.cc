@@ -17,8 +17,8 @@ namespace {
 
 // Where a folder holds several formats the first line wins: safetensors, torch, meta, flax, gguf.
 // {name, extension, looks_like, open}
-const std::vector<ReaderFormat>& reader_formats() {
-  static const std::vector<ReaderFormat> list = {
+const std::vector<ReaderFormat>& list() {
+  static const std::vector<ReaderFormat> formats = {
       {"safetensors", ".safetensors", looks_like_safetensors, open_safetensors},
       {"torch", ".bin", looks_like_torch, open_torch},
       {"torch", ".pth", looks_like_torch, open_torch},
@@ -27,15 +27,15 @@ const std::vector<ReaderFormat>& reader_formats() {
       {"flax", ".msgpack", looks_like_flax, open_flax},
       {"gguf", ".gguf", looks_like_gguf, open_gguf},
   };
-  return list;
+  return formats;
 }
 
 const ReaderFormat* recognize(const Location& at) {
-  for (const ReaderFormat& format : reader_formats()) {
+  for (const ReaderFormat& format : list()) {
     if (format.looks_like(at)) return &format;
   }
   if (at.is_folder) return nullptr;
-  for (const ReaderFormat& format : reader_formats()) {
+  for (const ReaderFormat& format : list()) {
     if (!format.extension.empty() && at.path.ends_with(format.extension)) return &format;
   }
   return nullptr;
@@ -43,13 +43,19 @@ const ReaderFormat* recognize(const Location& at) {
 
 std::string names_of_formats() {
   std::string names;
-  for (const ReaderFormat& format : reader_formats()) {
-    if (!names.ends_with(format.name)) names.append(names.empty() ? "" : ", ").append(format.name);
-  }
+  for (const std::string_view name : reader_formats()) names.append(names.empty() ? "" : ", ").append(name);
   return names;
 }
 
 }  // namespace
+
+std::vector<std::string_view> reader_formats() {
+  std::vector<std::string_view> names;
+  for (const ReaderFormat& format : list()) {
+    if (names.empty() || names.back() != format.name) names.push_back(format.name);
+  }
+  return names;
+}
 
 std::unique_ptr<Checkpoint> Checkpoint::open(const std::string& path) {
   const Location at = Location::of(path);

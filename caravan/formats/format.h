@@ -46,4 +46,6 @@ struct WriterFormat {
   bool ties_heads = true;     // its readers know a head that is the embedding; false: lm_head.weight must be there
 };
 
+std::vector<std::string_view> reader_formats();  // their names
+
 }  // namespace caravan::formats
