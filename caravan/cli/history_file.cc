@@ -60,13 +60,18 @@ void HistoryFile::append(const std::string& entry) {
   std::vector<std::string> entries = load();
   if (!entries.empty() && entries.back() == entry) return;
   entries.push_back(entry);
-  std::string text;
-  size_t kept = 0;
-  for (auto it = entries.rbegin(); it != entries.rend() && kept < kEntries; ++it, ++kept) {
-    const std::string line = dump_json(Json(*it), -1) + "\n";
-    if (text.size() + line.size() > kBytes) break;
-    text.insert(0, line);
+  size_t first = entries.size(), bytes = 0;
+  std::vector<std::string> lines;  // latest first
+  while (first > 0 && lines.size() < kEntries) {
+    lines.push_back(dump_json(Json(entries[--first]), -1) + "\n");
+    bytes += lines.back().size();
+    if (bytes > kBytes) {
+      lines.pop_back();
+      break;
+    }
   }
+  std::string text;
+  for (auto it = lines.rbegin(); it != lines.rend(); ++it) text += *it;
   try {
     make_private_folder(std::filesystem::path(path_).parent_path());
     write_file(path_, text);
