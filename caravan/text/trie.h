@@ -70,7 +70,7 @@ class Trie {
   };
   void build(std::vector<Key>& keys, const Range& range, std::vector<Range>& todo);
 
-  std::vector<Node> nodes_ = {Node{}};
+  std::vector<Node> nodes_ = std::vector<Node>(1);  // the root
   std::vector<unsigned char> labels_;
   std::vector<uint32_t> targets_;
   std::string rests_;
