@@ -56,8 +56,10 @@ const Command& find_command(const std::string& name) {
        did_you_mean(name, names));
 }
 
+// The options of the app and of the subcommand that was asked for.
 std::vector<std::string> option_names(const CLI::App& app) {
   std::vector<std::string> names;
+  for (const CLI::App* subcommand : app.get_subcommands()) names = option_names(*subcommand);
   for (const CLI::Option* option : app.get_options()) {
     for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
     for (const std::string& name : option->get_snames()) names.push_back("-" + name);
@@ -65,9 +67,13 @@ std::vector<std::string> option_names(const CLI::App& app) {
   return names;
 }
 
-// "--max_new_tokens" means "--max-new-tokens" where only the latter exists.
+// "--max_new_tokens" means "--max-new-tokens" where only the latter exists, be it a subcommand's.
 void accept_underscores(const CLI::App& app, std::vector<std::string>& arguments) {
-  const std::vector<std::string> known = option_names(app);
+  std::vector<std::string> known = option_names(app);
+  for (const CLI::App* subcommand : app.get_subcommands({})) {
+    const std::vector<std::string> own = option_names(*subcommand);
+    known.insert(known.end(), own.begin(), own.end());
+  }
   for (std::string& argument : arguments) {
     if (!argument.starts_with("--")) continue;
     const size_t end = std::min(argument.find('='), argument.size());
@@ -77,19 +83,30 @@ void accept_underscores(const CLI::App& app, std::vector<std::string>& arguments
   }
 }
 
+std::vector<std::string> subcommand_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* subcommand : app.get_subcommands({})) names.push_back(subcommand->get_name());
+  return names;
+}
+
 [[noreturn]] void fail_parse(const CLI::App& app, const CLI::ParseError& error) {
-  const std::string command = app.get_name().substr(app.get_name().find(' ') + 1);
-  for (const std::string& extra : app.remaining()) {
-    if (!extra.starts_with("-")) continue;
-    const std::string name = extra.substr(0, extra.find('='));
-    fail(ErrorCode::invalid_argument, "{}: unknown option '{}'{}; '{} --help' lists the options", command, name,
-         did_you_mean(name, option_names(app)), app.get_name());
+  std::string name = app.get_name();
+  for (const CLI::App* subcommand : app.get_subcommands()) name += " " + subcommand->get_name();
+  const std::string command = name.substr(name.find(' ') + 1);  // the program's name stands before every message
+  const std::vector<std::string> extras = app.remaining(true);
+  const bool no_subcommand = app.get_subcommands().empty() && !app.get_subcommands({}).empty();
+  const bool wrong_subcommand = no_subcommand && !extras.empty() && !extras.front().starts_with("-");
+  for (const std::string& extra : extras) {
+    if (!extra.starts_with("-") || wrong_subcommand) continue;  // the options behind a wrong subcommand may be right
+    const std::string option = extra.substr(0, extra.find('='));
+    fail(ErrorCode::invalid_argument, "{}: unknown option '{}'{}; '{} --help' lists the options", command, option,
+         did_you_mean(option, option_names(app)), name);
   }
-  if (!app.remaining().empty()) {
-    fail(ErrorCode::invalid_argument, "{}: unexpected argument '{}'; see '{} --help'", command, app.remaining().front(),
-         app.get_name());
+  if (!extras.empty()) {
+    fail(ErrorCode::invalid_argument, "{}: unexpected argument '{}'{}; see '{} --help'", command, extras.front(),
+         no_subcommand ? did_you_mean(extras.front(), subcommand_names(app)) : "", name);
   }
-  fail(ErrorCode::invalid_argument, "{}: {}; see '{} --help'", command, error.what(), app.get_name());
+  fail(ErrorCode::invalid_argument, "{}: {}; see '{} --help'", command, error.what(), name);
 }
 
 void run(const Command& command, std::vector<std::string> arguments) {
@@ -133,6 +150,21 @@ void add_model_argument(CLI::App& app, std::string& model, const std::string& he
 }
 
 std::span<const Command> commands() { return kCommands; }
+
+Run setup_subcommands(CLI::App& app, const Settings& settings, std::span<const Command> subcommands) {
+  app.require_subcommand(1);
+  std::vector<std::pair<CLI::App*, Run>> runs;
+  for (const Command& command : subcommands) {
+    CLI::App* own = app.add_subcommand(std::string(command.name), std::string(command.summary));
+    own->fallthrough();
+    runs.emplace_back(own, command.setup(*own, settings));
+  }
+  return [runs] {
+    for (const auto& [own, run] : runs) {
+      if (own->parsed()) run();
+    }
+  };
+}
 
 void run_command_line(std::vector<std::string> arguments) {
   const std::string first = arguments.empty() ? "--help" : arguments.front();

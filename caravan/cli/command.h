@@ -43,6 +43,10 @@ void add_model_argument(CLI::App& app, std::string& model, const std::string& he
 #include "caravan/cli/commands.inc"
 #undef CARAVAN_COMMAND
 
+// For a command that has subcommands, one file and one line of a list each, like the commands themselves: what its
+// setup returns. Options of every command (-t, -v, -q) may stand behind the subcommand.
+Run setup_subcommands(CLI::App& app, const Settings& settings, std::span<const Command> subcommands);
+
 // Parses the arguments after the program's name and runs the command. A request for help prints it. Throws Error:
 // invalid_argument for a command line that makes no sense, and whatever the command throws.
 void run_command_line(std::vector<std::string> arguments);

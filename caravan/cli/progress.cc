@@ -11,9 +11,10 @@
 
 namespace caravan::cli {
 
-Progress::Progress(std::string what, uint64_t total_bytes, bool shown)
+Progress::Progress(std::string what, uint64_t total, bool shown, std::string unit)
     : what_(std::move(what)),
-      total_(total_bytes),
+      unit_(std::move(unit)),
+      total_(total),
       shown_(shown && isatty(STDERR_FILENO) != 0),
       start_(std::chrono::steady_clock::now()),
       last_(start_) {}
@@ -26,16 +27,17 @@ double Progress::seconds() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
 }
 
-void Progress::update(uint64_t done_bytes, std::string_view detail) {
+void Progress::update(uint64_t done_units, std::string_view detail) {
   const auto now = std::chrono::steady_clock::now();
   if (!shown_ || (drawn_ && now - last_ < std::chrono::milliseconds(100))) return;
   last_ = now, drawn_ = true;
-  const double elapsed = seconds(), done = static_cast<double>(done_bytes);
+  const double elapsed = seconds(), done = static_cast<double>(done_units);
   const double fraction = total_ == 0 ? 0.0 : std::min(1.0, done / static_cast<double>(total_));
   std::string line = fmt::format("{} {:.0f} %", what_, 100 * fraction);
   if (elapsed > 0.5 && done > 0) {
     const double rate = done / elapsed;
-    line += fmt::format("  {}/s  {} left", human_bytes(static_cast<uint64_t>(rate)),
+    const auto whole = static_cast<uint64_t>(rate);
+    line += fmt::format("  {}/s  {} left", unit_.empty() ? human_bytes(whole) : human_count(whole) + " " + unit_,
                         human_seconds((static_cast<double>(total_) - done) / rate));
   }
   if (!detail.empty()) line += fmt::format("  {}", detail.substr(0, 60));

@@ -13,14 +13,15 @@ namespace caravan::cli {
 
 class Progress {
  public:
-  Progress(std::string what, uint64_t total_bytes, bool shown);
+  // What is counted is bytes, or, where `unit` says so, something else ("users").
+  Progress(std::string what, uint64_t total, bool shown, std::string unit = {});
   ~Progress();  // clears the line
   Progress(const Progress&) = delete;
-  void update(uint64_t done_bytes, std::string_view detail = {});
+  void update(uint64_t done, std::string_view detail = {});
   double seconds() const;
 
  private:
-  std::string what_;
+  std::string what_, unit_;
   uint64_t total_;
   bool shown_, drawn_ = false;
   std::chrono::steady_clock::time_point start_, last_;

@@ -1,0 +1,132 @@
+// `caravan eval recommend`: the leave-one-out (or time split) protocol over a dataset folder. A recommender is a
+// function (histories, K) -> ranked items (eval/recommend.h); the ones that are known here stand in recommenders().
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "caravan/base/error.h"
+#include "caravan/cli/eval.h"
+#include "caravan/cli/interrupt.h"
+#include "caravan/cli/log.h"
+#include "caravan/cli/output.h"
+#include "caravan/cli/progress.h"
+#include "caravan/data/dataset.h"
+#include "caravan/eval/baselines.h"
+
+namespace caravan::cli {
+namespace {
+
+struct Options {
+  std::string data, split = "test", targets = "next", seen = "exclude";
+  std::vector<std::string> baselines;
+  std::vector<int64_t> ks = {5, 10};
+  eval::BaselineOptions baseline;
+  int64_t max_users = 0;
+  bool json = false;
+};
+
+struct Named {
+  std::string name;
+  eval::Recommender recommend;
+};
+
+std::vector<Named> recommenders(const Options& options, const data::Dataset& data) {
+  std::vector<std::string> names = options.baselines;
+  check(!names.empty(), ErrorCode::invalid_argument,
+        "eval recommend: what is to be measured? --baseline NAME (or 'all')");
+  if (names == std::vector<std::string>{"all"}) names = eval::baseline_names();
+  std::vector<Named> all;
+  for (const std::string& name : names) all.push_back({name, eval::find_baseline(name, data, options.baseline)});
+  return all;
+}
+
+// --seen exclude, include or both, as the protocol's flag.
+std::vector<bool> seen_modes(const std::string& seen) {
+  if (seen == "both") return {true, false};
+  check(seen == "exclude" || seen == "include", ErrorCode::invalid_argument,
+        "--seen: expected exclude, include or both, got '{}'", seen);
+  return {seen == "exclude"};
+}
+
+std::string notes(const eval::Evaluation& e) {
+  std::string text = fmt::format("{} users", with_commas(static_cast<uint64_t>(e.users)));
+  const auto note = [&](int64_t n, std::string_view what) {
+    if (n > 0) text += fmt::format("; {} {}", with_commas(static_cast<uint64_t>(n)), what);
+  };
+  note(e.cold_targets, "have a target that training never saw");
+  note(e.seen_targets, "have a target that stands in their history");
+  note(e.without_history, "users without a history were left out");
+  return text;
+}
+
+void run(const Options& options, const Settings& settings) {
+  eval::Protocol protocol{.ks = options.ks,
+                          .part = eval::find_part(options.split),
+                          .targets = eval::find_targets(options.targets),
+                          .max_users = options.max_users};
+  const std::vector<bool> modes = seen_modes(options.seen);
+  const data::Dataset data = data::read_dataset(options.data);
+  const Interrupt interrupt;
+  Json results = Json::array();
+  for (const Named& named : recommenders(options, data)) {
+    for (const bool exclude : modes) {
+      protocol.exclude_seen = exclude;
+      eval::Evaluation evaluation;
+      {
+        std::optional<Progress> progress;
+        protocol.progress = [&](int64_t done, int64_t total) {
+          interrupt.check("evaluating");
+          if (!progress) progress.emplace(named.name, static_cast<uint64_t>(total), settings.verbosity >= 0, "users");
+          progress->update(static_cast<uint64_t>(done));
+        };
+        evaluation = eval::evaluate(data, named.recommend, protocol);
+      }
+      if (options.json) {
+        Json result = {{"recommender", named.name}};
+        result.update(eval::to_json(evaluation, protocol));
+        results.push_back(result);
+      } else {
+        print(fmt::format("{} ({}, seen items {}): {}\n{}\n", named.name, options.split,
+                          exclude ? "excluded" : "included", notes(evaluation), eval::format_table(evaluation)));
+      }
+    }
+  }
+  if (options.json) print_json({{"data", options.data}, {"results", results}});
+}
+
+}  // namespace
+
+Run setup_eval_recommend(CLI::App& app, const Settings& settings) {
+  auto options = std::make_shared<Options>();
+  const auto all = CLI::MultiOptionPolicy::TakeAll;
+  app.add_option("--data", options->data, "dataset folder (caravan items prepare)")->required();
+  app.add_option("--baseline", options->baselines,
+                 "popularity, popularity-all, markov, item-knn; several by commas; all")
+      ->delimiter(',')
+      ->multi_option_policy(all)
+      ->allow_extra_args(false);
+  app.add_option("--k,--ks", options->ks, "list lengths (default: 5,10)")
+      ->delimiter(',')
+      ->multi_option_policy(all)
+      ->allow_extra_args(false)
+      ->check(CLI::Range(1, 1'000'000));
+  app.add_option("--split", options->split, "test or validation (default: test)");
+  app.add_option("--targets", options->targets, "next: the next item; all: all items of the part (default: next)");
+  app.add_option("--seen", options->seen, "items of the history: exclude, include or both (default: exclude)");
+  app.add_option("--max-users", options->max_users, "a sample, the same each time (default: everybody)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+  app.add_option("--last", options->baseline.last,
+                 "markov, item-knn: items of the history that count (default: 3; 10)");
+  app.add_option("--decay", options->baseline.decay,
+                 "markov, item-knn: weight from one to the item before (default: 1; 0.8)");
+  app.add_flag("--json", options->json, "print one JSON object");
+  app.footer(
+      "Full ranking over all items always. Equal scores are ordered by the dataset's shuffled item "
+      "numbering.\n\nExamples:\n"
+      "  caravan eval recommend --data beauty --baseline all\n"
+      "  caravan eval recommend --data beauty --baseline item-knn --k 5,10,20 --seen both --json");
+  return [options, &settings] { run(*options, settings); };
+}
+
+}  // namespace caravan::cli
