@@ -52,12 +52,26 @@ TEST(CodeTokenizer, OtherTextIsRefusedWithItsPlace) {
   EXPECT_THROW(create_rq_code_tokenizer(kTexts, {.bos = "<pad>"}), Error);
 }
 
+// The ids of Hugging Face tokenizers and PreTrainedTokenizerFast on the same files (scripts/golden/code_tokenizer.py).
+TEST(CodeTokenizer, TheFilesAreTheOnesThatTransformersWasTriedWith) {
+  const std::string folder = CARAVAN_SOURCE_DIR "/tests/golden/codes/tokenizer/";
+  const Json golden = parse_json(read_file(folder + "ids.json"), "ids.json");
+  const auto texts = golden["dataset"].get<std::vector<std::string>>();
+  const CodeTokenizer t =
+      create_rq_code_tokenizer(texts, {.more_special = {"<sep>"}, .add_bos = true, .add_eos = true});
+  for (const auto& [name, contents] : t.files) EXPECT_EQ(contents, read_file(folder + name)) << name;
+  for (const Json& one : golden["cases"]) {
+    EXPECT_EQ(t.tokenizer.encode(one["text"].get<std::string>()).ids, one["tokenizers"].get<std::vector<int32_t>>());
+    EXPECT_EQ(one["tokenizers"], one["transformers"]);
+  }
+}
+
 TEST(AddWords, NewWordsGetTheIdsBehindTheLast) {
   const std::string json = R"({"added_tokens": [{"id": 7, "content": "<s>", "special": true}],
-      "model": {"type": "WordLevel", "vocab": {"x": 0, "<a_0>": 3}, "unk_token": "x"}})";
+      "model": {"type": "WordLevel", "vocab": {"x": 0, "<a_0>": 1, "y": 2, "z": 3}, "unk_token": "x"}})";
   std::vector<int64_t> ids;
   const Json out = parse_json(add_words(json, {"<a_0>", "<a_1>", "<b_0>"}, ids, "t"), "t");
-  EXPECT_EQ(ids, (std::vector<int64_t>{3, 8, 9}));
+  EXPECT_EQ(ids, (std::vector<int64_t>{1, 8, 9}));
   EXPECT_EQ(out["added_tokens"].size(), 3u);
   EXPECT_EQ(out["added_tokens"][2]["content"], "<b_0>");
 }
@@ -69,18 +83,22 @@ Json small_llama(bool tied) {
 }
 
 TEST(ExtendVocabulary, OldRowsStayAndNewOnesLieAmongThem) {
-  const std::string tokenizer = R"({"version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "WhitespaceSplit"},
-      "model": {"type": "WordLevel", "vocab": {"x": 0, "y": 37}, "unk_token": "x"}})";
+  Json vocabulary = Json::object();
+  for (int i = 0; i < 38; ++i) vocabulary["w" + std::to_string(i)] = i;  // two rows of the embedding have no word
+  const Json tokenizer = {{"version", "1.0"},
+                          {"added_tokens", Json::array()},
+                          {"pre_tokenizer", {{"type", "WhitespaceSplit"}}},
+                          {"model", {{"type", "WordLevel"}, {"vocab", vocabulary}, {"unk_token", "w0"}}}};
   for (const bool tied : {true, false}) {
     const TemporaryFolder folder;
     models::CausalLm model(small_llama(tied));
     nn::initialize(model, {.std = 0.5, .seed = 2});
-    models::save_model(model, folder / "in", {.side_files = {{"tokenizer.json", tokenizer}}});
+    models::save_model(model, folder / "in", {.side_files = {{"tokenizer.json", tokenizer.dump()}}});
     items::ItemCodes codes({3, 2});
     codes.add(std::vector<int32_t>{2, 1});
     const auto checkpoint = formats::Checkpoint::open(folder / "in");
     const Extension extension = extend_vocabulary(*checkpoint, codes, folder / "out");
-    EXPECT_EQ(extension.first_id, 38);  // two rows of the old embedding had no word
+    EXPECT_EQ(extension.first_id, 38);
     EXPECT_EQ(extension.rows, 43);
     const auto copy = models::load_causal_lm(folder / "out");
     EXPECT_EQ(copy->tied(), tied);
@@ -95,6 +113,8 @@ TEST(ExtendVocabulary, OldRowsStayAndNewOnesLieAmongThem) {
       EXPECT_NEAR(deviation, old.std().item<double>(), 0.2);
       EXPECT_FALSE(at::equal(b[i].parameter->value[38], b[i].parameter->value[39]));
     }
+    const text::Tokenizer t = text::Tokenizer::from_json(read_file(folder / "out/tokenizer.json"), "tokenizer.json");
+    EXPECT_EQ(t.encode("w37 <a_2><b_1>").ids, (std::vector<int32_t>{37, 40, 42}));
   }
 }
 

@@ -163,6 +163,7 @@ class Training {
   void finish(RqVae& result) {
     const torch::NoGradGuard no_grad;
     ResidualCodes& codes = result.codes;
+    if (options_.revive) revive();
     codes.quantizer.projection.mean = at::zeros({options_.latent});
     for (const Tensor& codebook : codebooks_) codes.quantizer.codebooks.push_back(codebook.detach().clone());
     codes.projected = encoder_(x_);

@@ -7,8 +7,9 @@
 // with the straight-through gradient to z.
 //   loss = mean (x - x')^2 + sum over l of [ mean (sg(r_l) - q_l)^2 + beta mean (r_l - sg(q_l))^2 ],  beta = 0.25
 // Codebooks start from k-means of the first latents; codes that nobody uses are set to residuals of crowded ones after
-// an epoch, until the last fifth of the training. Vectors are centred and scaled to mean variance 1 first. AdamW. The
-// same seed gives the same bits for the same number of threads. Left out: Sinkhorn inside the loss, Gumbel, rotation.
+// an epoch until the last fifth of the training, and once at the end. Vectors are centred and scaled to mean variance 1
+// first. AdamW. The same seed gives the same bits for the same number of threads. Left out: Sinkhorn inside the loss,
+// Gumbel, rotation.
 #pragma once
 
 #include <functional>

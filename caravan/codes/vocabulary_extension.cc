@@ -13,9 +13,14 @@ namespace {
 
 using at::Tensor;
 
-// Every token's id: the model's vocabulary (an object, or Unigram's list) and the added tokens.
-std::unordered_map<std::string, int64_t> known_ids(const Json& tokenizer, std::string_view where) {
+// The tokens of a tokenizer.json: the model's vocabulary (an object, or Unigram's list) and the added tokens.
+struct KnownTokens {
   std::unordered_map<std::string, int64_t> ids;
+  int64_t next = 0;  // what Hugging Face's add_tokens gives a new word
+};
+
+KnownTokens known_tokens(const Json& tokenizer, std::string_view where) {
+  KnownTokens known;
   const Json* model = find_member(tokenizer, "model");
   const Json* vocabulary = model == nullptr ? nullptr : find_member(*model, "vocab");
   check_file(vocabulary != nullptr && vocabulary->is_structured(), FileFault::layout, where,
@@ -24,19 +29,27 @@ std::unordered_map<std::string, int64_t> known_ids(const Json& tokenizer, std::s
   for (const auto& [word, value] : vocabulary->items()) {
     if (vocabulary->is_object()) {
       check_file(value.is_number_integer(), FileFault::type, where, "the id of '{}' is no integer", word);
-      ids.emplace(word, value.get<int64_t>());
+      known.ids.emplace(word, value.get<int64_t>());
     } else {
       check_file(value.is_array() && !value.empty() && value[0].is_string(), FileFault::type, where,
                  "entry {} of the vocabulary is no pair of word and score", index);
-      ids.emplace(value[0].get<std::string>(), index++);
+      known.ids.emplace(value[0].get<std::string>(), index++);
     }
   }
+  known.next = std::ssize(known.ids);
   if (const Json* added = find_member(tokenizer, "added_tokens")) {
     for (const Json& token : *added) {
-      ids[get_string(token, "content", where)] = get_int(token, "id", where, {.min = 0, .max = 1 << 30});
+      const int64_t id = get_int(token, "id", where, {.min = 0, .max = 1 << 30});
+      known.ids[get_string(token, "content", where)] = id;
+      known.next = std::max(known.next, id + 1);
     }
   }
-  return ids;
+  for (const auto& [word, id] : known.ids) {
+    check(id < known.next, ErrorCode::unsupported,
+          "{}: the ids have holes ('{}' is {}, but there are fewer tokens): new words would take its id", where, word,
+          id);
+  }
+  return known;
 }
 
 std::vector<std::string> words_of(const items::ItemCodes& codes) {
@@ -66,25 +79,23 @@ Tensor extended(const Tensor& old, int64_t known, int64_t rows, const std::vecto
 std::string add_words(const std::string& tokenizer_json, const std::vector<std::string>& words,
                       std::vector<int64_t>& ids, std::string_view where) {
   Json tokenizer = parse_json(tokenizer_json, where);
-  const auto known = known_ids(tokenizer, where);
-  int64_t next = 0;
-  for (const auto& [word, id] : known) next = std::max(next, id + 1);
+  KnownTokens known = known_tokens(tokenizer, where);
   if (!tokenizer.contains("added_tokens") || !tokenizer["added_tokens"].is_array()) {
     tokenizer["added_tokens"] = Json::array();
   }
   for (const std::string& word : words) {
-    if (const auto found = known.find(word); found != known.end()) {
+    if (const auto found = known.ids.find(word); found != known.ids.end()) {
       ids.push_back(found->second);
       continue;
     }
-    tokenizer["added_tokens"].push_back({{"id", next},
+    tokenizer["added_tokens"].push_back({{"id", known.next},
                                          {"content", word},
                                          {"single_word", false},
                                          {"lstrip", false},
                                          {"rstrip", false},
                                          {"normalized", false},
                                          {"special", false}});
-    ids.push_back(next++);
+    ids.push_back(known.next++);
   }
   return dump_json(tokenizer);
 }

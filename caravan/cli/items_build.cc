@@ -1,0 +1,166 @@
+// `caravan items build`: item vectors, item codes, their tokenizer and a report, into the dataset's folder.
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <optional>
+
+#include "caravan/base/error.h"
+#include "caravan/base/file.h"
+#include "caravan/cli/interrupt.h"
+#include "caravan/cli/items.h"
+#include "caravan/cli/output.h"
+#include "caravan/cli/progress.h"
+#include "caravan/codes/build_codes.h"
+#include "caravan/codes/code_tokenizer.h"
+#include "caravan/codes/item_vectors.h"
+#include "caravan/codes/report_page.h"
+#include "caravan/data/dataset.h"
+#include "caravan/models/tensor_file.h"
+
+namespace caravan::cli {
+namespace {
+
+struct Options {
+  std::string data, out, vectors = "tfidf,cooccurrence", weights, save_vectors;
+  std::vector<int64_t> codebooks = {256};
+  int64_t levels = 3;
+  double balance = -1;
+  codes::VectorOptions vector_options;
+  codes::BuildOptions build;
+  codes::CodeTokenizerOptions tokenizer;
+  uint64_t seed = 0;
+  bool json = false;
+};
+
+// A line on the terminal for the stages of a build, each of which counts its own steps.
+class Stages {
+ public:
+  explicit Stages(bool shown) : shown_(shown) {}
+  void at(const std::string& stage, uint64_t done, uint64_t total) {
+    interrupt_.check("items build");
+    if (stage != stage_ || total != total_) progress_.emplace(stage, total, shown_);
+    stage_ = stage;
+    total_ = total;
+    progress_->update(done);
+  }
+  void finish() { progress_.reset(); }
+
+ private:
+  Interrupt interrupt_;
+  bool shown_;
+  std::string stage_;
+  uint64_t total_ = 0;
+  std::optional<Progress> progress_;
+};
+
+std::vector<int64_t> codebooks_of(const Options& options) {
+  std::vector<int64_t> sizes = options.codebooks;
+  check(options.levels >= 1 && options.levels <= 64, ErrorCode::invalid_argument, "--levels: expected 1 to 64, got {}",
+        options.levels);
+  if (sizes.size() == 1) sizes.assign(options.levels, sizes[0]);
+  check(static_cast<int64_t>(sizes.size()) == options.levels, ErrorCode::invalid_argument,
+        "--codebook: give one size, or one for each of the {} levels; got {}", options.levels, sizes.size());
+  for (int64_t size : sizes) {
+    check(size >= 1 && size <= 1'000'000, ErrorCode::invalid_argument, "--codebook: expected 1 to 1000000, got {}",
+          size);
+  }
+  return sizes;
+}
+
+void write_files(const Options& options, const data::Dataset& dataset, const codes::BuiltCodes& built,
+                 const codes::ItemVectors& vectors, const Json& report) {
+  const items::ItemCodes item_codes = codes::to_item_codes(built.table);
+  codes::write_code_tokenizer(codes::create_rq_code_tokenizer(item_codes, options.tokenizer), options.out);
+  codes::write_codebooks(built.quantizer, options.out + "/codebooks.safetensors");
+  write_file(options.out + "/codes_report.json", dump_json(report) + "\n");
+  write_file(options.out + "/codes_report.html",
+             codes::report_page(built.table, built.quality, vectors.vectors, dataset.items));
+  if (!options.save_vectors.empty()) models::write_tensors(options.save_vectors, {{"vectors", vectors.vectors}});
+  items::write_codes(item_codes,
+                     options.out + "/" + std::string(items::kCodesFile));  // last: it says that all is there
+}
+
+void run(Options options, const Settings& settings) {
+  if (settings.threads > 0) at::set_num_threads(settings.threads);
+  if (options.out.empty()) options.out = options.data;
+  check(is_folder(options.out), ErrorCode::not_found, "items build: '{}' is no folder", options.out);
+  const auto blocks = codes::parse_blocks(options.vectors, options.weights);
+  options.build.rq.codebooks = codebooks_of(options);
+  options.build.rq.seed = options.vector_options.seed = options.seed;
+  options.build.rq.kmeans.balance_slack = options.balance;
+  const data::Dataset dataset = data::read_dataset(options.data);
+  std::vector<int64_t> popularity;
+  for (const items::Item& item : dataset.items) popularity.push_back(item.count);
+
+  Stages stages(settings.verbosity >= 0);
+  options.vector_options.progress = [&](std::string_view what, uint64_t done, uint64_t total) {
+    stages.at(fmt::format("vectors ({})", what), done, total);
+  };
+  options.build.progress = [&](const std::string& stage, uint64_t done, uint64_t total) {
+    stages.at(stage, done, total);
+  };
+  const auto begin = std::chrono::steady_clock::now();
+  const codes::ItemVectors vectors = codes::item_vectors(dataset, blocks, options.vector_options);
+  const codes::BuiltCodes built = codes::build_codes(vectors.vectors, popularity, options.build);
+  stages.finish();
+  Json report = codes::report_of(built, options.build);
+  report["vectors"] = vectors.report;
+  report["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  write_files(options, dataset, built, vectors, report);
+  if (options.json) return print_json(report);
+  print(codes::to_text(built.quality));
+  print(fmt::format("{}: codes.json, tokenizer.json, codebooks.safetensors, codes_report.html ({})\n", options.out,
+                    human_seconds(report["seconds"].get<double>())));
+}
+
+void add_learning_options(CLI::App& app, Options& options) {
+  codes::RqOptions& rq = options.build.rq;
+  app.add_option("--method", options.build.method, "rq-kmeans (default), rq-vae");
+  app.add_option("--levels", options.levels, "codes an item has (default: 3)");
+  app.add_option("--codebook", options.codebooks, "codes a level has: one size, or one a level: 256,256,128")
+      ->delimiter(',');
+  app.add_option("--collisions", options.build.collisions,
+                 "items with equal codes: counter (default; one level more), reassign, sinkhorn, allow");
+  app.add_option("--pca", rq.components, "rq-kmeans: principal components kept first (default: all of the vectors)");
+  app.add_flag("--whiten", rq.whiten, "rq-kmeans: scale the principal components to equal variance");
+  app.add_flag("--normalize-residuals", rq.normalize_residuals, "rq-kmeans: residuals of length 1 at every level");
+  app.add_option("--balance", options.balance,
+                 "rq-kmeans: no cluster above (1 + this) x its fair share; 0: equal sizes (default: no limit)");
+  app.add_option("--restarts", rq.kmeans.restarts, "rq-kmeans: best of so many runs a level (default: 1)");
+  app.add_option("--iterations", rq.kmeans.max_iterations, "rq-kmeans: at most so many a level (default: 50)");
+  app.add_option("--epochs", options.build.rq_vae.epochs, "rq-vae: passes over the items (default: 100)");
+  app.add_option("--lr", options.build.rq_vae.lr, "rq-vae: learning rate (default: 0.001)");
+  app.add_option("--batch-size", options.build.rq_vae.batch, "rq-vae: items a step (default: 1024)");
+  app.add_option("--latent", options.build.rq_vae.latent, "rq-vae: width of the quantized vector (default: 32)");
+  app.add_option("--seed", options.seed, "equal seeds give equal codes (default: 0)");
+}
+
+}  // namespace
+
+Run setup_items_build(CLI::App& app, const Settings& settings) {
+  auto options = std::make_shared<Options>();
+  app.add_option("--data", options->data, "dataset folder, as `caravan items prepare` makes it")->required();
+  app.add_option("-o,--output", options->out, "existing folder for the results (default: the dataset's)");
+  app.add_option("--vectors", options->vectors,
+                 "item vectors, joined: tfidf, characters, cooccurrence, ppmi, bert:FOLDER, file:PATH (.npy or "
+                 "safetensors; file:PATH@IDS with a list of ids) (default: tfidf,cooccurrence)");
+  app.add_option("--weights", options->weights, "of the vectors, in their order: 1,0.5 (default: 1 each)");
+  app.add_option("--width", options->vector_options.width, "of each decomposed kind of vectors (default: 128)");
+  app.add_option("--window", options->vector_options.window, "co-occurrence: places apart (default: 5; 0: any)");
+  app.add_option("--min-documents", options->vector_options.min_documents, "tfidf: a word's items (default: 2)");
+  app.add_option("--save-vectors", options->save_vectors, "also write the vectors to this safetensors file");
+  add_learning_options(app, *options);
+  app.add_option("--max-length", options->tokenizer.max_length, "tokenizer: longest sequence (default: 512)");
+  app.add_flag("--json", options->json, "print the report as JSON");
+  app.footer(
+      "Writes codes.json, tokenizer.json (and its two companions), codebooks.safetensors, codes_report.json and "
+      ".html.\n"
+      "Co-occurrence sees the training part of the sequences only.\n\nExamples:\n"
+      "  caravan items build --data beauty\n"
+      "  caravan items build --data beauty --vectors tfidf --levels 4 --codebook 256 --collisions reassign\n"
+      "  caravan items build --data beauty --vectors bert:all-MiniLM-L6-v2,cooccurrence --weights 1,0.7");
+  return [options, &settings] { run(*options, settings); };
+}
+
+}  // namespace caravan::cli
