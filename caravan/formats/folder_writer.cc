@@ -116,7 +116,8 @@ bool is_checkpoint_file(const std::string& name) {
                                                  "tokenizer",         "special_tokens_map.json",
                                                  "added_tokens.json", "vocab.",
                                                  "merges.txt",        "params.json",
-                                                 "chat_template",     "preprocessor_config.json"};
+                                                 "chat_template",     "preprocessor_config.json",
+                                                 "items.jsonl",       "codes.json"};
   return std::any_of(std::begin(kEndings), std::end(kEndings), [&](std::string_view s) { return name.ends_with(s); }) ||
          std::any_of(std::begin(kStarts), std::end(kStarts), [&](std::string_view s) { return name.starts_with(s); });
 }

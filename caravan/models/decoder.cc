@@ -44,6 +44,8 @@ struct CheckpointFunction : torch::autograd::Function<CheckpointFunction> {
 
 }  // namespace
 
+Tensor dropped(const Tensor& x, double dropout) { return dropout > 0 ? at::dropout(x, dropout, /*train=*/true) : x; }
+
 Tensor run_layer(const LayerFunction& layer, const Tensor& x, bool checkpoint) {
   if (!checkpoint || !at::GradMode::is_enabled()) return layer(x);
   // Autograd calls a custom function back only where an input asks for gradients; with frozen embeddings none does.

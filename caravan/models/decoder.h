@@ -41,12 +41,15 @@ struct StackConfig {
   int64_t vocab_size = 0, hidden_size = 0;
   int64_t padding_index = -1;  // pad_token_id: its embedding learns nothing
   double rms_norm_eps = 1e-6;
+  double embedding_dropout = 0.0;  // in training
   nn::CacheShape cache;
   nn::RotaryConfig rotary;
 };
 
 // Runs one layer of a stack, under gradient checkpointing where it is on.
 Tensor run_layer(const std::function<Tensor(const Tensor&)>& layer, const Tensor& x, bool checkpoint);
+
+Tensor dropped(const Tensor& x, double dropout);  // each value with this probability set to 0, the others scaled up
 
 template <class DecoderLayer>
 class DecoderStack final : public Decoder {
@@ -68,7 +71,7 @@ class DecoderStack final : public Decoder {
   Tensor embed(const Tensor& ids) override { return embed_tokens(ids); }
 
   Tensor forward(const Tensor& embeddings, nn::Step& step) override {
-    Tensor x = embeddings;  // [T, C]
+    Tensor x = training() ? dropped(embeddings, config_.embedding_dropout) : embeddings;  // [T, C]
     rotary_emb.prepare(step, x.scalar_type());
     nn::Capture* capture = step.capture;
     for (auto& layer : layers) {

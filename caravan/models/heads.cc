@@ -63,6 +63,13 @@ Tensor CausalLm::logits(const Tensor& hidden) {
       hidden, {.value = weight.value, .dtype = weight.dtype, .rows = weight.shape[0], .columns = weight.shape[1]}, {});
 }
 
+const Tensor& CausalLm::output_weight() {
+  const nn::Parameter& weight = tied_ ? backbone_->input_embedding().weight : lm_head_.weight;
+  check(weight.defined() && !is_block_quantized(weight.dtype), ErrorCode::unsupported,
+        "training needs dense weights; convert the checkpoint, or load it with a dtype");
+  return weight.value;
+}
+
 Tensor CausalLm::forward(const Tensor& ids, nn::Step& step) { return logits(hidden(ids, step)); }
 
 Tensor CausalLm::loss(const Tensor& logits, const Tensor& labels, const nn::Step& step) {

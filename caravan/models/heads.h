@@ -54,6 +54,7 @@ class CausalLm final : public Head {  // transformers: XForCausalLM
   static Tensor loss(const Tensor& logits, const Tensor& labels, const nn::Step& step);
   std::string architecture() const override;
   bool tied() const { return tied_; }
+  const Tensor& output_weight();  // [V, C] dense: lm_head's, or the embeddings' where they are tied
   std::string_view kind() const override { return "CausalLm"; }
 
  private:

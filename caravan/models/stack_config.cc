@@ -10,6 +10,12 @@ namespace {
 constexpr std::string_view kWhere = "config.json";
 constexpr IntRange kWindow{.min = 1, .max = int64_t{1} << 40};
 
+double read_dropout(const Json& config, std::string_view key) {
+  const double dropout = get_number(config, key, kWhere, 0.0);
+  check_file(dropout >= 0 && dropout < 1, FileFault::range, kWhere, "{} must lie in [0, 1), got {}", key, dropout);
+  return dropout;
+}
+
 nn::AttentionConfig read_attention(const Json& config) {
   nn::AttentionConfig a;
   a.hidden_size = get_int(config, "hidden_size", kWhere, {.min = 1, .max = 1 << 20});
@@ -22,9 +28,7 @@ nn::AttentionConfig read_attention(const Json& config) {
              "hidden_size ({}) must be a multiple of num_attention_heads ({}) where head_dim is not given",
              a.hidden_size, a.num_heads);
   a.head_dim = get_int(config, "head_dim", kWhere, {.min = 1, .max = 1 << 14}, a.hidden_size / a.num_heads);
-  a.dropout = get_number(config, "attention_dropout", kWhere, 0.0);
-  check_file(a.dropout >= 0 && a.dropout < 1, FileFault::range, kWhere, "attention_dropout must lie in [0, 1), got {}",
-             a.dropout);
+  a.dropout = read_dropout(config, "attention_dropout");
   return a;
 }
 
@@ -42,6 +46,7 @@ LlamaStyleConfig read_llama_style(const Json& given, const Json& defaults) {
   layer.norm_eps = get_number(config, "rms_norm_eps", kWhere, 1e-6);
   check_file(layer.norm_eps >= 0, FileFault::range, kWhere, "rms_norm_eps must not be negative, got {}",
              layer.norm_eps);
+  layer.dropout = read_dropout(config, "hidden_dropout");
   const int64_t layers = get_int(config, "num_hidden_layers", kWhere, {.min = 1, .max = 10000});
 
   LlamaStyleConfig model;
@@ -51,6 +56,7 @@ LlamaStyleConfig read_llama_style(const Json& given, const Json& defaults) {
       .hidden_size = layer.attention.hidden_size,
       .padding_index = get_int(config, "pad_token_id", kWhere, {.min = -1, .max = 1 << 26}, -1),
       .rms_norm_eps = layer.norm_eps,
+      .embedding_dropout = read_dropout(config, "embedding_dropout"),
       .cache = {.layers = layers, .kv_heads = layer.attention.num_kv_heads, .head_dim = layer.attention.head_dim},
       .rotary = nn::RotaryConfig::full_width_from_json(config, layer.attention.head_dim, kWhere)};
   // An id beyond the vocabulary marks padding that is never looked up.

@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include "caravan/ops/packed_attention.h"
 #include "caravan/ops/rotary.h"
 #include "caravan/ops/threads.h"
 
@@ -65,6 +66,9 @@ Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const ops::Atte
               Step& step) {
   if (step.cache != nullptr) step.cache->store(layer, step.sequences, step.starts, k, v);
   if (can_read_pages(q, spec, step)) return attend_to_pages(q, spec, layer, step);
+
+  const bool plain = step.cache == nullptr && step.capture == nullptr && !step.visible_keys.defined() && spec.causal;
+  if (plain && step.batch() > 1 && q.device().is_cpu()) return ops::packed_attention(q, k, v, step.starts, spec);
 
   const bool want_weights = step.capture != nullptr && step.capture->want_attentions;
   if (want_weights) step.capture->attentions.emplace_back();

@@ -13,6 +13,7 @@ struct DecoderLayerConfig {
   int64_t intermediate_size = 0;
   ops::Activation activation = ops::Activation::silu;
   bool mlp_bias = false;
+  double dropout = 0.0;  // of what attention and MLP add to the residual stream, in training
   double norm_eps = 1e-6;
 };
 
@@ -25,6 +26,10 @@ class DecoderLayer final : public Layer<DecoderLayer> {
   Attention self_attn;
   GatedMlp mlp;
   RmsNorm input_layernorm, post_attention_layernorm;
+
+ private:
+  Tensor dropped(const Tensor& x) const;
+  double dropout_;
 };
 
 }  // namespace caravan::nn

@@ -67,6 +67,7 @@ ParameterStore::ParameterStore(nn::Module& model, const StoreOptions& options) :
     const bool dense = p.parameter->defined() && !is_block_quantized(p.parameter->dtype);
     const bool trains = dense && (!options.trains || options.trains(p.name));
     if (dense) p.parameter->value = p.parameter->value.detach();
+    if (dense && !trains) frozen_.push_back(p.parameter);
     if (!trains) continue;
     const Role role = role_of(p);
     const bool decays = std::find(options.no_decay.begin(), options.no_decay.end(), role) == options.no_decay.end();
@@ -98,9 +99,17 @@ void ParameterStore::lay_out() {
   gradients_ = at::zeros_like(values_);
 }
 
+void ParameterStore::take_values() { install(); }
+
 void ParameterStore::install() {
   const torch::NoGradGuard no_grad;
-  if (precision_ == Precision::bf16) copies_ = at::zeros_like(values_, values_.options().dtype(at::kBFloat16));
+  if (precision_ == Precision::bf16 && !copies_.defined())
+    copies_ = at::zeros_like(values_, values_.options().dtype(at::kBFloat16));
+  for (nn::Parameter* parameter : frozen_) {
+    if (!parameter->value.is_floating_point()) continue;
+    parameter->value = parameter->value.detach().to(precision_ == Precision::bf16 ? at::kBFloat16 : at::kFloat);
+    parameter->dtype = precision_ == Precision::bf16 ? DType::bf16 : DType::f32;
+  }
   for (ParameterSlot& slot : slots_) {
     const auto view = [&](const Tensor& flat) {
       return flat.slice(0, slot.offset, slot.offset + slot.size).view(slot.parameter->shape);

@@ -66,7 +66,8 @@ class ParameterStore {
   void end_window();             // after the last one: weights that got no gradient have a zero one
   double gradient_norm() const;  // over all weights, as torch.nn.utils.clip_grad_norm_ counts it
   void scale_gradients(double factor);
-  void publish();  // copies the values into the model's bf16 weights
+  void take_values();  // after values were loaded into the model: the model computes with the store again
+  void publish();      // copies the values into the model's bf16 weights
 
   // A flat fp32 buffer of zeros laid out like values(), and its views by weight: "NAME.suffix".
   Tensor zeros_like_values() const { return at_zeros_like(values_); }
@@ -77,6 +78,7 @@ class ParameterStore {
   void lay_out();
   void install();
   std::vector<ParameterSlot> slots_;
+  std::vector<nn::Parameter*> frozen_;  // dense weights that are not trained, in the model's precision
   std::vector<ParameterSpan> spans_;
   Tensor values_, gradients_, copies_;  // copies_: bf16, empty in fp32
   Precision precision_;

@@ -1,0 +1,168 @@
+// `caravan train`: trains a model from a TOML file whose every key is an option too. Ctrl-C saves and says how to go
+// on.
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <map>
+
+#include "caravan/base/error.h"
+#include "caravan/cli/command.h"
+#include "caravan/cli/interrupt.h"
+#include "caravan/cli/log.h"
+#include "caravan/cli/output.h"
+#include "caravan/cli/progress.h"
+#include "caravan/generate/engine.h"
+#include "caravan/generate/tokenizer_loading.h"
+#include "caravan/train/run.h"
+#include "caravan/train/toml.h"
+
+namespace caravan::cli {
+namespace {
+
+using train::StepReport;
+using train::TrainConfig;
+
+struct Options {
+  std::string config;
+  std::map<std::string, std::string> settings;  // by key, as typed
+  bool resume = false, overwrite = false, dry_run = false, json = false;
+};
+
+TrainConfig resolve(const Options& options, const Settings& settings) {
+  TrainConfig config = options.config.empty() ? TrainConfig{} : train::read_config(options.config);
+  for (const auto& [key, text] : options.settings) {
+    // A text field takes the words as they are: "--output 2026" names a folder.
+    bool is_text = false;
+    for (const train::Field& field : train::fields(config))
+      is_text |= field.key == key && std::holds_alternative<std::string*>(field.value);
+    train::set_key(config, key, is_text ? Json(text) : train::parse_toml_value(text));
+  }
+  if (settings.threads > 0) config.threads = settings.threads;
+  if (config.threads > 0) at::set_num_threads(static_cast<int>(config.threads));
+  return config;
+}
+
+// The line on a terminal, and now and then a plain one elsewhere.
+class StepLine {
+ public:
+  explicit StepLine(int verbosity) : shown_(verbosity >= 0), terminal_(isatty(STDERR_FILENO) != 0) {}
+  ~StepLine() { clear(); }
+
+  void show(const StepReport& r) {
+    const double wait = terminal_ ? 0.1 : 5.0;
+    const bool last = r.step == r.total_steps;
+    if (!shown_ || (r.seconds - shown_at_ < wait && !last)) return;
+    shown_at_ = r.seconds;
+    const std::string line =
+        fmt::format("step {}/{}  loss {:.4f}  lr {:.2e}  {:.0f} tokens/s  {} left", r.step, r.total_steps, r.loss, r.lr,
+                    r.tokens_per_second, human_seconds(r.seconds_left));
+    if (!terminal_) return log_info("{}", line);
+    std::fprintf(stderr, "\r%s\033[K", line.c_str());
+    std::fflush(stderr);
+    drawn_ = true;
+  }
+  void clear() {
+    if (drawn_) std::fputs("\r\033[K", stderr);
+    drawn_ = false;
+  }
+
+ private:
+  bool shown_, terminal_, drawn_ = false;
+  double shown_at_ = -1e9;
+};
+
+std::vector<int32_t> continue_tokens(models::CausalLm& model, const std::vector<int32_t>& prompt, int64_t count) {
+  generate::GenerateRequest request;
+  request.prompt = prompt;
+  request.config.max_new_tokens = count;
+  return generate::Engine(model).generate(std::move(request)).sequences.at(0).ids;
+}
+
+void print_result(const Options& options, const TrainConfig& config, train::Outcome outcome,
+                  const std::vector<Json>& metrics) {
+  const bool early = outcome == train::Outcome::stopped_early;
+  if (options.json) {
+    Json result = {{"outcome", early ? "stopped_early" : "finished"}, {"output", config.output}, {"metrics", metrics}};
+    return print_json(result);
+  }
+  print(fmt::format("trained: {0}/final (the model), {0}/report.html (curves), {0}/metrics.jsonl\n", config.output));
+}
+
+void run(const Options& options, const Settings& settings) {
+  check(!options.resume || !options.overwrite, ErrorCode::invalid_argument,
+        "--resume and --overwrite exclude each other");
+  const TrainConfig config = resolve(options, settings);
+  StepLine line(settings.verbosity);
+  const Interrupt interrupt;
+  train::Run run(config, {.load_tokenizer = generate::load_tokenizer,
+                          .continue_tokens = continue_tokens,
+                          .progress = [&](const StepReport& r) { line.show(r); },
+                          .say = [&](const std::string& text) { line.clear(), log_info("{}", text); },
+                          .interrupted = [&] { return interrupt.raised(); }});
+  if (options.dry_run) {
+    if (options.json) return print_json({{"plan", run.plan()}, {"config", train::to_toml(run.config())}});
+    return print(fmt::format("{}\n# {}\n", train::to_toml(run.config()), run.plan().dump()));
+  }
+  const Json plan = run.plan();
+  log_info("{} parameters, {} training tokens, {} steps; {} for weights, gradients and optimizer",
+           human_count(plan["parameters"].get<uint64_t>()), with_commas(plan["training_tokens"].get<uint64_t>()),
+           plan["steps"].get<int64_t>(), human_bytes(plan["state_bytes"].get<uint64_t>()));
+  const auto mode = options.resume      ? train::RunMode::resume
+                    : options.overwrite ? train::RunMode::overwrite
+                                        : train::RunMode::fresh;
+  const train::Outcome outcome = run.execute(mode);
+  line.clear();
+  check(outcome != train::Outcome::interrupted, ErrorCode::cancelled,
+        "stopped; everything is saved in {0}. To go on: caravan train {1} --resume", config.output,
+        options.config.empty() ? config.output + "/config.toml" : options.config);
+  print_result(options, config, outcome, run.metrics());
+}
+
+constexpr const char* kFooter = R"(
+A first run:
+  caravan train run.toml                               with run.toml:
+    output = "runs/first"
+    [model]                                            # from scratch; or path = "SmolLM2-135M"
+    model_type = "llama"
+    vocab_size = 1000
+    hidden_size = 256
+    intermediate_size = 688
+    num_hidden_layers = 4
+    num_attention_heads = 4
+    [data]
+    train = "train.jsonl"                              # {"ids": [1, 5, 2]} or {"text": "..."} a line
+    validation = "validation.jsonl"
+
+Every key can be set on the command line: --optimizer.lr 3e-4 --training.precision bf16
+Ctrl-C finishes the step and saves; --resume goes on as if nothing had happened, to the last bit.
+)";
+
+}  // namespace
+
+Run setup_train(CLI::App& app, const Settings& settings) {
+  auto options = std::make_shared<Options>();
+  app.add_option("CONFIG", options->config, "TOML file with the settings");
+  app.add_flag("--resume", options->resume, "continue from the newest checkpoint of the output folder");
+  app.add_flag("--overwrite", options->overwrite, "begin anew in a folder that holds a run");
+  app.add_flag("--dry-run", options->dry_run, "print the resolved settings and the sizes, train nothing");
+  app.add_flag("--json", options->json, "print the result as JSON");
+  TrainConfig defaults;
+  const auto add = [&](const std::string& key, const std::string& help, const std::string& group) {
+    app.add_option_function<std::string>(
+           "--" + key, [options, key](const std::string& text) { options->settings[key] = text; }, help)
+        ->group(group);
+  };
+  for (const train::Field& field : train::fields(defaults)) {
+    if (field.key == "threads") continue;  // every command has it
+    const size_t dot = field.key.find('.');
+    const std::string value = std::visit([](const auto* v) { return train::toml_value(Json(*v)); }, field.value);
+    add(field.key, field.help + (value == "\"\"" ? "" : " [" + value + "]"),
+        dot == std::string::npos ? "Settings" : "Settings: " + field.key.substr(0, dot));
+  }
+  for (const std::string& key : train::model_keys()) add("model." + key, "as in config.json", "Settings: model");
+  app.footer(kFooter);
+  return [options, &settings] { run(*options, settings); };
+}
+
+}  // namespace caravan::cli

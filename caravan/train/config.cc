@@ -1,0 +1,323 @@
+#include "caravan/train/config.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "caravan/base/error.h"
+#include "caravan/base/file.h"
+#include "caravan/base/nearest.h"
+#include "caravan/train/toml.h"
+
+namespace caravan::train {
+namespace {
+
+constexpr std::string_view kModel = "model.";
+
+template <class T>
+constexpr std::string_view kKind = "";
+template <>
+constexpr std::string_view kKind<int64_t> = "a whole number";
+template <>
+constexpr std::string_view kKind<double> = "a number";
+template <>
+constexpr std::string_view kKind<bool> = "true or false";
+template <>
+constexpr std::string_view kKind<std::string> = "a text";
+template <>
+constexpr std::string_view kKind<std::vector<std::string>> = "a list of texts";
+
+bool fits(const Json& v, const int64_t*) { return v.is_number_integer(); }
+bool fits(const Json& v, const double*) { return v.is_number(); }
+bool fits(const Json& v, const bool*) { return v.is_boolean(); }
+bool fits(const Json& v, const std::string*) { return v.is_string(); }
+bool fits(const Json& v, const std::vector<std::string>*) {
+  return v.is_array() && std::all_of(v.begin(), v.end(), [](const Json& e) { return e.is_string(); });
+}
+
+void assign(const Field& field, const Json& value) {
+  std::visit(
+      [&](auto* target) {
+        using T = std::remove_pointer_t<decltype(target)>;
+        check(fits(value, target), ErrorCode::invalid_argument, "{}: {} is expected, got {}", field.key, kKind<T>,
+              toml_value(value));
+        *target = value.get<T>();
+      },
+      field.value);
+}
+
+Json value_of(const Field& field) {
+  return std::visit([](const auto* value) { return Json(*value); }, field.value);
+}
+
+void set_all(TrainConfig& config, const Json& object, const std::string& prefix) {
+  for (const auto& [key, value] : object.items()) {
+    const std::string full = prefix.empty() ? key : prefix + "." + key;
+    if (value.is_object() && !full.starts_with(kModel)) {
+      set_all(config, value, full);
+    } else {
+      set_key(config, full, value);
+    }
+  }
+}
+
+void check_choice(const std::string& key, const std::string& value, const std::vector<std::string>& choices) {
+  std::string known;
+  for (const std::string& choice : choices) known += (known.empty() ? "" : ", ") + choice;
+  check(std::find(choices.begin(), choices.end(), value) != choices.end(), ErrorCode::invalid_argument,
+        "{}: '{}' is not known{}; known are {}", key, value, did_you_mean(value, choices), known);
+}
+
+}  // namespace
+
+std::vector<std::string> model_keys() {
+  return {"model_type",
+          "vocab_size",
+          "hidden_size",
+          "intermediate_size",
+          "num_hidden_layers",
+          "num_attention_heads",
+          "num_key_value_heads",
+          "head_dim",
+          "max_position_embeddings",
+          "rms_norm_eps",
+          "rope_theta",
+          "rope_scaling",
+          "rope_parameters",
+          "tie_word_embeddings",
+          "hidden_act",
+          "attention_dropout",
+          "hidden_dropout",
+          "embedding_dropout",
+          "initializer_range",
+          "pad_token_id",
+          "bos_token_id",
+          "eos_token_id",
+          "attention_bias",
+          "mlp_bias",
+          "sliding_window",
+          "use_sliding_window",
+          "max_window_layers",
+          "use_cache"};
+}
+
+namespace {
+
+using Fields = std::vector<Field>;
+
+Fields run_fields(TrainConfig& c) {
+  return {
+      {"output", "folder of the run: config.toml, metrics.jsonl, checkpoints/, best/, final/, report.html", &c.output},
+      {"seed", "equal seeds give equal bits", &c.seed},
+      {"threads", "CPU threads; 0: all cores", &c.threads},
+      {"device", "cpu, cuda, cuda:N", &c.device},
+      {"model.path",
+       "checkpoint to start from; without it model.* holds config.json's keys: model_type, hidden_size ...",
+       &c.model.path},
+  };
+}
+
+Fields data_fields(TrainConfig& c) {
+  auto& d = c.data;
+  return {
+      {"data.kind", "tokens: JSONL lines; items: a recommendation data set", &d.kind},
+      {"data.train", "tokens: JSONL file, a line {\"text\": ...} or {\"ids\": [...], \"learned\": [0, 1, ...]}",
+       &d.train},
+      {"data.validation", "tokens: JSONL file of the same form", &d.validation},
+      {"data.tokenizer",
+       "checkpoint or folder whose tokenizer is used; default: model.path, items: made from the codes", &d.tokenizer},
+      {"data.max_length", "tokens: longer texts are cut into pieces of this many tokens", &d.max_length},
+      {"data.append_eos", "tokens: a text ends with the end-of-text token", &d.append_eos},
+      {"data.dataset", "items: folder of dataset.json, items.jsonl, sequences.jsonl", &d.dataset},
+      {"data.codes", "items: item codes (codes.json, index.json or a table); default: codes.json of the data set",
+       &d.codes},
+      {"data.max_items", "items: history length; a longer one is cut into windows that overlap by half", &d.max_items},
+      {"data.bos", "items: a sequence begins with the <bos> token, so that the first item is learned too", &d.bos},
+      {"data.shuffle", "another order every epoch", &d.shuffle},
+      {"data.validation_limit", "examples of the validation set that are used; 0: all", &d.validation_limit},
+  };
+}
+
+Fields training_fields(TrainConfig& c) {
+  auto& t = c.training;
+  return {
+      {"training.objective", "what is minimized", &t.objective},
+      {"training.precision", "fp32, or bf16: bf16 weights and activations, fp32 master weights", &t.precision},
+      {"training.steps", "updates of the weights; 0: as training.epochs says", &t.steps},
+      {"training.epochs", "passes over the training data", &t.epochs},
+      {"training.batch_tokens", "room of a batch in tokens; examples are packed without padding", &t.batch_tokens},
+      {"training.batch_examples", "most examples in a batch; 0: no limit", &t.batch_examples},
+      {"training.accumulation", "batches a step; their loss is the mean over all their targets", &t.accumulation},
+      {"training.clip_norm", "gradients are scaled down to this norm; 0: never", &t.clip_norm},
+      {"training.label_smoothing", "share of the target distribution spread over all tokens", &t.label_smoothing},
+      {"training.ema_decay", "decay of the weights' moving average, which evaluation and final/ then take; 0: none",
+       &t.ema_decay},
+      {"training.gradient_checkpointing", "recompute layers in the backward pass: less memory, a third more time",
+       &t.gradient_checkpointing},
+      {"training.max_bad_steps", "steps in a row without a finite loss before the run stops with a diagnosis",
+       &t.max_bad_steps},
+  };
+}
+
+Fields optimizer_fields(TrainConfig& c) {
+  auto& o = c.optimizer;
+  return {
+      {"optimizer.name", "adamw, sgd, adafactor, muon", &o.name},
+      {"optimizer.lr", "the peak learning rate", &o.lr},
+      {"optimizer.weight_decay", "decoupled (sgd: L2)", &o.weight_decay},
+      {"optimizer.no_decay", "kinds of weights that do not decay: norm, bias, embedding, head, matrix", &o.no_decay},
+      {"optimizer.beta1", "adamw", &o.beta1},
+      {"optimizer.beta2", "adamw", &o.beta2},
+      {"optimizer.eps", "adamw", &o.eps},
+      {"optimizer.momentum", "sgd; muon (0 there: 0.95)", &o.momentum},
+      {"optimizer.nesterov", "sgd", &o.nesterov},
+      {"optimizer.newton_schulz_steps", "muon", &o.newton_schulz_steps},
+      {"optimizer.adjust_lr", "muon: original, match_rms_adamw", &o.adjust_lr},
+      {"optimizer.adamw_lr", "muon: of embeddings, head, norms and biases; 0: optimizer.lr", &o.adamw_lr},
+      {"optimizer.clip_threshold", "adafactor", &o.clip_threshold},
+      {"optimizer.decay_rate", "adafactor", &o.decay_rate},
+      {"optimizer.eps_scale", "adafactor", &o.eps_scale},
+      {"optimizer.first_moment", "adafactor: its beta1; 0: none", &o.first_moment},
+      {"optimizer.scale_parameter", "adafactor", &o.scale_parameter},
+      {"optimizer.relative_step", "adafactor", &o.relative_step},
+      {"optimizer.warmup_init", "adafactor", &o.warmup_init},
+  };
+}
+
+Fields schedule_fields(TrainConfig& c) {
+  auto& s = c.schedule;
+  return {
+      {"schedule.name", "constant, linear, cosine, inverse_sqrt, wsd", &s.name},
+      {"schedule.warmup_steps", "steps in which the learning rate rises from 0", &s.warmup_steps},
+      {"schedule.warmup_ratio", "the same as a share of all steps, where warmup_steps is 0", &s.warmup_ratio},
+      {"schedule.min_ratio", "cosine, wsd: where the learning rate ends, as a share of its peak", &s.min_ratio},
+      {"schedule.cycles", "cosine: waves", &s.cycles},
+      {"schedule.decay_steps", "wsd: steps of the fall; 0: a tenth of all", &s.decay_steps},
+      {"schedule.decay_type", "wsd: linear, cosine, 1-sqrt", &s.decay_type},
+      {"schedule.timescale", "inverse_sqrt; 0: warmup_steps", &s.timescale},
+  };
+}
+
+Fields output_fields(TrainConfig& c) {
+  return {
+      {"evaluation.every", "steps between evaluations; 0: only at the end", &c.evaluation.every},
+      {"evaluation.batch_tokens", "room of a validation batch", &c.evaluation.batch_tokens},
+      {"evaluation.metric", "what best/ and early stopping go by: validation_loss, validation_accuracy ...",
+       &c.evaluation.metric},
+      {"evaluation.higher_is_better", "of that metric", &c.evaluation.higher_is_better},
+      {"evaluation.patience", "evaluations without a better value before the run stops; 0: never",
+       &c.evaluation.patience},
+      {"sample.every", "steps between outputs to look at; 0: never", &c.sample.every},
+      {"sample.prompt", "what the output continues", &c.sample.prompt},
+      {"sample.max_new_tokens", "its length", &c.sample.max_new_tokens},
+      {"save.every", "steps between checkpoints; 0: only at the end and on Ctrl-C", &c.save.every},
+      {"save.keep_last", "checkpoints that are kept", &c.save.keep_last},
+      {"save.keep_best", "keep the model of the best evaluation in best/", &c.save.keep_best},
+      {"save.dtype", "of best/ and final/: float32, bfloat16", &c.save.dtype},
+      {"log.every", "steps between lines of metrics.jsonl", &c.log.every},
+  };
+}
+
+}  // namespace
+
+std::vector<Field> fields(TrainConfig& c) {
+  Fields all;
+  for (const auto part : {run_fields, data_fields, training_fields, optimizer_fields, schedule_fields, output_fields}) {
+    Fields some = part(c);
+    all.insert(all.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
+  }
+  return all;
+}
+
+void set_key(TrainConfig& config, const std::string& key, const Json& value) {
+  std::vector<std::string> names;
+  for (const Field& field : fields(config)) {
+    if (field.key == key) return assign(field, value);
+    names.push_back(field.key);
+  }
+  if (key.starts_with(kModel) && key.size() > kModel.size()) {
+    const std::string name = key.substr(kModel.size());
+    const std::vector<std::string> known = model_keys();
+    // Families have keys of their own; only what looks misspelt is refused.
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      check(nearest(name, known).empty(), ErrorCode::invalid_argument, "unknown setting '{}'{}", key,
+            did_you_mean(name, known));
+    config.model.inline_config[name] = value;
+    return;
+  }
+  fail(ErrorCode::invalid_argument, "unknown setting '{}'{}; 'caravan train --help' lists them", key,
+       did_you_mean(key, names));
+}
+
+TrainConfig read_config(const std::string& path) {
+  TrainConfig config;
+  try {
+    set_all(config, parse_toml(read_file(path, 1 << 24), path), "");
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::invalid_argument) throw;
+    fail(ErrorCode::invalid_argument, "{}: {}", path, error.what());
+  }
+  return config;
+}
+
+std::string to_toml(TrainConfig config) {
+  std::string text, table;
+  const auto begin_table = [&](const std::string& name) {
+    if (name == table) return;
+    text += fmt::format("\n[{}]\n", name);
+    table = name;
+  };
+  for (const Field& field : fields(config)) {
+    const size_t dot = field.key.find('.');
+    if (dot != std::string::npos) begin_table(field.key.substr(0, dot));
+    text +=
+        fmt::format("{} = {}\n", field.key.substr(dot == std::string::npos ? 0 : dot + 1), toml_value(value_of(field)));
+    if (field.key != "model.path") continue;
+    for (const auto& [key, value] : config.model.inline_config.items())
+      text += fmt::format("{} = {}\n", key, toml_value(value));
+  }
+  return text;
+}
+
+std::string config_help() {
+  TrainConfig config;
+  std::string text;
+  for (const Field& field : fields(config)) {
+    text += fmt::format("  {:<32} {}", field.key, field.help);
+    const std::string value = toml_value(value_of(field));
+    text += value == "\"\"" ? "\n" : fmt::format(" [{}]\n", value);
+  }
+  return text;
+}
+
+void check_config(const TrainConfig& c) {
+  const auto positive = [](std::string_view key, double value) {
+    check(value > 0, ErrorCode::invalid_argument, "{} must be positive, got {}", key, value);
+  };
+  check(!c.output.empty(), ErrorCode::invalid_argument,
+        "output is missing: the folder that the run is written to (output = \"runs/first\" or --output runs/first)");
+  check_choice("data.kind", c.data.kind, {"tokens", "items"});
+  check_choice("training.precision", c.training.precision, {"fp32", "bf16"});
+  check_choice("save.dtype", c.save.dtype, {"float32", "bfloat16"});
+  check(c.data.kind != "tokens" || !c.data.train.empty(), ErrorCode::invalid_argument,
+        "data.train is missing: a JSONL file with a line {{\"text\": ...}} or {{\"ids\": [...]}} for each example");
+  check(c.data.kind != "items" || !c.data.dataset.empty(), ErrorCode::invalid_argument,
+        "data.dataset is missing: the folder of a prepared data set");
+  check(!c.model.path.empty() || c.model.inline_config.contains("model_type"), ErrorCode::invalid_argument,
+        "the model is missing: model.path, or model.model_type with the other keys of a config.json");
+  check(c.model.path.empty() || c.model.inline_config.empty(), ErrorCode::invalid_argument,
+        "model.path and model.{} exclude each other: a checkpoint brings its own config",
+        c.model.inline_config.empty() ? "" : c.model.inline_config.begin().key());
+  positive("training.steps + training.epochs", static_cast<double>(c.training.steps) + c.training.epochs);
+  check(c.training.steps >= 0 && c.training.epochs >= 0, ErrorCode::invalid_argument,
+        "training.steps and training.epochs must not be negative");
+  positive("training.batch_tokens", static_cast<double>(c.training.batch_tokens));
+  positive("training.accumulation", static_cast<double>(c.training.accumulation));
+  positive("evaluation.batch_tokens", static_cast<double>(c.evaluation.batch_tokens));
+  positive("data.max_length", static_cast<double>(c.data.max_length));
+  positive("data.max_items", static_cast<double>(c.data.max_items));
+  positive("log.every", static_cast<double>(c.log.every));
+  positive("training.max_bad_steps", static_cast<double>(c.training.max_bad_steps));
+  check(c.optimizer.lr >= 0, ErrorCode::invalid_argument, "optimizer.lr must not be negative, got {}", c.optimizer.lr);
+}
+
+}  // namespace caravan::train

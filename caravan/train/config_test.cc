@@ -1,0 +1,259 @@
+// Settings, TOML, sources and event files.
+#include "caravan/train/config.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "caravan/base/error.h"
+#include "caravan/base/file.h"
+#include "caravan/base/temporary_folder.h"
+#include "caravan/train/crc32c.h"
+#include "caravan/train/item_vocabulary.h"
+#include "caravan/train/report.h"
+#include "caravan/train/run.h"
+#include "caravan/train/sources.h"
+#include "caravan/train/tensorboard.h"
+#include "caravan/train/toml.h"
+
+namespace caravan::train {
+namespace {
+
+std::string message_of(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+
+constexpr std::string_view kText = R"(
+output = "runs/x"
+[model]
+model_type = "llama"
+hidden_size = 32
+rope_parameters = {rope_type = "default", rope_theta = 1e4}
+[optimizer]
+lr = 1e-3
+no_decay = ["norm"]
+[training]
+epochs = 3
+)";
+
+TEST(Config, AFileAndTheCommandLineSetTheSameKeys) {
+  const TemporaryFolder folder;
+  write_file(folder / "run.toml", kText);
+  TrainConfig config = read_config(folder / "run.toml");
+  EXPECT_EQ(config.output, "runs/x");
+  EXPECT_EQ(config.optimizer.lr, 1e-3);
+  EXPECT_EQ(config.training.epochs, 3);  // a whole number where a number is expected
+  EXPECT_EQ(config.optimizer.no_decay, std::vector<std::string>{"norm"});
+  EXPECT_EQ(config.model.inline_config.at("rope_parameters").at("rope_theta"), 1e4);
+  set_key(config, "optimizer.lr", parse_toml_value("3e-4"));
+  set_key(config, "schedule.name", parse_toml_value("wsd"));
+  set_key(config, "model.hidden_size", parse_toml_value("64"));
+  set_key(config, "optimizer.no_decay", parse_toml_value("[\"bias\", 'head']"));
+  // What is saved reads back as the same settings.
+  write_file(folder / "saved.toml", to_toml(config));
+  TrainConfig again = read_config(folder / "saved.toml");
+  EXPECT_EQ(to_toml(again), to_toml(config));
+  EXPECT_EQ(again.optimizer.lr, 3e-4);
+  EXPECT_EQ(again.schedule.name, "wsd");
+  EXPECT_EQ(again.model.inline_config.at("hidden_size"), 64);
+  EXPECT_EQ(again.optimizer.no_decay, (std::vector<std::string>{"bias", "head"}));
+}
+
+TEST(Config, MistakesAreNamedWithTheNearestKey) {
+  TrainConfig config;
+  EXPECT_TRUE(has(message_of([&] { set_key(config, "optimizer.rl", 1); }), "did you mean 'optimizer.lr'?"));
+  EXPECT_TRUE(has(message_of([&] { set_key(config, "training.epoch", 1); }), "'training.epochs'"));
+  EXPECT_TRUE(has(message_of([&] { set_key(config, "model.hiden_size", 1); }), "'hidden_size'"));
+  EXPECT_TRUE(has(message_of([&] { set_key(config, "optimizer.lr", "fast"); }), "a number is expected, got \"fast\""));
+  EXPECT_TRUE(has(message_of([&] { set_key(config, "seed", 1.5); }), "a whole number is expected"));
+  set_key(config, "model.my_own_key", 3);  // families have keys that nobody here knows
+  EXPECT_EQ(config.model.inline_config.at("my_own_key"), 3);
+}
+
+TEST(Toml, SyntaxErrorsSayWhere) {
+  EXPECT_TRUE(has(message_of([] { parse_toml("a = 1\nb = = 2\n", "x.toml"); }), "x.toml"));
+  EXPECT_TRUE(has(message_of([] { parse_toml("a = 1\nb = = 2\n", "x.toml"); }), "line 2"));
+  EXPECT_TRUE(has(message_of([] { parse_toml("a = 1\na = 2\n", "x.toml"); }), "line 2"));
+  EXPECT_TRUE(has(message_of([] { parse_toml("d = 1979-05-27\n", "x.toml"); }), "date"));
+  EXPECT_NE(message_of([] { parse_toml(std::string("a = \"\xff\""), "x.toml"); }), "no error");
+  EXPECT_NE(message_of([] { parse_toml(std::string(100000, '['), "x.toml"); }), "no error");
+}
+
+TEST(TokenFile, ReadsIdsTextsAndMarks) {
+  const TemporaryFolder folder;
+  write_file(folder / "a.jsonl",
+             "{\"ids\": [1, 2, 3]}\n\n{\"input_ids\": [4, 5], \"labels\": [-100, 5]}\n"
+             "{\"ids\": [1, 2, 3, 4, 5, 6, 7], \"learned\": [0, 0, 0, 1, 1, 1, 1]}\n{\"text\": \"abc\"}");
+  const auto encode = [](std::string_view text) { return std::vector<int32_t>(text.begin(), text.end()); };
+  const auto examples = read_token_file(folder / "a.jsonl", {.encode = encode, .vocabulary = 128, .max_length = 4});
+  ASSERT_EQ(examples->size(), 5);
+  EXPECT_EQ(examples->get(1).learned, (std::vector<uint8_t>{0, 1}));
+  EXPECT_EQ(examples->get(2).ids, (std::vector<int32_t>{1, 2, 3, 4}));
+  EXPECT_EQ(examples->get(3).ids, (std::vector<int32_t>{5, 6, 7}));
+  EXPECT_EQ(examples->get(4).ids, (std::vector<int32_t>{97, 98, 99}));
+}
+
+TEST(TokenFile, BadLinesAreNamedByFileAndNumber) {
+  const TemporaryFolder folder;
+  const auto error_of = [&](std::string_view text) {
+    write_file(folder / "a.jsonl", text);
+    return message_of([&] { read_token_file(folder / "a.jsonl", {.vocabulary = 10}); });
+  };
+  EXPECT_TRUE(has(error_of("{\"ids\": [1]}\n{\"ids\": [10]}\n"), "a.jsonl:2"));
+  EXPECT_TRUE(has(error_of("{\"ids\": [1]}\n{\"ids\": [-1]}\n"), "between 0 and 9"));
+  EXPECT_TRUE(has(error_of("{\"ids\": [1.5]}"), "a.jsonl:1"));
+  EXPECT_TRUE(has(error_of("{\"ids\": [1, 2], \"learned\": [1]}"), "one entry for each of 2"));
+  EXPECT_TRUE(has(error_of("{\"id\": [1]}"), "holds \"text\" or \"ids\""));
+  EXPECT_TRUE(has(error_of("[1, 2]"), "object"));
+  EXPECT_TRUE(has(error_of("{\"ids\": [1}"), "a.jsonl:1"));
+  EXPECT_TRUE(has(error_of("{\"text\": \"a\"}"), "tokenizer"));
+  EXPECT_TRUE(has(error_of(" \n\n"), "no example"));
+}
+
+data::Dataset small_dataset() {
+  data::Dataset dataset;
+  std::vector<items::Item> all;
+  for (int i = 0; i < 12; ++i) all.push_back({.id = "i" + std::to_string(i)});
+  dataset.items = items::Catalogue(std::move(all));
+  const std::vector<int32_t> longer = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, shorter = {3, 4, 5};
+  dataset.add_user("a", longer);
+  dataset.add_user("b", shorter);
+  return dataset;
+}
+
+ItemTokens two_tokens_each() {
+  ItemTokens tokens;
+  for (int32_t i = 0; i < 12; ++i) tokens.push_back({10 + i, 50 + i});
+  return tokens;
+}
+
+TEST(ItemSequences, EveryTrainingItemIsLearnedOnceAndValidationNever) {
+  for (const int64_t longest : {1, 2, 3, 4, 9, 50}) {
+    const items::PromptFormat format{.bos = 1, .max_items = longest};
+    const auto examples = item_sequences(small_dataset(), two_tokens_each(), format);
+    std::vector<int> learned(12, 0);
+    for (int64_t n = 0; n < examples->size(); ++n) {
+      const Example e = examples->get(n);
+      EXPECT_EQ(e.ids[0], 1);
+      EXPECT_LE(static_cast<int64_t>(e.ids.size()), 1 + 2 * (longest + 1));
+      for (size_t i = 1; i < e.ids.size(); ++i) {
+        if (e.ids[i] < 50 && e.learned[i] != 0) ++learned[static_cast<size_t>(e.ids[i] - 10)];
+      }
+    }
+    // User a trains on items 0 to 9, user b on item 3.
+    EXPECT_EQ(learned, (std::vector<int>{1, 1, 1, 2, 1, 1, 1, 1, 1, 1, 0, 0})) << longest;
+  }
+}
+
+TEST(ItemSequences, ValidationLearnsTheNextItemsTokensAfterTheNewestHistory) {
+  const items::PromptFormat format{.max_items = 3};
+  const auto examples = next_item_examples(small_dataset(), two_tokens_each(), format, 0);
+  ASSERT_EQ(examples->size(), 2);
+  EXPECT_EQ(examples->get(0).ids, (std::vector<int32_t>{17, 57, 18, 58, 19, 59, 20, 60}));
+  EXPECT_EQ(examples->get(0).learned, (std::vector<uint8_t>{0, 0, 0, 0, 0, 0, 1, 1}));
+  EXPECT_EQ(examples->get(1).ids, (std::vector<int32_t>{13, 53, 14, 54}));
+}
+
+TEST(ItemVocabulary, ItsTokenizerKnowsEveryCodeWord) {
+  items::ItemCodes codes({3, 2});
+  codes.add(std::vector<int32_t>{2, 1});
+  const auto tokenizer = text::Tokenizer::from_json(item_tokenizer_json(codes), "tokenizer.json");
+  EXPECT_EQ(tokenizer.vocab_size(), 9u);
+  EXPECT_EQ(tokenizer.encode("<a_2> <b_1> <c_9>").ids, (std::vector<int32_t>{6, 8, 3}));
+  EXPECT_EQ(items::item_tokens(codes, [&](std::string_view w) { return tokenizer.token_to_id(w); }),
+            (ItemTokens{{6, 8}}));
+  const TemporaryFolder folder;
+  write_file(folder / "codes.json", codes_json(codes));
+  EXPECT_EQ(items::read_codes(folder / "codes.json"), codes);
+}
+
+// The bytes that tensorboard 2.20's own writer gives for these events (scripts/golden/train.py says how to compare).
+TEST(EventFile, RecordsCarryTheirLengthAndChecksums) {
+  const TemporaryFolder folder;
+  {
+    EventFile events(folder / "tb", 1000.5);
+    events.scalar("loss", 2.5, 300, 1001.0);
+  }
+  const auto names = list_folder(folder / "tb");
+  ASSERT_EQ(names->size(), 1u);
+  const std::string bytes = read_file((folder / "tb/") + names->front());
+  const auto u32 = [&](size_t at) {
+    uint32_t v = 0;
+    for (size_t i = 0; i < 4; ++i) v |= static_cast<uint32_t>(static_cast<uint8_t>(bytes[at + i])) << (8 * i);
+    return v;
+  };
+  const auto masked = [&](size_t at, size_t n) {
+    const uint32_t crc = crc32c(std::as_bytes(std::span(bytes.data() + at, n)));
+    return ((crc >> 15) | (crc << 17)) + 0xA282EAD8u;
+  };
+  size_t records = 0;
+  for (size_t at = 0; at < bytes.size(); ++records) {
+    const size_t length = u32(at);
+    ASSERT_LE(at + 16 + length, bytes.size());
+    EXPECT_EQ(u32(at + 8), masked(at, 8));
+    EXPECT_EQ(u32(at + 12 + length), masked(at + 12, length));
+    at += 16 + length;
+  }
+  EXPECT_EQ(records, 2u);
+  EXPECT_TRUE(has(bytes, "brain.Event:2"));
+  EXPECT_TRUE(has(bytes, "loss"));
+}
+
+TEST(Report, IsOneFileWithACurveForEveryMetric) {
+  std::vector<Json> rows;
+  for (int step = 1; step <= 30; ++step) {
+    rows.push_back({{"step", step}, {"loss", 5.0 / step}, {"lr", 1e-3}, {"gradient_norm", 1.0}});
+    if (step % 10 == 0) rows.push_back({{"step", step}, {"validation_loss", 6.0 / step}, {"validation_recall", 0.1}});
+  }
+  rows.push_back({{"step", 30}, {"sample", "<b>not bold</b>"}});
+  const std::string html = make_report("run <1>", rows, "lr = 1", {{"parameters", 5}});
+  EXPECT_TRUE(has(html, "validation_recall"));
+  EXPECT_TRUE(has(html, "run &lt;1&gt;"));
+  EXPECT_TRUE(has(html, "&lt;b&gt;not bold"));
+  EXPECT_FALSE(has(html, "http"));
+  EXPECT_FALSE(has(html, "nan"));
+  EXPECT_FALSE(has(html, "inf"));
+  EXPECT_FALSE(has(make_report("empty", {}, "", Json::object()), "<svg"));
+}
+
+TEST(Run, TrainsARecommenderFromADataSetAndSavesAllThatItNeeds) {
+  const TemporaryFolder folder;
+  data::write_dataset(small_dataset(), folder / "data");
+  items::ItemCodes codes({4, 3});
+  for (int32_t i = 0; i < 12; ++i) codes.add(std::vector<int32_t>{i / 3, i % 3});
+  items::write_codes(codes, folder / "codes.json");
+  std::vector<std::string> ids;
+  for (int i = 0; i < 12; ++i) ids.push_back("i" + std::to_string(i));
+  items::write_index_json(codes, ids, folder / "index.json");
+  TrainConfig config;
+  config.output = folder / "run";
+  config.data.kind = "items";
+  config.data.dataset = folder / "data";
+  config.data.codes = folder / "index.json";
+  config.training.steps = 4;
+  config.model.inline_config = {{"model_type", "llama-rec"},
+                                {"hidden_size", 16},
+                                {"intermediate_size", 32},
+                                {"num_hidden_layers", 1},
+                                {"num_attention_heads", 2}};
+  train::Run run(config, {});
+  EXPECT_EQ(run.execute(RunMode::fresh), Outcome::finished);
+  EXPECT_EQ(run.plan()["vocabulary"], 4 + 4 + 3);
+  for (const char* name : {"model.safetensors", "config.json", "tokenizer.json", "codes.json", "items.jsonl"})
+    EXPECT_TRUE(file_exists((folder / "run/final/") + name)) << name;
+  EXPECT_TRUE(file_exists(folder / "run/report.html"));
+  EXPECT_TRUE(has(message_of([&] { run.execute(RunMode::fresh); }), "--resume"));
+  // The saved settings are settings.
+  train::Run again(read_config(folder / "run/config.toml"), {});
+  EXPECT_EQ(again.execute(RunMode::overwrite), Outcome::finished);
+}
+
+}  // namespace
+}  // namespace caravan::train

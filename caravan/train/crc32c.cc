@@ -1,0 +1,55 @@
+#include "caravan/train/crc32c.h"
+
+#include <array>
+#include <cstring>
+
+#include "caravan/base/file.h"
+
+namespace caravan::train {
+namespace {
+
+constexpr uint32_t kPolynomial = 0x82F63B78;  // reflected
+constexpr size_t kSlices = 8;
+
+// table[k][b]: the checksum of byte b followed by k zero bytes ("slicing by 8", Kounavis & Berry 2005).
+using Table = std::array<std::array<uint32_t, 256>, kSlices>;
+
+constexpr Table make_table() {
+  Table table{};
+  for (uint32_t b = 0; b < 256; ++b) {
+    uint32_t c = b;
+    for (int bit = 0; bit < 8; ++bit) c = (c >> 1) ^ ((c & 1) != 0 ? kPolynomial : 0);
+    table[0][b] = c;
+  }
+  for (size_t k = 1; k < kSlices; ++k) {
+    for (size_t b = 0; b < 256; ++b) table[k][b] = (table[k - 1][b] >> 8) ^ table[0][table[k - 1][b] & 0xFF];
+  }
+  return table;
+}
+
+constexpr Table kTable = make_table();
+
+}  // namespace
+
+uint32_t crc32c(std::span<const std::byte> bytes, uint32_t before) {
+  uint32_t crc = ~before;
+  size_t at = 0;
+  for (; at + 8 <= bytes.size(); at += 8) {
+    uint64_t word = 0;
+    std::memcpy(&word, bytes.data() + at, 8);  // little endian, as everywhere in the formats
+    word ^= crc;
+    crc = 0;
+    for (size_t k = 0; k < kSlices; ++k) crc ^= kTable[kSlices - 1 - k][(word >> (8 * k)) & 0xFF];
+  }
+  for (; at < bytes.size(); ++at) crc = (crc >> 8) ^ kTable[0][(crc ^ static_cast<uint32_t>(bytes[at])) & 0xFF];
+  return ~crc;
+}
+
+uint32_t crc32c_of_file(const std::string& path) {
+  const auto file = MappedFile::open(path);
+  const uint32_t crc = crc32c(file->bytes());
+  file->check();
+  return crc;
+}
+
+}  // namespace caravan::train

@@ -1,0 +1,68 @@
+// Users' histories as the code tokens of their items.
+#include <algorithm>
+
+#include "caravan/base/error.h"
+#include "caravan/train/sources.h"
+
+namespace caravan::train {
+namespace {
+
+// Items [begin, end) of a history as one example; those from `first_learned` on are learned.
+Example window(std::span<const int32_t> history, size_t begin, size_t end, size_t first_learned,
+               const ItemTokens& tokens, const items::PromptFormat& format) {
+  Example example;
+  const auto put = [&](int32_t token, bool learned) {
+    example.ids.push_back(token);
+    example.learned.push_back(learned ? 1 : 0);
+  };
+  if (format.bos) put(*format.bos, false);
+  for (size_t i = begin; i < end; ++i) {
+    for (const int32_t token : tokens.at(static_cast<size_t>(history[i]))) put(token, i >= first_learned);
+    if (format.separator) put(*format.separator, false);
+  }
+  return example;
+}
+
+bool teaches(const Example& example) {
+  return std::any_of(example.learned.begin() + 1, example.learned.end(), [](uint8_t l) { return l != 0; });
+}
+
+}  // namespace
+
+std::shared_ptr<TokenExamples> item_sequences(const data::Dataset& dataset, const ItemTokens& tokens,
+                                              const items::PromptFormat& format) {
+  auto examples = std::make_shared<TokenExamples>();
+  // A target sees at most max_items before it, as it will when the model recommends.
+  const auto longest = static_cast<size_t>(format.max_items) + 1, stride = std::max<size_t>(1, longest / 2);
+  for (int64_t user = 0; user < dataset.user_count(); ++user) {
+    const std::span<const int32_t> history = dataset.train_history(user);
+    size_t learned = 0;
+    for (size_t begin = 0; learned < history.size(); begin += stride) {
+      const size_t end = std::min(begin + longest, history.size());
+      const Example example = window(history, begin, end, learned, tokens, format);
+      if (example.ids.size() > 1 && teaches(example)) examples->add(example);
+      learned = end;
+    }
+  }
+  check(examples->size() > 0, ErrorCode::invalid_argument, "the data set has no training sequence to learn from");
+  return examples;
+}
+
+std::shared_ptr<TokenExamples> next_item_examples(const data::Dataset& dataset, const ItemTokens& tokens,
+                                                  const items::PromptFormat& format, int64_t limit) {
+  auto examples = std::make_shared<TokenExamples>();
+  for (int64_t user = 0; user < dataset.user_count(); ++user) {
+    const int32_t target = dataset.validation_target(user);
+    if (target == data::kNoItem) continue;
+    if (limit > 0 && examples->size() >= limit) break;
+    std::vector<int32_t> items(dataset.validation_history(user).begin(), dataset.validation_history(user).end());
+    items.push_back(target);
+    const auto most = static_cast<size_t>(format.max_items) + 1;
+    const size_t begin = items.size() > most ? items.size() - most : 0;
+    const Example example = window(items, begin, items.size(), items.size() - 1, tokens, format);
+    if (example.ids.size() > 1) examples->add(example);
+  }
+  return examples;
+}
+
+}  // namespace caravan::train

@@ -1,0 +1,90 @@
+#include "caravan/train/item_vocabulary.h"
+
+#include "caravan/base/error.h"
+#include "caravan/base/file.h"
+
+namespace caravan::train {
+namespace {
+
+std::vector<std::string> item_ids(const data::Dataset& dataset) {
+  std::vector<std::string> ids;
+  for (const items::Item& item : dataset.items) ids.push_back(item.id);
+  return ids;
+}
+
+// index.json files number their items: "0", "1", ...
+std::vector<std::string> item_numbers(const data::Dataset& dataset) {
+  std::vector<std::string> numbers;
+  for (int64_t i = 0; i < dataset.items.size(); ++i) numbers.push_back(std::to_string(i));
+  return numbers;
+}
+
+items::ItemCodes catalogue_codes(const data::Dataset& dataset) {
+  std::vector<int32_t> sizes;
+  std::vector<std::vector<int32_t>> tuples;
+  for (const items::Item& item : dataset.items) {
+    std::string text;
+    for (const std::string& word : item.codes) text += word;
+    const auto tuple = items::parse_code_tuple(text);
+    check(tuple.has_value() && !tuple->empty(), ErrorCode::not_found,
+          "the item '{}' has no codes: make them first, or set data.codes to a file that has them", item.id);
+    if (sizes.size() < tuple->size()) sizes.resize(tuple->size(), 0);
+    for (size_t l = 0; l < tuple->size(); ++l) sizes[l] = std::max(sizes[l], (*tuple)[l] + 1);
+    tuples.push_back(*tuple);
+  }
+  items::ItemCodes codes(sizes);
+  for (const auto& tuple : tuples) codes.add(tuple);
+  return codes;
+}
+
+}  // namespace
+
+items::ItemCodes read_item_codes(const data::Dataset& dataset, const std::string& folder, const std::string& path) {
+  const std::string own = folder + "/" + std::string(items::kCodesFile);
+  if (path.empty() && !file_exists(own)) return catalogue_codes(dataset);
+  const std::string file = path.empty() ? own : path;
+  const items::NamedCodes named = items::read_named_codes(file);
+  const bool numbered = !named.ids.empty() && named.ids.front() == "0" && !dataset.items.find("0");
+  const std::vector<std::string> ids = numbered ? item_numbers(dataset) : item_ids(dataset);
+  return items::arrange(named, ids);
+}
+
+std::string item_tokenizer_json(const items::ItemCodes& codes) {
+  Json vocabulary = Json::object(), added = Json::array();
+  int64_t next = 0;
+  for (const char* word : {"<pad>", "<bos>", "<eos>", "<unk>"}) {
+    added.push_back({{"id", next},
+                     {"content", word},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", true}});
+    vocabulary[word] = next++;
+  }
+  for (int64_t level = 0; level < codes.levels(); ++level) {
+    for (int32_t code = 0; code < codes.sizes()[static_cast<size_t>(level)]; ++code)
+      vocabulary[items::code_token(level, code)] = next++;
+  }
+  return dump_json({{"version", "1.0"},
+                    {"truncation", nullptr},
+                    {"padding", nullptr},
+                    {"added_tokens", added},
+                    {"normalizer", nullptr},
+                    {"pre_tokenizer", {{"type", "WhitespaceSplit"}}},
+                    {"post_processor", nullptr},
+                    {"decoder", nullptr},
+                    {"model", {{"type", "WordLevel"}, {"vocab", vocabulary}, {"unk_token", "<unk>"}}}});
+}
+
+std::string codes_json(const items::ItemCodes& codes) {
+  Json rows = Json::array();
+  for (int64_t item = 0; item < codes.items(); ++item) {
+    const auto tuple = codes.codes(item);
+    rows.push_back(std::vector<int32_t>(tuple.begin(), tuple.end()));
+  }
+  const std::vector<int32_t> sizes(codes.sizes().begin(), codes.sizes().end());
+  return Json{{"format", "caravan.item_codes"}, {"version", 1}, {"sizes", sizes}, {"codes", rows}}.dump() + "\n";
+}
+
+}  // namespace caravan::train

@@ -1,0 +1,20 @@
+// The item codes of a data set and, where no tokenizer is given, a vocabulary of their words.
+#pragma once
+
+#include <string>
+
+#include "caravan/data/dataset.h"
+#include "caravan/items/codes.h"
+
+namespace caravan::train {
+
+// From `path` (codes.json, index.json, a table), else codes.json of the data set's folder, else the codes in its
+// catalogue. Throws not_found where there are none.
+items::ItemCodes read_item_codes(const data::Dataset& dataset, const std::string& folder, const std::string& path);
+
+// A tokenizer.json with a word for every code of every level, "<a_0>" ..., after <pad>, <bos>, <eos>, <unk>.
+std::string item_tokenizer_json(const items::ItemCodes& codes);
+
+std::string codes_json(const items::ItemCodes& codes);  // the contents of codes.json
+
+}  // namespace caravan::train

@@ -1,0 +1,301 @@
+#include "caravan/train/run.h"
+
+#include <torch/torch.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "caravan/base/error.h"
+#include "caravan/base/file.h"
+#include "caravan/items/lookup.h"
+#include "caravan/models/load.h"
+#include "caravan/ops/cuda.h"
+#include "caravan/train/checkpoint.h"
+#include "caravan/train/item_vocabulary.h"
+#include "caravan/train/report.h"
+
+namespace caravan::train {
+namespace {
+
+constexpr const char* kTokenizerFiles[] = {"tokenizer.json",         "tokenizer_config.json", "special_tokens_map.json",
+                                           "generation_config.json", "chat_template.jinja",   "tokenizer.model"};
+
+std::map<std::string, std::string> tokenizer_files(const formats::Checkpoint& checkpoint) {
+  std::map<std::string, std::string> files;
+  for (const char* name : kTokenizerFiles) {
+    std::string text = checkpoint.side_file(name);
+    if (!text.empty()) files.emplace(name, std::move(text));
+  }
+  return files;
+}
+
+void set_default(Json& config, const std::string& key, const Json& value) {
+  if (find_member(config, key) == nullptr) config[key] = value;
+}
+
+// A token id of the config; -1 where it names none. Of several (LLaMA 3's ends of text) the first.
+int64_t token_id(const Json& config, const std::string& key) {
+  const Json* value = find_member(config, key);
+  if (value != nullptr && value->is_array() && !value->empty() && value->front().is_number_integer())
+    return value->front().get<int64_t>();
+  return get_int(config, key, "the model's config", {}, -1);
+}
+
+}  // namespace
+
+Run::Run(TrainConfig config, RunHooks hooks) : config_(std::move(config)), hooks_(std::move(hooks)) {
+  check_config(config_);
+  if (!config_.model.path.empty()) {
+    start_ = formats::Checkpoint::open(config_.model.path);
+    model_config_ = start_->config();
+  } else {
+    model_config_ = config_.model.inline_config;
+  }
+  load_tokenizer();
+  if (config_.data.kind == "items") {
+    load_items();
+  } else {
+    load_tokens();
+  }
+  if (start_ == nullptr) config_.model.inline_config = model_config_;
+  make_model();
+  count_steps();
+}
+
+// --- data ------------------------------------------------------------------------------------------------------------
+
+void Run::load_tokenizer() {
+  const std::string& path = config_.data.tokenizer;
+  if (path.empty() && start_ == nullptr) return;
+  const auto take = [&](const formats::Checkpoint& checkpoint) {
+    side_files_ = tokenizer_files(checkpoint);
+    if (!hooks_.load_tokenizer) return;
+    if (auto found = hooks_.load_tokenizer(checkpoint))
+      tokenizer_ = std::make_shared<text::Tokenizer>(std::move(*found));
+  };
+  const bool folder = is_folder(path) && file_exists(path + "/tokenizer.json");
+  const std::string file = folder ? path + "/tokenizer.json" : path;
+  if (!file.ends_with(".json")) return take(path.empty() ? *start_ : *formats::Checkpoint::open(path));
+  // A tokenizer with or without a model beside it.
+  for (const char* name : kTokenizerFiles) {
+    const std::string beside = path + "/" + name;
+    if (folder && file_exists(beside)) side_files_[name] = read_file(beside);
+  }
+  side_files_["tokenizer.json"] = read_file(file);
+  tokenizer_ = std::make_shared<text::Tokenizer>(text::Tokenizer::from_json(side_files_["tokenizer.json"], file));
+}
+
+void Run::load_tokens() {
+  if (tokenizer_) set_default(model_config_, "vocab_size", static_cast<int64_t>(tokenizer_->vocab_size()));
+  TokenFileOptions options{.vocabulary = get_int(model_config_, "vocab_size", "model.vocab_size", {.min = 1}),
+                           .max_length = config_.data.max_length};
+  if (tokenizer_) {
+    const int64_t eos = config_.data.append_eos ? token_id(model_config_, "eos_token_id") : -1;
+    options.encode = [this, eos](std::string_view text) {
+      std::vector<int32_t> ids = tokenizer_->encode(text, {.details = false}).ids;
+      if (eos >= 0 && (ids.empty() || ids.back() != eos)) ids.push_back(static_cast<int32_t>(eos));
+      return ids;
+    };
+  }
+  train_ = read_token_file(config_.data.train, options);
+  options.limit = config_.data.validation_limit;
+  if (!config_.data.validation.empty()) validation_ = read_token_file(config_.data.validation, options);
+  if (tokenizer_ && !config_.sample.prompt.empty())
+    sample_prompt_ = tokenizer_->encode(config_.sample.prompt, {.details = false}).ids;
+}
+
+void Run::load_items() {
+  const data::Dataset dataset = data::read_dataset(config_.data.dataset);
+  const items::ItemCodes codes = read_item_codes(dataset, config_.data.dataset, config_.data.codes);
+  if (!tokenizer_) {
+    side_files_["tokenizer.json"] = item_tokenizer_json(codes);
+    tokenizer_ =
+        std::make_shared<text::Tokenizer>(text::Tokenizer::from_json(side_files_["tokenizer.json"], "tokenizer.json"));
+    set_default(model_config_, "pad_token_id", tokenizer_->token_to_id("<pad>").value());
+    set_default(model_config_, "bos_token_id", tokenizer_->token_to_id("<bos>").value());
+    set_default(model_config_, "eos_token_id", tokenizer_->token_to_id("<eos>").value());
+  }
+  set_default(model_config_, "vocab_size", static_cast<int64_t>(tokenizer_->vocab_size()));
+  const ItemTokens tokens =
+      items::item_tokens(codes, [this](std::string_view word) { return tokenizer_->token_to_id(word); });
+  items::PromptFormat format{.max_items = config_.data.max_items};
+  const int64_t bos = token_id(model_config_, "bos_token_id");
+  if (config_.data.bos && bos >= 0) format.bos = static_cast<int32_t>(bos);
+  items::write_prompt_format(format, model_config_);
+  train_ = item_sequences(dataset, tokens, format);
+  validation_ = next_item_examples(dataset, tokens, format, config_.data.validation_limit);
+  if (validation_->size() == 0) validation_ = nullptr;
+  if (validation_) {  // the history of the first validation user: all but what is to be said
+    const Example example = validation_->get(0);
+    for (size_t i = 0; i < example.ids.size() && example.learned[i] == 0; ++i) sample_prompt_.push_back(example.ids[i]);
+  }
+  side_files_[std::string(items::kCodesFile)] = codes_json(codes);
+  side_files_[std::string(items::kItemsFile)] = read_file(config_.data.dataset + "/" + std::string(items::kItemsFile));
+}
+
+// --- model -----------------------------------------------------------------------------------------------------------
+
+void Run::make_model() {
+  model_ = models::make_head(model_config_);
+  if (start_ != nullptr) {
+    models::load_parameters(*model_, *start_, {.keep_mapped = true});
+  } else {
+    const double std = get_number(model_config_, "initializer_range", "model.initializer_range", 0.02);
+    nn::initialize(*model_, {.std = std, .seed = mix(static_cast<uint64_t>(config_.seed), 0x696E6974)});
+  }
+  if (config_.device == "cpu") return;
+  ops::load_cuda();
+  model_->to(at::Device(config_.device));
+}
+
+void Run::count_steps() {
+  const auto& t = config_.training;
+  if (t.steps > 0) {
+    total_steps_ = t.steps;
+    return;
+  }
+  PackedBatches batches(train_, {.token_budget = t.batch_tokens,
+                                 .max_examples = t.batch_examples,
+                                 .shuffle = config_.data.shuffle,
+                                 .seed = static_cast<uint64_t>(config_.seed)});
+  const auto whole = static_cast<int64_t>(std::floor(t.epochs));
+  for (int64_t epoch = 0; epoch < whole; ++epoch) total_batches_ += batches.batches_in_epoch(epoch);
+  const double rest = t.epochs - static_cast<double>(whole);
+  if (rest > 0)
+    total_batches_ += static_cast<int64_t>(std::ceil(rest * static_cast<double>(batches.batches_in_epoch(whole))));
+  total_steps_ = (total_batches_ + t.accumulation - 1) / t.accumulation;
+}
+
+Json Run::plan() const {
+  int64_t parameters = 0, tokens = 0;
+  for (const nn::NamedParameter& p : model_->named_parameters()) {
+    int64_t size = 1;
+    for (const int64_t d : p.parameter->shape) size *= d;
+    parameters += size;
+  }
+  for (int64_t i = 0; i < train_->size(); ++i) tokens += train_->length(i);
+  const int64_t moments = config_.optimizer.name == "adamw" ? 2 : 1;
+  const int64_t copies = config_.training.precision == "bf16" ? 2 : 0;
+  return {{"model_type", get_string(model_config_, "model_type", "config")},
+          {"parameters", parameters},
+          {"vocabulary", get_int(model_config_, "vocab_size", "config")},
+          {"training_examples", train_->size()},
+          {"training_tokens", tokens},
+          {"validation_examples", validation_ ? validation_->size() : 0},
+          {"steps", total_steps_},
+          {"state_bytes", parameters * (4 * (2 + moments + (config_.training.ema_decay > 0 ? 1 : 0)) + copies)}};
+}
+
+// --- training --------------------------------------------------------------------------------------------------------
+
+TrainerOptions Run::trainer_options() const {
+  const auto& c = config_;
+  const auto& o = c.optimizer;
+  const auto& s = c.schedule;
+  TrainerOptions t;
+  t.folder = c.output;
+  t.total_steps = total_steps_;
+  t.total_batches = total_batches_;
+  t.accumulation = c.training.accumulation;
+  t.clip_norm = c.training.clip_norm;
+  t.ema_decay = c.training.ema_decay;
+  t.log_every = c.log.every;
+  t.evaluate_every = c.evaluation.every;
+  t.sample_every = c.sample.every;
+  t.save_every = c.save.every;
+  t.keep_last = c.save.keep_last;
+  t.keep_best = c.save.keep_best;
+  t.metric = c.evaluation.metric;
+  t.higher_is_better = c.evaluation.higher_is_better;
+  t.patience = c.evaluation.patience;
+  t.max_bad_steps = c.training.max_bad_steps;
+  t.seed = static_cast<uint64_t>(c.seed);
+  t.gradient_checkpointing = c.training.gradient_checkpointing;
+  t.save_dtype = c.save.dtype;
+  t.objective.label_smoothing = c.training.label_smoothing;
+  t.store.precision = c.training.precision == "bf16" ? Precision::bf16 : Precision::fp32;
+  t.store.no_decay.clear();
+  for (const std::string& role : o.no_decay) t.store.no_decay.push_back(parse_role(role));
+  t.optimizer = o.name;
+  t.optimizer_options = {.lr = o.lr,
+                         .weight_decay = o.weight_decay,
+                         .beta1 = o.beta1,
+                         .beta2 = o.beta2,
+                         .eps = o.eps,
+                         .momentum = o.momentum,
+                         .nesterov = o.nesterov,
+                         .newton_schulz_steps = o.newton_schulz_steps,
+                         .adjust_lr = o.adjust_lr,
+                         .adamw_lr = o.adamw_lr,
+                         .clip_threshold = o.clip_threshold,
+                         .decay_rate = o.decay_rate,
+                         .eps_scale = o.eps_scale,
+                         .first_moment = o.first_moment,
+                         .scale_parameter = o.scale_parameter,
+                         .relative_step = o.relative_step,
+                         .warmup_init = o.warmup_init};
+  const auto ratio_steps = static_cast<int64_t>(std::ceil(s.warmup_ratio * static_cast<double>(total_steps_)));
+  t.schedule = {.name = s.name,
+                .warmup_steps = s.warmup_steps > 0 ? s.warmup_steps : ratio_steps,
+                .min_ratio = s.min_ratio,
+                .cycles = s.cycles,
+                .decay_steps = s.decay_steps,
+                .decay_type = s.decay_type,
+                .timescale = s.timescale};
+  t.side_files = side_files_;
+  return t;
+}
+
+std::string Run::sample(models::Head& model) const {
+  auto* lm = dynamic_cast<models::CausalLm*>(&model);
+  if (lm == nullptr || !hooks_.continue_tokens || !tokenizer_ || sample_prompt_.empty()) return "";
+  const std::vector<int32_t> ids = hooks_.continue_tokens(*lm, sample_prompt_, config_.sample.max_new_tokens);
+  return tokenizer_->decode(ids);
+}
+
+TrainerHooks Run::trainer_hooks() {
+  TrainerHooks hooks{.progress = hooks_.progress, .say = hooks_.say, .interrupted = hooks_.interrupted};
+  if (validation_) {
+    hooks.evaluate = [this](models::Head& model) {
+      return evaluate_objective(model, find_objective(config_.training.objective), validation_,
+                                config_.evaluation.batch_tokens, "validation");
+    };
+  }
+  if (config_.sample.every > 0) hooks.sample = [this](models::Head& model) { return sample(model); };
+  return hooks;
+}
+
+void Run::prepare_folder(RunMode mode) {
+  const std::string& folder = config_.output;
+  const std::string checkpoints = folder + "/checkpoints", saved = folder + "/config.toml";
+  const std::string text = to_toml(config_);
+  if (mode == RunMode::fresh)
+    check(!is_folder(checkpoints), ErrorCode::invalid_argument,
+          "{} holds a run already: --resume continues it, --overwrite begins anew, --output names another folder",
+          folder);
+  if (mode == RunMode::overwrite) {
+    std::error_code ignored;
+    std::filesystem::remove_all(checkpoints, ignored);
+  }
+  if (mode == RunMode::resume && file_exists(saved) && read_file(saved) != text && hooks_.say)
+    hooks_.say(fmt::format("the settings differ from those in {}; the run goes on with the new ones", saved));
+  std::filesystem::create_directories(folder);
+  write_file(saved, text);
+}
+
+Outcome Run::execute(RunMode mode) {
+  prepare_folder(mode);
+  PackedBatches batches(train_, {.token_budget = config_.training.batch_tokens,
+                                 .max_examples = config_.training.batch_examples,
+                                 .shuffle = config_.data.shuffle,
+                                 .seed = static_cast<uint64_t>(config_.seed)});
+  Trainer trainer(*model_, find_objective(config_.training.objective), batches, trainer_options(), trainer_hooks());
+  if (mode == RunMode::resume && !trainer.resume() && hooks_.say)
+    hooks_.say("there is no checkpoint to resume from: the run begins at step 0");
+  const Outcome outcome = trainer.run();
+  metrics_ = trainer.metrics();
+  write_file(config_.output + "/report.html", make_report(config_.output, metrics_, to_toml(config_), plan()));
+  return outcome;
+}
+
+}  // namespace caravan::train

@@ -1,0 +1,69 @@
+// A run from its settings: reads the data, makes or loads the model, trains.
+//
+//   Run run(config, {.load_tokenizer = ...});
+//   run.plan();                                   // sizes, as JSON, before anything is trained
+//   Outcome outcome = run.execute(RunMode::fresh, hooks);
+//
+// What this folder must not know (how a checkpoint's tokenizer is found, how text is generated) is passed in.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "caravan/formats/checkpoint.h"
+#include "caravan/text/tokenizer.h"
+#include "caravan/train/config.h"
+#include "caravan/train/sources.h"
+#include "caravan/train/trainer.h"
+
+namespace caravan::train {
+
+struct RunHooks {
+  std::function<std::optional<text::Tokenizer>(const formats::Checkpoint&)> load_tokenizer = {};
+  // Tokens that the model puts after the prompt.
+  std::function<std::vector<int32_t>(models::CausalLm&, const std::vector<int32_t>& prompt, int64_t count)>
+      continue_tokens = {};
+  std::function<void(const StepReport&)> progress = {};
+  std::function<void(const std::string&)> say = {};
+  std::function<bool()> interrupted = {};
+};
+
+enum class RunMode { fresh, resume, overwrite };
+
+class Run {
+ public:
+  Run(TrainConfig config, RunHooks hooks);
+
+  Json plan() const;              // parameters, examples, batches, steps, bytes of weights and optimizer
+  Outcome execute(RunMode mode);  // throws invalid_argument where the folder holds a run and the mode is fresh
+  const TrainConfig& config() const { return config_; }  // resolved: vocab_size and the like are filled in
+  const std::vector<Json>& metrics() const { return metrics_; }
+
+ private:
+  void load_tokenizer();
+  void load_tokens();
+  void load_items();
+  void make_model();
+  void count_steps();
+  void prepare_folder(RunMode mode);
+  TrainerOptions trainer_options() const;
+  TrainerHooks trainer_hooks();
+  std::string sample(models::Head& model) const;
+
+  TrainConfig config_;
+  RunHooks hooks_;
+  std::unique_ptr<formats::Checkpoint> start_;  // of model.path
+  std::shared_ptr<text::Tokenizer> tokenizer_;
+  std::map<std::string, std::string> side_files_;
+  Json model_config_ = Json::object();
+  std::unique_ptr<models::Head> model_;
+  std::shared_ptr<TokenExamples> train_, validation_;
+  std::vector<int32_t> sample_prompt_;
+  int64_t total_steps_ = 0, total_batches_ = 0;
+  std::vector<Json> metrics_;
+};
+
+}  // namespace caravan::train
