@@ -7,6 +7,8 @@
 // DecoderStack<Layer> is the usual backbone: embeddings, layers, final norm, rotary tables. A family brings its Layer.
 #pragma once
 
+#include <ATen/core/grad_mode.h>
+
 #include <functional>
 #include <memory>
 #include <string>
@@ -74,9 +76,16 @@ class DecoderStack final : public Decoder {
     Tensor x = training() ? dropped(embeddings, config_.embedding_dropout) : embeddings;  // [T, C]
     rotary_emb.prepare(step, x.scalar_type());
     nn::Capture* capture = step.capture;
+    const bool recompute = gradient_checkpointing && training() && at::GradMode::is_enabled();
+    // The backward pass, which runs the layers again, may come when the caller's step is gone.
+    const std::shared_ptr<nn::Step> kept = recompute ? std::make_shared<nn::Step>(step) : nullptr;
+    if (recompute) kept->capture = nullptr;
     for (auto& layer : layers) {
       if (capture != nullptr && capture->want_hidden_states) capture->hidden_states.push_back(x);
-      x = run_layer([&](const Tensor& y) { return (*layer)(y, step); }, x, gradient_checkpointing && training());
+      const auto run = [&layer, &step, kept](const Tensor& y) {
+        return (*layer)(y, kept != nullptr && at::GradMode::is_enabled() ? *kept : step);
+      };
+      x = run_layer(run, x, recompute);
     }
     x = norm(x);
     if (capture != nullptr && capture->want_hidden_states) capture->hidden_states.push_back(x);
