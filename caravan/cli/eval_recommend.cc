@@ -9,6 +9,8 @@
 #include "caravan/cli/eval.h"
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/log.h"
+#include "caravan/cli/model_options.h"
+#include "caravan/cli/model_recommender.h"
 #include "caravan/cli/output.h"
 #include "caravan/cli/progress.h"
 #include "caravan/data/dataset.h"
@@ -18,6 +20,8 @@ namespace caravan::cli {
 namespace {
 
 struct Options {
+  ModelOptions model;
+  generate::RecommenderOptions search;
   std::string data, split = "test", targets = "next", seen = "exclude";
   std::vector<std::string> baselines;
   std::vector<int64_t> ks = {5, 10};
@@ -31,13 +35,20 @@ struct Named {
   eval::Recommender recommend;
 };
 
-std::vector<Named> recommenders(const Options& options, const data::Dataset& data) {
+std::vector<Named> recommenders(const Options& options, const data::Dataset& data, const Settings& settings) {
   std::vector<std::string> names = options.baselines;
-  check(!names.empty(), ErrorCode::invalid_argument,
-        "eval recommend: what is to be measured? --baseline NAME (or 'all')");
+  const std::string& model = options.model.model;
+  check(!names.empty() || !model.empty(), ErrorCode::invalid_argument,
+        "eval recommend: what is to be measured? -m MODEL, --baseline NAME (or 'all'), or both");
+  const int64_t longest = options.ks.empty() ? 0 : *std::max_element(options.ks.begin(), options.ks.end());
+  check(model.empty() || options.search.beams >= longest, ErrorCode::invalid_argument,
+        "--beams {} cannot find {} items: give at least as many beams as the longest list", options.search.beams,
+        longest);
   if (names == std::vector<std::string>{"all"}) names = eval::baseline_names();
   std::vector<Named> all;
   for (const std::string& name : names) all.push_back({name, eval::find_baseline(name, data, options.baseline)});
+  if (!model.empty())
+    all.push_back({model, model_recommender(model, load_options(options.model, settings), data, options.search)});
   return all;
 }
 
@@ -69,7 +80,7 @@ void run(const Options& options, const Settings& settings) {
   const data::Dataset data = data::read_dataset(options.data);
   const Interrupt interrupt;
   Json results = Json::array();
-  for (const Named& named : recommenders(options, data)) {
+  for (const Named& named : recommenders(options, data, settings)) {
     for (const bool exclude : modes) {
       protocol.exclude_seen = exclude;
       eval::Evaluation evaluation;
@@ -101,6 +112,13 @@ Run setup_eval_recommend(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
   const auto all = CLI::MultiOptionPolicy::TakeAll;
   app.add_option("--data", options->data, "dataset folder (caravan items prepare)")->required();
+  app.add_option("-m,--model", options->model.model, "checkpoint of a recommender (caravan train)");
+  app.add_option("--dtype", options->model.dtype, "f32, bf16, f16 (default: the checkpoint's own)");
+  app.add_option("--device", options->model.device, "cpu, cuda, cuda:N (default: cpu)");
+  app.add_option("--beams,--num-beams", options->search.beams, "the model's: width of the beam search (default: 50)")
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_flag("--full-vocabulary", options->search.full_vocabulary,
+               "the model's: normalize scores over all tokens, not over a level's codes");
   app.add_option("--baseline", options->baselines,
                  "popularity, popularity-all, markov, item-knn; several by commas; all")
       ->delimiter(',')
@@ -125,6 +143,7 @@ Run setup_eval_recommend(CLI::App& app, const Settings& settings) {
       "Full ranking over all items always. Equal scores are ordered by the dataset's shuffled item "
       "numbering.\n\nExamples:\n"
       "  caravan eval recommend --data beauty --baseline all\n"
+      "  caravan eval recommend -m beauty-model --data beauty --beams 50 --baseline item-knn\n"
       "  caravan eval recommend --data beauty --baseline item-knn --k 5,10,20 --seen both --json");
   return [options, &settings] { run(*options, settings); };
 }
