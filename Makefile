@@ -1,5 +1,6 @@
 # The two commands of a clean clone:
-#   make demo      set up, build, fetch a 135M-parameter model once, answer a prompt (PROMPT="...")
+#   make demo      set up, build, fetch a 135M-parameter model once, answer a prompt (PROMPT="..."); then train a
+#                  recommender on MovieLens-100K and ask it (demo-chat and demo-recommend do one half each)
 #   make test      set up, build, run every test
 # and: setup, build, chat, test-asan, test-tsan, install (PREFIX=...), format, tidy, clean. PRESET=debug builds another
 # preset than release, JOBS=n limits the parallel compilers. docs/build.md says more.
@@ -13,7 +14,7 @@ CMAKE_ARGUMENTS ?= $(if $(CARAVAN_PYTHON),-DCARAVAN_PYTHON=$(CARAVAN_PYTHON))
 configure = cmake --preset $(1) $(CMAKE_ARGUMENTS)
 compile = cmake --build --preset $(1) --parallel $(JOBS)
 
-.PHONY: all setup build model demo chat test test-asan test-tsan install format tidy clean
+.PHONY: all setup build model demo demo-chat demo-recommend chat test test-asan test-tsan install format tidy clean
 all: build
 
 setup:
@@ -28,12 +29,19 @@ build: setup
 model: setup
 	@scripts/fetch_model.sh
 
-demo: setup
+demo: demo-chat demo-recommend
+
+demo-chat: setup
 	@$(call configure,$(PRESET))
 	@echo "== build: compiling the program (a first build takes some minutes)" >&2
 	@$(call compile,$(PRESET)) --target caravan_program
 	@model=$$(scripts/fetch_model.sh) && echo "== caravan chat: $$PROMPT" >&2 && \
 	  build/$(PRESET)/bin/caravan chat -m "$$model" --prompt "$$PROMPT"
+
+demo-recommend: setup
+	@$(call configure,$(PRESET))
+	@$(call compile,$(PRESET)) --target caravan_program
+	@scripts/demo_recommend.sh build/$(PRESET)/bin/caravan
 
 chat: setup
 	@$(call configure,$(PRESET))
