@@ -3,33 +3,18 @@
 #include <fmt/format.h>
 
 #include "caravan/base/json.h"
+#include "caravan/base/markup.h"
 
 namespace caravan::cli {
 namespace {
 
 // XML text: valid UTF-8 without control characters, markup escaped.
 std::string escape(std::string_view content) {
-  const std::string valid = Json::parse(dump_json(Json(content), -1)).get<std::string>();
-  std::string out;
-  for (const char c : valid) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-    }
+  std::string valid = Json::parse(dump_json(Json(content), -1)).get<std::string>();
+  for (char& c : valid) {
+    if (static_cast<unsigned char>(c) < 0x20) c = ' ';
   }
-  return out;
+  return escape_markup(valid);
 }
 
 std::string join_points(const std::vector<std::pair<double, double>>& points) {

@@ -8,6 +8,7 @@
 #include <numbers>
 #include <numeric>
 
+#include "caravan/base/markup.h"
 #include "caravan/items/codes.h"
 
 namespace caravan::codes {
@@ -29,29 +30,6 @@ th,td{padding:6px 10px;border-bottom:1px solid var(--line);text-align:right}th{c
 th:first-child,td:first-child{text-align:left}td.titles{text-align:left;color:var(--soft);font-size:13px}
 svg{display:block;width:100%;height:auto}svg text{fill:var(--soft);font:12px system-ui,sans-serif}
 )";
-
-std::string escape(std::string_view text) {
-  std::string out;
-  for (char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
 
 // Neighbouring codes get hues far apart (golden angle).
 std::string color_of(int32_t code, double lightness = 58) {
@@ -132,8 +110,8 @@ std::string sunburst(const CodeTable& table, const items::Catalogue& catalogue) 
     const double end = at + static_cast<double>(bucket.size()) / n;
     out += fmt::format(
         "<path d='{}' fill='{}' stroke='var(--card)' stroke-width='.6'><title>{}: {} items, such as {}</title></path>",
-        arc(70, 135, at, end), color_of(code), escape(items::code_token(0, code)), bucket.size(),
-        escape(catalogue[bucket[0]].title));
+        arc(70, 135, at, end), color_of(code), escape_markup(items::code_token(0, code)), bucket.size(),
+        escape_markup(catalogue[bucket[0]].title));
     at = end;
   }
   if (table.levels() < 2) return out + "</svg></section>";
@@ -175,11 +153,11 @@ std::string examples(const CodeTable& table, const items::Catalogue& catalogue) 
     std::string titles;
     for (size_t i = 0; i < std::min<size_t>(bucket.size(), 4); ++i) {
       const items::Item& item = catalogue[bucket[i]];
-      titles += (i > 0 ? " · " : "") + escape(item.title.empty() ? item.id : item.title);
+      titles += (i > 0 ? " · " : "") + escape_markup(item.title.empty() ? item.id : item.title);
     }
     const int32_t code = table.codes[0][bucket[0]];
     out += fmt::format("<tr><td><span style='color:{}'>●</span> {}<td>{}<td class=titles>{}</tr>", color_of(code),
-                       escape(items::code_token(0, code)), bucket.size(), titles);
+                       escape_markup(items::code_token(0, code)), bucket.size(), titles);
   }
   return out + "</table></section>";
 }

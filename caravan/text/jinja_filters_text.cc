@@ -1,6 +1,7 @@
 // The built-in filters on text. Source: jinja2/filters.py 3.1.6, markupsafe 3.0, Python's textwrap.
 #include <algorithm>
 
+#include "caravan/base/markup.h"
 #include "caravan/text/jinja_filters.h"
 #include "caravan/text/jinja_text.h"
 
@@ -31,12 +32,12 @@ Value safe_filter(Interpreter& in, const Value& v, Arguments& a) {
 Value escape_filter(Interpreter& in, const Value& v, Arguments& a) {
   a.bind("escape", {});
   if (is_markup(v)) return v;
-  return in.string(escape_html(to_text(v)), true);
+  return in.string(escape_markup(to_text(v)), true);
 }
 
 Value forceescape_filter(Interpreter& in, const Value& v, Arguments& a) {
   a.bind("forceescape", {});
-  return in.string(escape_html(to_text(v)), true);
+  return in.string(escape_markup(to_text(v)), true);
 }
 
 // do_title: words begin after spaces, hyphens and opening brackets.
@@ -286,8 +287,8 @@ Value xmlattr_filter(Interpreter& in, const Value& v, Arguments& a) {
     if (!key.is(Kind::string)) raise(Raised::type, "expected string or bytes-like object, got '{}'", type_name(key));
     if (key.str().find_first_of(" \t\n\r\f\v/>=") != std::string::npos)
       raise(Raised::value, "Invalid character in attribute name: {}", repr(key));
-    const std::string text = is_markup(value) ? value.str() : escape_html(to_text(value));
-    out += fmt::format("{}{}=\"{}\"", out.empty() ? "" : " ", escape_html(key.str()), text);
+    const std::string text = is_markup(value) ? value.str() : escape_markup(to_text(value));
+    out += fmt::format("{}{}=\"{}\"", out.empty() ? "" : " ", escape_markup(key.str()), text);
     in.budget().check_string(out.size());
   }
   if (!out.empty() && (!given(args[0]) || truth(args[0]))) out.insert(0, 1, ' ');

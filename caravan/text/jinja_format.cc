@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "caravan/base/markup.h"
 #include "caravan/text/jinja_interpreter.h"
 #include "caravan/text/jinja_text.h"
 
@@ -129,7 +130,7 @@ std::string percent_text(const Conversion& c, const Value& v, bool markup) {
     text = c.type == 'r' ? repr(v) : ascii_repr(v);
   }
   if (c.precision >= 0) text.resize(byte_offset(text, static_cast<size_t>(std::min<Int>(c.precision, kMaxWidth))));
-  if (markup && !(v.is(Kind::string) && v.text().markup)) text = escape_html(text);
+  if (markup && !(v.is(Kind::string) && v.text().markup)) text = escape_markup(text);
   return pad(std::move(text), checked_width(c.width), c.minus ? '<' : '>', " ");
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <span>
 
+#include "caravan/base/markup.h"
 #include "caravan/text/jinja_interpreter.h"
 #include "caravan/text/jinja_text.h"
 
@@ -149,7 +150,7 @@ Value replace_method(Interpreter& in, const Value& self, Arguments& a) {
           type_name(args[0].is(Kind::string) ? args[1] : args[0]));
   Arguments filter;
   const bool escape = self.text().markup && !args[1].text().markup;
-  filter.positional = {args[0], escape ? in.string(escape_html(args[1].str())) : args[1]};
+  filter.positional = {args[0], escape ? in.string(escape_markup(args[1].str())) : args[1]};
   if (given(args[2])) filter.positional.push_back(args[2]);
   const Value out = in.call_filter("replace", self, std::move(filter));
   return self.text().markup ? in.string(out.str(), true) : out;
@@ -164,7 +165,7 @@ Value join_method(Interpreter& in, const Value& self, Arguments& a) {
   for (Value v; iterator.iterator().next(v); ++i) {
     if (!v.is(Kind::string)) raise(Raised::type, "sequence item {}: expected str instance, {} found", i, type_name(v));
     if (i != 0) out += self.str();
-    out += self.text().markup && !v.text().markup ? escape_html(v.str()) : v.str();
+    out += self.text().markup && !v.text().markup ? escape_markup(v.str()) : v.str();
     in.budget().spend(1);
     in.budget().check_string(out.size());
   }

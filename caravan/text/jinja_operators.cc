@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "caravan/base/markup.h"
 #include "caravan/text/jinja_interpreter.h"
 #include "caravan/text/jinja_text.h"
 
@@ -116,7 +117,7 @@ Value float_arithmetic(Op op, double a, double b) {
 Value concatenate(Interpreter& in, const Value& a, const Value& b) {
   if (!b.is(Kind::string)) raise(Raised::type, "can only concatenate str (not \"{}\") to str", type_name(b));
   const bool markup = a.text().markup || b.text().markup;
-  const auto piece = [&](const Value& v) { return markup && !v.text().markup ? escape_html(v.str()) : v.str(); };
+  const auto piece = [&](const Value& v) { return markup && !v.text().markup ? escape_markup(v.str()) : v.str(); };
   in.budget().check_string(a.str().size() + b.str().size());
   return in.string(piece(a) + piece(b), markup);
 }

@@ -51,7 +51,6 @@ std::vector<std::string> rsplit_whitespace(std::string_view s, int64_t max = -1)
 std::vector<std::string> rsplit(std::string_view s, std::string_view separator, int64_t max = -1);
 std::vector<std::string> splitlines(std::string_view s, bool keep_ends = false);
 
-std::string escape_html(std::string_view s);  // markupsafe.escape
 std::string repr_string(std::string_view s);  // Python's repr of a str
 std::string json_string(std::string_view s, bool ensure_ascii);
 

@@ -1,4 +1,5 @@
 #include "caravan/train/report.h"
+#include "caravan/base/markup.h"
 
 #include <fmt/format.h>
 
@@ -16,22 +17,6 @@ struct Series {
 
 constexpr double kWidth = 640, kHeight = 240, kLeft = 64, kBottom = 28, kTop = 12, kRight = 12;
 constexpr std::array<const char*, 4> kColors = {"#1f6f8b", "#c8553d", "#5b8c5a", "#7b5ea7"};
-
-std::string escape(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '<') {
-      out += "&lt;";
-    } else if (c == '>') {
-      out += "&gt;";
-    } else if (c == '&') {
-      out += "&amp;";
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
 
 Series series_of(const std::vector<Json>& rows, const std::string& key, const std::string& inside = "") {
   Series series{.name = key};
@@ -103,10 +88,10 @@ std::string chart(const std::string& title, std::vector<Series> all) {
                ? fmt::format("<circle r='3' fill='{}' cx='{}' cy='{}'/>", color, points.substr(0, points.find(',')),
                              points.substr(points.find(',') + 1, points.size() - points.find(',') - 2))
                : fmt::format("<polyline points='{}' fill='none' stroke='{}' stroke-width='1.6'/>", points, color);
-    legend += fmt::format(" <span style='color:{}'>&#9632; {}</span>", color, escape(all[i].name));
+    legend += fmt::format(" <span style='color:{}'>&#9632; {}</span>", color, escape_markup(all[i].name));
   }
-  return fmt::format("<figure><figcaption>{}{}</figcaption><svg viewBox='0 0 {} {}'>{}</svg></figure>\n", escape(title),
-                     legend, kWidth, kHeight, svg);
+  return fmt::format("<figure><figcaption>{}{}</figcaption><svg viewBox='0 0 {} {}'>{}</svg></figure>\n",
+                     escape_markup(title), legend, kWidth, kHeight, svg);
 }
 
 // Metrics of evaluations beside the loss: validation_accuracy ...
@@ -137,10 +122,10 @@ std::string make_report(const std::string& title, const std::vector<Json>& rows,
                         const Json& plan) {
   std::string html = fmt::format(
       "<!doctype html><html lang='en'><meta charset='utf-8'><title>{0}</title><style>{1}</style><h1>{0}</h1>\n<table>",
-      escape(title), kStyle);
+      escape_markup(title), kStyle);
   for (const auto& [key, value] : plan.items())
-    html += fmt::format("<tr><td>{}</td><td>{}</td></tr>", escape(key),
-                        escape(value.is_string() ? value.get<std::string>() : value.dump()));
+    html += fmt::format("<tr><td>{}</td><td>{}</td></tr>", escape_markup(key),
+                        escape_markup(value.is_string() ? value.get<std::string>() : value.dump()));
   html += "</table>\n";
   html += chart("Loss", {series_of(rows, "loss"), series_of(rows, "validation_loss")});
   for (const std::string& name : other_metrics(rows)) html += chart(name, {series_of(rows, name)});
@@ -151,9 +136,9 @@ std::string make_report(const std::string& title, const std::vector<Json>& rows,
     const Json* text = find_member(row, "sample");
     if (text != nullptr && text->is_string())
       html += fmt::format("<p><b>Output at step {}</b></p><pre>{}</pre>", row.at("step").dump(),
-                          escape(text->get<std::string>()));
+                          escape_markup(text->get<std::string>()));
   }
-  return html + fmt::format("<h2>Settings</h2><pre>{}</pre></html>\n", escape(config));
+  return html + fmt::format("<h2>Settings</h2><pre>{}</pre></html>\n", escape_markup(config));
 }
 
 }  // namespace caravan::train
