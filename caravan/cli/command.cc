@@ -20,9 +20,7 @@ constexpr Command kCommands[] = {
 #undef CARAVAN_COMMAND
 };
 
-// Commands that are planned; those that exist are found before anybody looks here.
-constexpr std::string_view kPlanned[] = {"quantize", "train",     "finetune", "eval",
-                                         "items",    "recommend", "serve",    "bench"};
+constexpr std::string_view kPlanned[] = {"quantize", "finetune", "serve", "bench"};
 
 std::string program_help() {
   std::string text =
