@@ -146,12 +146,14 @@ class Talk {
     try {
       const Answer answer = make();
       if (!answer.kept) {
-        note("stopped before the answer began: this turn is forgotten");
+        if (!interrupt_.terminated()) note("stopped before the answer began: this turn is forgotten");
       } else {
         print("\n");
         flush_output();
         if (answer.result.sequences[0].text.empty()) note("an empty answer");
-        if (interrupt_.raised()) note("stopped: the answer so far stays in the conversation");
+        if (interrupt_.raised() && !interrupt_.terminated()) {  // terminated: there is no more conversation
+          note("stopped: the answer so far stays in the conversation");
+        }
         if (!quiet_) note("{}", speed_line(std::span(&answer.result, 1)));
       }
     } catch (const Error& error) {  // a template that refuses the message, a context that is full: the talk goes on
