@@ -23,7 +23,8 @@ function(caravan_folder_program name kind)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES})
-  target_compile_definitions(${name} PRIVATE CARAVAN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  # Relative, so that the compiler cache serves every clone: tests and benchmarks run in the source folder.
+  target_compile_definitions(${name} PRIVATE CARAVAN_SOURCE_DIR=".")
   if(kind STREQUAL "torch")
     target_precompile_headers(${name} REUSE_FROM caravan_torch_pch)
   endif()
@@ -63,6 +64,7 @@ function(caravan_folder)
     endif()
     # PRE_TEST: the list of tests is read when ctest runs, in ctest's environment (sanitizer options).
     gtest_discover_tests(${folder}_test TEST_PREFIX ${folder}. DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 120
+      WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
       PROPERTIES TIMEOUT 600 LABELS ${kind})
   endif()
   if(benches AND benchmark_FOUND)
