@@ -12,6 +12,7 @@
 #include "caravan/cli/log.h"
 #include "caravan/cli/output.h"
 #include "caravan/cli/progress.h"
+#include "caravan/cli/train_ranking.h"
 #include "caravan/generate/engine.h"
 #include "caravan/generate/tokenizer_loading.h"
 #include "caravan/train/run.h"
@@ -97,6 +98,7 @@ void run(const Options& options, const Settings& settings) {
   const Interrupt interrupt;
   train::Run run(config, {.load_tokenizer = generate::load_tokenizer,
                           .continue_tokens = continue_tokens,
+                          .rank_items = rank_items,
                           .progress = [&](const StepReport& r) { line.show(r); },
                           .say = [&](const std::string& text) { line.clear(), log_info("{}", text); },
                           .interrupted = [&] { return interrupt.raised(); }});

@@ -58,10 +58,16 @@ std::vector<int64_t> popularity(const items::Catalogue& catalogue) {
 }  // namespace
 
 Recommender::Recommender(ItemModel& model, const RecommenderOptions& options)
-    : model_(&model),
-      trie_(model.tokens, popularity(model.items.catalogue)),
+    : Recommender(*model.lm, model.tokens, model.prompt, popularity(model.items.catalogue), options) {}
+
+Recommender::Recommender(models::CausalLm& lm, std::span<const std::vector<int32_t>> tokens,
+                         const items::PromptFormat& prompt, const std::vector<int64_t>& popularity,
+                         const RecommenderOptions& options)
+    : tokens_(tokens),
+      prompt_(prompt),
+      trie_(tokens, popularity),
       search_(
-          *model.lm, trie_,
+          lm, trie_,
           {.beams = options.beams, .full_vocabulary = options.full_vocabulary, .batch_tokens = options.batch_tokens}) {}
 
 std::vector<Recommendation> Recommender::items_of(std::span<const FoundPath> paths, std::span<const int32_t> exclude,
@@ -82,7 +88,7 @@ std::vector<std::vector<Recommendation>> Recommender::recommend(std::span<const 
                                                                 int64_t count) {
   std::vector<TrieQuery> queries;
   for (const RecommendRequest& request : requests) {
-    queries.push_back({.prompt = items::make_prompt(request.history, model_->tokens, model_->prompt),
+    queries.push_back({.prompt = items::make_prompt(request.history, tokens_, prompt_),
                        .banned = covered_nodes(trie_, request.exclude)});
   }
   const auto found = search_.run(queries);

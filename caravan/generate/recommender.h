@@ -54,6 +54,10 @@ struct Recommendation {
 class Recommender {
  public:
   explicit Recommender(ItemModel& model, const RecommenderOptions& options = {});  // the model must outlive it
+  // The same from its parts, for a model in training. `popularity` [N]: the order of items with equal codes. The model
+  // and the tokens must outlive it; it takes a copy of the head's rows, so new weights need a new one.
+  Recommender(models::CausalLm& lm, std::span<const std::vector<int32_t>> tokens, const items::PromptFormat& prompt,
+              const std::vector<int64_t>& popularity, const RecommenderOptions& options);
 
   // Up to `count` items a request, best first: fewer where the beams found fewer (raise `beams`).
   std::vector<std::vector<Recommendation>> recommend(std::span<const RecommendRequest> requests, int64_t count);
@@ -65,7 +69,8 @@ class Recommender {
  private:
   std::vector<Recommendation> items_of(std::span<const FoundPath> paths, std::span<const int32_t> exclude,
                                        int64_t count) const;
-  ItemModel* model_;
+  std::span<const std::vector<int32_t>> tokens_;  // [N]
+  items::PromptFormat prompt_;
   items::Trie trie_;
   TrieSearch search_;
 };

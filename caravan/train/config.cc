@@ -201,9 +201,13 @@ Fields output_fields(TrainConfig& c) {
   return {
       {"evaluation.every", "steps between evaluations; 0: only at the end", &c.evaluation.every},
       {"evaluation.batch_tokens", "room of a validation batch", &c.evaluation.batch_tokens},
-      {"evaluation.metric", "what best/ and early stopping go by: validation_loss, validation_accuracy ...",
+      {"evaluation.metric",
+       "what best/ and early stopping go by: validation_loss, validation_accuracy, validation_perplexity; items: also "
+       "ndcg@10, recall@5 ... (hit_rate, mrr, map, precision at any K) of a beam search over all items",
        &c.evaluation.metric},
-      {"evaluation.higher_is_better", "of that metric", &c.evaluation.higher_is_better},
+      {"evaluation.users", "items: users of such a ranking, the same sample every time; 0: everybody",
+       &c.evaluation.users},
+      {"evaluation.beams", "items: width of its beam search", &c.evaluation.beams},
       {"evaluation.patience", "evaluations without a better value before the run stops; 0: never",
        &c.evaluation.patience},
       {"sample.every", "steps between outputs to look at; 0: never", &c.sample.every},
@@ -217,7 +221,40 @@ Fields output_fields(TrainConfig& c) {
   };
 }
 
+constexpr std::string_view kRankingMetrics[] = {"recall", "hit_rate", "ndcg", "mrr", "map", "precision"};
+
+void check_evaluation(const TrainConfig& c) {
+  const auto metric = ranking_metric(c.evaluation.metric);
+  check(c.evaluation.users >= 0, ErrorCode::invalid_argument, "evaluation.users must not be negative, got {}",
+        c.evaluation.users);
+  if (!metric) return;
+  check(c.data.kind == "items", ErrorCode::invalid_argument,
+        "evaluation.metric = \"{}\" ranks items: it needs data.kind = \"items\"", c.evaluation.metric);
+  check(c.evaluation.beams >= metric->k, ErrorCode::invalid_argument,
+        "evaluation.beams = {} cannot find the {} items of {}: give at least as many beams", c.evaluation.beams,
+        metric->k, c.evaluation.metric);
+}
+
 }  // namespace
+
+std::optional<RankingMetric> ranking_metric(const std::string& metric) {
+  const size_t at = metric.find('@');
+  if (at == std::string::npos) {
+    check_choice("evaluation.metric", metric, {"validation_loss", "validation_accuracy", "validation_perplexity"});
+    return std::nullopt;
+  }
+  const std::string name = metric.substr(0, at), digits = metric.substr(at + 1);
+  check_choice("evaluation.metric", name, {std::begin(kRankingMetrics), std::end(kRankingMetrics)});
+  const bool number = !digits.empty() && digits.size() < 7 && digits[0] != '0' &&
+                      digits.find_first_not_of("0123456789") == std::string::npos;
+  check(number, ErrorCode::invalid_argument, "evaluation.metric: a positive number is expected after '@', got '{}'",
+        metric);
+  return RankingMetric{.name = name, .k = std::stoll(digits)};
+}
+
+bool higher_is_better(const std::string& metric) {
+  return !metric.ends_with("loss") && !metric.ends_with("perplexity");
+}
 
 std::vector<Field> fields(TrainConfig& c) {
   Fields all;
@@ -313,6 +350,7 @@ void check_config(const TrainConfig& c) {
   positive("training.batch_tokens", static_cast<double>(c.training.batch_tokens));
   positive("training.accumulation", static_cast<double>(c.training.accumulation));
   positive("evaluation.batch_tokens", static_cast<double>(c.evaluation.batch_tokens));
+  check_evaluation(c);
   positive("data.max_length", static_cast<double>(c.data.max_length));
   positive("data.max_items", static_cast<double>(c.data.max_items));
   positive("log.every", static_cast<double>(c.log.every));

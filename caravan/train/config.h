@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -54,9 +55,8 @@ struct TrainConfig {
     double warmup_ratio = 0, min_ratio = 0, cycles = 0.5;
   } schedule;
   struct {
-    int64_t every = 0, patience = 0, batch_tokens = 8192;
+    int64_t every = 0, patience = 0, batch_tokens = 8192, users = 1000, beams = 50;
     std::string metric = "validation_loss";
-    bool higher_is_better = false;
   } evaluation;
   struct {
     int64_t every = 0, max_new_tokens = 32;
@@ -80,6 +80,15 @@ struct Field {
 
 std::vector<std::string> model_keys();           // what model.* usually holds: config.json's keys
 std::vector<Field> fields(TrainConfig& config);  // in the order of the saved file; model.* keys are not in it
+
+// A metric of a ranking: {"ndcg", 10} of "ndcg@10"; nullopt for one of the objective. Throws invalid_argument for a
+// name that is neither.
+struct RankingMetric {
+  std::string name;  // as in eval::to_json: recall, hit_rate, ndcg, mrr, map, precision
+  int64_t k = 0;
+};
+std::optional<RankingMetric> ranking_metric(const std::string& metric);
+bool higher_is_better(const std::string& metric);  // all but losses and perplexities
 
 TrainConfig read_config(const std::string& path);
 void set_key(TrainConfig& config, const std::string& key, const Json& value);  // invalid_argument

@@ -255,5 +255,49 @@ TEST(Run, TrainsARecommenderFromADataSetAndSavesAllThatItNeeds) {
   EXPECT_EQ(again.execute(RunMode::overwrite), Outcome::finished);
 }
 
+TEST(Run, KeepsTheModelThatRanksBest) {
+  const TemporaryFolder folder;
+  data::write_dataset(small_dataset(), folder / "data");
+  items::ItemCodes codes({4, 3});
+  for (int32_t i = 0; i < 12; ++i) codes.add(std::vector<int32_t>{i / 3, i % 3});
+  items::write_codes(codes, folder / "data/codes.json");
+  TrainConfig config;
+  config.output = folder / "run";
+  config.data.kind = "items";
+  config.data.dataset = folder / "data";
+  config.training.steps = 50;
+  config.evaluation = {.every = 2, .patience = 3, .users = 7, .beams = 12, .metric = "mrr@3"};
+  config.model.inline_config = {{"model_type", "llama"},
+                                {"hidden_size", 16},
+                                {"intermediate_size", 32},
+                                {"num_hidden_layers", 1},
+                                {"num_attention_heads", 2}};
+  int64_t calls = 0;
+  RunHooks hooks{.rank_items = [&](models::CausalLm&, const RankingTask& task) -> Metrics {
+    EXPECT_EQ(task.dataset->items.size(), std::ssize(*task.tokens));
+    EXPECT_EQ(task.users, 7);
+    EXPECT_EQ(task.metric.name, "mrr");
+    ++calls;
+    return {{"mrr@3", calls <= 2 ? 0.1 * static_cast<double>(calls) : 0.15}};  // the second is the best: up, then down
+  }};
+  train::Run run(config, hooks);
+  EXPECT_EQ(run.execute(RunMode::fresh), Outcome::stopped_early);
+  EXPECT_EQ(calls, 5);
+  EXPECT_TRUE(file_exists(folder / "run/best/model.safetensors"));
+  EXPECT_TRUE(has(message_of([&] { train::Run(config, {}); }), "ranks no items"));
+}
+
+TEST(Config, KnowsRankingMetricsAndTheirDirection) {
+  EXPECT_EQ(ranking_metric("ndcg@10")->name, "ndcg");
+  EXPECT_EQ(ranking_metric("ndcg@10")->k, 10);
+  EXPECT_FALSE(ranking_metric("validation_loss"));
+  EXPECT_TRUE(higher_is_better("recall@5"));
+  EXPECT_TRUE(higher_is_better("validation_accuracy"));
+  EXPECT_FALSE(higher_is_better("validation_loss"));
+  EXPECT_FALSE(higher_is_better("validation_perplexity"));
+  for (const char* wrong : {"ndcg@", "ndcg@0", "ndcg@-3", "ndcg@1x", "@5", "ndcg@99999999", "validation_los"})
+    EXPECT_THROW(ranking_metric(wrong), Error) << wrong;
+}
+
 }  // namespace
 }  // namespace caravan::train

@@ -105,7 +105,7 @@ void Run::load_tokens() {
 }
 
 void Run::load_items() {
-  const data::Dataset dataset = data::read_dataset(config_.data.dataset);
+  data::Dataset dataset = data::read_dataset(config_.data.dataset);
   const items::ItemCodes codes = read_item_codes(dataset, config_.data.dataset, config_.data.codes);
   if (!tokenizer_) {
     side_files_["tokenizer.json"] = item_tokenizer_json(codes);
@@ -116,7 +116,7 @@ void Run::load_items() {
     set_default(model_config_, "eos_token_id", tokenizer_->token_to_id("<eos>").value());
   }
   set_default(model_config_, "vocab_size", static_cast<int64_t>(tokenizer_->vocab_size()));
-  const ItemTokens tokens =
+  ItemTokens tokens =
       items::item_tokens(codes, [this](std::string_view word) { return tokenizer_->token_to_id(word); });
   items::PromptFormat format{.max_items = config_.data.max_items};
   const int64_t bos = token_id(model_config_, "bos_token_id");
@@ -131,6 +131,24 @@ void Run::load_items() {
   }
   side_files_[std::string(items::kCodesFile)] = codes_json(codes);
   side_files_[std::string(items::kItemsFile)] = read_file(config_.data.dataset + "/" + std::string(items::kItemsFile));
+  prepare_ranking(std::move(dataset), std::move(tokens), format);
+}
+
+void Run::prepare_ranking(data::Dataset dataset, ItemTokens tokens, const items::PromptFormat& format) {
+  const auto metric = ranking_metric(config_.evaluation.metric);
+  if (!metric) return;
+  check(validation_ != nullptr, ErrorCode::invalid_argument,
+        "evaluation.metric = \"{}\": the dataset {} has no validation items to be found", config_.evaluation.metric,
+        config_.data.dataset);
+  check(hooks_.rank_items != nullptr, ErrorCode::unsupported, "this program ranks no items: use a metric of the loss");
+  dataset_ = std::move(dataset);
+  item_tokens_ = std::move(tokens);
+  ranking_ = RankingTask{.dataset = &dataset_,
+                         .tokens = &item_tokens_,
+                         .format = format,
+                         .metric = *metric,
+                         .users = config_.evaluation.users,
+                         .beams = config_.evaluation.beams};
 }
 
 // --- model -----------------------------------------------------------------------------------------------------------
@@ -206,7 +224,7 @@ TrainerOptions Run::trainer_options() const {
   t.keep_last = c.save.keep_last;
   t.keep_best = c.save.keep_best;
   t.metric = c.evaluation.metric;
-  t.higher_is_better = c.evaluation.higher_is_better;
+  t.higher_is_better = higher_is_better(c.evaluation.metric);
   t.patience = c.evaluation.patience;
   t.max_bad_steps = c.training.max_bad_steps;
   t.seed = static_cast<uint64_t>(c.seed);
@@ -253,14 +271,17 @@ std::string Run::sample(models::Head& model) const {
   return tokenizer_->decode(ids);
 }
 
+Metrics Run::evaluate(models::Head& model) const {
+  Metrics metrics = evaluate_objective(model, find_objective(config_.training.objective), validation_,
+                                       config_.evaluation.batch_tokens, "validation");
+  auto* lm = dynamic_cast<models::CausalLm*>(&model);
+  if (ranking_ && lm != nullptr) metrics.merge(hooks_.rank_items(*lm, *ranking_));
+  return metrics;
+}
+
 TrainerHooks Run::trainer_hooks() {
   TrainerHooks hooks{.progress = hooks_.progress, .say = hooks_.say, .interrupted = hooks_.interrupted};
-  if (validation_) {
-    hooks.evaluate = [this](models::Head& model) {
-      return evaluate_objective(model, find_objective(config_.training.objective), validation_,
-                                config_.evaluation.batch_tokens, "validation");
-    };
-  }
+  if (validation_) hooks.evaluate = [this](models::Head& model) { return evaluate(model); };
   if (config_.sample.every > 0) hooks.sample = [this](models::Head& model) { return sample(model); };
   return hooks;
 }

@@ -21,11 +21,22 @@
 
 namespace caravan::train {
 
+// What a ranking metric is measured on: the leave-one-out validation items of a dataset.
+struct RankingTask {
+  const data::Dataset* dataset = nullptr;
+  const ItemTokens* tokens = nullptr;
+  items::PromptFormat format;
+  RankingMetric metric;
+  int64_t users = 0, beams = 50;  // users: 0 for all
+};
+
 struct RunHooks {
   std::function<std::optional<text::Tokenizer>(const formats::Checkpoint&)> load_tokenizer = {};
   // Tokens that the model puts after the prompt.
   std::function<std::vector<int32_t>(models::CausalLm&, const std::vector<int32_t>& prompt, int64_t count)>
       continue_tokens = {};
+  // "recall@10" and so on of a full ranking, at the task's K.
+  std::function<Metrics(models::CausalLm&, const RankingTask&)> rank_items = {};
   std::function<void(const StepReport&)> progress = {};
   std::function<void(const std::string&)> say = {};
   std::function<bool()> interrupted = {};
@@ -46,11 +57,13 @@ class Run {
   void load_tokenizer();
   void load_tokens();
   void load_items();
+  void prepare_ranking(data::Dataset dataset, ItemTokens tokens, const items::PromptFormat& format);
   void make_model();
   void count_steps();
   void prepare_folder(RunMode mode);
   TrainerOptions trainer_options() const;
   TrainerHooks trainer_hooks();
+  Metrics evaluate(models::Head& model) const;
   std::string sample(models::Head& model) const;
 
   TrainConfig config_;
@@ -61,6 +74,9 @@ class Run {
   Json model_config_ = Json::object();
   std::unique_ptr<models::Head> model_;
   std::shared_ptr<TokenExamples> train_, validation_;
+  data::Dataset dataset_;   // of a ranking metric; else empty
+  ItemTokens item_tokens_;  // the same
+  std::optional<RankingTask> ranking_;
   std::vector<int32_t> sample_prompt_;
   int64_t total_steps_ = 0, total_batches_ = 0;
   std::vector<Json> metrics_;
