@@ -59,11 +59,35 @@ int64_t id_of(const Json& value) {
   return value.get<int64_t>();
 }
 
-// Rows of the embedding without a token of their own get a name that text cannot contain by accident.
+// Rows of the embedding without a token of their own get a name that text cannot contain by accident. So do tokens
+// that llama.cpp refuses: empty ones (it reads C strings, and a zero byte ends one), and all but one of those that come
+// twice; an added token stays, else the last one, as in Hugging Face tokenizers.
 void fill_holes(Vocabulary& v) {
+  std::unordered_map<std::string_view, size_t> owner;
   for (size_t i = 0; i < v.tokens.size(); ++i) {
-    if (v.types[i] == 0) v.tokens[i] = "[PAD" + std::to_string(i) + "]", v.types[i] = kUnused;
+    const bool readable = !v.tokens[i].empty() && v.tokens[i].find('\0') == std::string::npos;
+    if (v.types[i] == 0 || !readable) {
+      v.types[i] = 0;
+      continue;
+    }
+    const auto [at, fresh] = owner.try_emplace(v.tokens[i], i);
+    if (fresh) continue;
+    const bool keeps_first = v.types[at->second] != kNormal;
+    v.types[keeps_first ? i : at->second] = 0;
+    if (!keeps_first) at->second = i;
   }
+  for (size_t i = 0; i < v.tokens.size(); ++i) {
+    if (v.types[i] != 0) continue;
+    v.tokens[i] = fmt::format("[PAD{}]", i), v.types[i] = kUnused;
+    while (owner.contains(v.tokens[i])) v.tokens[i] += "_";
+  }
+}
+
+// The tokenizer of a checkpoint as tokenizer.json has it, also where only a tokenizer.model is there; empty without
+// one.
+std::string tokenizer_json_of(const formats::Checkpoint& from) {
+  if (std::string text = from.side_file("tokenizer.json"); !text.empty()) return text;
+  return from.side_file("tokenizer.model").empty() ? "" : load_tokenizer(from.path()).to_json();
 }
 
 int64_t vocabulary_size(const Json& model, const Json& added, const Json& config) {
@@ -131,6 +155,7 @@ void add_bpe(Vocabulary& v, const Json& model, bool byte_level) {
 void add_unigram(Vocabulary& v, const Json& model) {
   v.model = "t5";
   const bool bytes = get_bool(model, "byte_fallback", "tokenizer.json", false);
+  if (bytes) log_info("tokenizer.json: llama.cpp has no byte fallback for Unigram; unknown characters will differ");
   v.scores.assign(v.tokens.size(), 0);
   const Json& vocab = model.at("vocab");
   for (size_t i = 0; i < vocab.size(); ++i) {
@@ -159,6 +184,14 @@ void add_wordpiece(Vocabulary& v, const Json& model) {
   }
 }
 
+// llama.cpp's BPE is byte-level or SentencePiece's with byte tokens; it ends the process at a character without a
+// token.
+bool is_known_bpe(const Json& model, bool byte_level) {
+  const auto has = [&](const char* key) { return !get_string(model, key, "tokenizer.json", "").empty(); };
+  if (has("end_of_word_suffix") || has("continuing_subword_prefix")) return false;
+  return byte_level || model.at("vocab").contains("<0x00>");
+}
+
 std::optional<Vocabulary> read_vocabulary(const Json& tokenizer, const Json& config) {
   const Json* model = find_member(tokenizer, "model");
   check(model != nullptr && find_member(*model, "vocab") != nullptr, ErrorCode::corrupt_file,
@@ -168,12 +201,12 @@ std::optional<Vocabulary> read_vocabulary(const Json& tokenizer, const Json& con
   const Json& added = tokens != nullptr && tokens->is_array() ? *tokens : kNone;
   const std::string type = get_string(*model, "type", "tokenizer.json", model->contains("merges") ? "BPE" : "");
   const bool unigram = type == "Unigram", wordpiece = type == "WordPiece";
-  if (type != "BPE" && !unigram && !wordpiece) return std::nullopt;
+  const bool byte_level =
+      has_component(tokenizer, "pre_tokenizer", "ByteLevel") || has_component(tokenizer, "decoder", "ByteLevel");
+  if (!unigram && !wordpiece && (type != "BPE" || !is_known_bpe(*model, byte_level))) return std::nullopt;
   Vocabulary v;
   v.tokens.resize(static_cast<size_t>(vocabulary_size(*model, added, config)));
   v.types.assign(v.tokens.size(), 0);
-  const bool byte_level =
-      has_component(tokenizer, "pre_tokenizer", "ByteLevel") || has_component(tokenizer, "decoder", "ByteLevel");
   unigram ? add_unigram(v, *model) : wordpiece ? add_wordpiece(v, *model) : add_bpe(v, *model, byte_level);
   add_added_tokens(v, added);
   if (const Json* unknown = find_member(*model, "unk_token");
@@ -211,10 +244,11 @@ void add_special_tokens(GgufMetadata& out, const formats::Checkpoint& from, cons
   std::optional<int64_t> bos, eos;
   for (const auto& [name, gguf_name] : kNames) {
     std::string token = special_token(from.path(), std::string(name) + "_token");
-    if (token.empty() && std::string_view(name) == "unk" && model.contains("unk_token") &&
-        model["unk_token"].is_string())
+    const bool unknown = std::string_view(name) == "unk";
+    if (token.empty() && unknown && model.contains("unk_token") && model["unk_token"].is_string())
       token = model["unk_token"].get<std::string>();
     std::optional<int64_t> id = token.empty() ? std::nullopt : tokenizer.token_to_id(token);
+    if (!id.has_value() && unknown) id = first_id(model, "unk_id");  // Unigram: llama.cpp would take 2
     if (!id.has_value()) id = first_id(from.config(), std::string(name) + "_token_id");
     // llama.cpp puts a BERT's bos in front and its separator behind: [CLS] and [SEP].
     if (bert && empty.size() == 2 && std::string_view(name) == "bos") id = empty.front();
@@ -245,7 +279,7 @@ bool adds_space_prefix(const Json& tokenizer) {
 void add_normalizer(GgufMetadata& out, const Json& tokenizer, const std::string& kind) {
   std::vector<const Json*> parts;
   flatten(find_member(tokenizer, "normalizer"), parts);
-  bool lowercase = false, accents = false, spaces = false;
+  bool lowercase = false, accents = false, spaces = false, forms = false;
   for (const Json* part : parts) {
     const std::string type = type_of(*part);
     if (type == "BertNormalizer") {
@@ -254,6 +288,7 @@ void add_normalizer(GgufMetadata& out, const Json& tokenizer, const std::string&
     }
     lowercase = lowercase || type == "Lowercase";
     accents = accents || type == "StripAccents";
+    forms = forms || type.starts_with("NF") || type == "Nmt";
     const Json* pattern = type == "Replace" ? find_member(*part, "pattern") : nullptr;
     spaces = spaces || (pattern != nullptr && pattern->value("Regex", "") == " {2,}");
     if (type == "Precompiled" && kind == "t5") {
@@ -269,8 +304,8 @@ void add_normalizer(GgufMetadata& out, const Json& tokenizer, const std::string&
   }
   if (kind == "t5") {
     out.emplace_back("tokenizer.ggml.remove_extra_whitespaces", spaces);
-    if (lowercase || accents)
-      log_info("tokenizer.json: llama.cpp cannot change case or accents with this vocabulary; its ids may differ");
+    if (lowercase || accents || forms)
+      log_info("tokenizer.json: llama.cpp normalizes this vocabulary by a charsmap only; its ids may differ");
   }
 }
 
@@ -311,9 +346,10 @@ std::string gguf_pre_name(const Json& pre_tokenizer) {
 
 GgufMetadata gguf_tokenizer_metadata(const formats::Checkpoint& from) {
   GgufMetadata out;
-  const std::string text = from.side_file("tokenizer.json");
+  const std::string text = tokenizer_json_of(from);
   if (text.empty()) {
-    log_info("{}: no tokenizer.json; the GGUF gets no vocabulary, and llama.cpp will not load it", from.path());
+    log_info("{}: no tokenizer.json or tokenizer.model; the GGUF gets no vocabulary, and llama.cpp will not load it",
+             from.path());
     return out;
   }
   const Json tokenizer = parse_json(text, "tokenizer.json");
@@ -337,7 +373,7 @@ GgufMetadata gguf_tokenizer_metadata(const formats::Checkpoint& from) {
   out.emplace_back("tokenizer.ggml.tokens", v->tokens);
   if (!v->scores.empty()) out.emplace_back("tokenizer.ggml.scores", v->scores);
   out.emplace_back("tokenizer.ggml.token_type", v->types);
-  if (!v->merges.empty()) out.emplace_back("tokenizer.ggml.merges", v->merges);
+  if (v->model == "gpt2") out.emplace_back("tokenizer.ggml.merges", v->merges);  // llama.cpp wants the list, if empty
   add_special_tokens(out, from, text::Tokenizer::from_json(text, "tokenizer.json"), tokenizer["model"]);
   try {
     out.emplace_back("tokenizer.chat_template", chat_template_source(from.path(), false));

@@ -1,11 +1,11 @@
 // A tokenizer in the form that the target of a conversion needs: GGUF metadata (tokenizer.ggml.*) made from a folder's
-// tokenizer.json, and a folder's files made from a GGUF's vocabulary.
+// tokenizer.json or tokenizer.model, and a folder's files made from a GGUF's vocabulary.
 //
 //   write.gguf_metadata = gguf_tokenizer_metadata(*checkpoint);    // folder -> GGUF
 //   write.side_files = tokenizer_files(*checkpoint);               // GGUF -> folder
 //
-// Source: llama.cpp's convert_hf_to_gguf.py and llama-vocab.cpp. Left out: WordPiece vocabularies, and Unigram ones
-// with a normalization table; such a conversion goes on without a tokenizer and says so.
+// Source: llama.cpp's convert_hf_to_gguf.py and llama-vocab.cpp. Left out: word-level vocabularies; such a conversion
+// goes on without a tokenizer and says so.
 #pragma once
 
 #include <map>

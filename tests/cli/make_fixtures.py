@@ -73,6 +73,19 @@ TEMPLATE = ("{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}
             "{% if add_generation_prompt %}assistant:{% endif %}")
 
 
+def pieces_model():
+    """A SentencePiece model (protobuf) of WORDS as a Unigram vocabulary: unknown, control, then normal pieces."""
+    def field(number, kind, payload):
+        return bytes([number << 3 | kind]) + (bytes([len(payload)]) + payload if kind == 2 else payload)
+
+    out = b""
+    for i, word in enumerate(WORDS):
+        text = word if i < 3 else "\u2581" + word
+        out += field(1, 2, field(1, 2, text.encode()) + field(2, 5, struct.pack("<f", -i)) +
+                     field(3, 0, bytes([2 if i == 0 else 3 if i < 3 else 1])))
+    return out + field(2, 2, field(3, 0, b"\1"))  # trainer_spec.model_type: unigram
+
+
 SAME = """import json, struct, sys
 
 def read(folder):
@@ -83,6 +96,23 @@ def read(folder):
     return {k: (v["shape"], data[begin + v["data_offsets"][0]:begin + v["data_offsets"][1]]) for k, v in header.items()}
 
 print(read(sys.argv[1]) == read(sys.argv[2]))
+"""
+
+
+# Other models in the place of the tokenizer of suffix/ and twins/.
+SUFFIX = """import json
+
+t = json.load(open("suffix/tokenizer.json"))
+t["model"] = {"type": "BPE", "vocab": t["model"]["vocab"], "merges": [], "end_of_word_suffix": "</w>", "unk_token": "<unk>"}
+json.dump(t, open("suffix/tokenizer.json", "w"))
+"""
+
+TWINS = """import json
+
+t = json.load(open("twins/tokenizer.json"))
+pieces = ["<unk>", "<s>", "</s>", "a", "b", "", "\\0", "a", "<s>"]
+t["model"] = {"type": "Unigram", "unk_id": 0, "vocab": [[piece, -i] for i, piece in enumerate(pieces)]}
+json.dump(t, open("twins/tokenizer.json", "w"))
 """
 
 
@@ -105,6 +135,12 @@ def write_all(folder):
             json.dump(value, file)
     golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "recommend")
     shutil.copytree(golden, os.path.join(folder, "films"))
-    for name, text in (("broken.safetensors", b"\x10\x00\x00"), ("same.py", SAME.encode()), ("text.txt", b"the cat sat\na \xff dog\n")):
+    pieces = os.path.join(folder, "pieces")  # its tokenizer is a tokenizer.model alone
+    shutil.copytree(model, pieces)
+    os.remove(os.path.join(pieces, "tokenizer.json"))
+    with open(os.path.join(pieces, "tokenizer.model"), "wb") as file:
+        file.write(pieces_model())
+    for name, text in (("broken.safetensors", b"\x10\x00\x00"), ("same.py", SAME.encode()), ("suffix.py", SUFFIX.encode()),
+                       ("twins.py", TWINS.encode()), ("text.txt", b"the cat sat\na \xff dog\n")):
         with open(os.path.join(folder, name), "wb") as file:
             file.write(text)
