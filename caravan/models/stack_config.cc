@@ -10,12 +10,6 @@ namespace {
 constexpr std::string_view kWhere = "config.json";
 constexpr IntRange kWindow{.min = 1, .max = int64_t{1} << 40};
 
-double read_dropout(const Json& config, std::string_view key) {
-  const double dropout = get_number(config, key, kWhere, 0.0);
-  check_file(dropout >= 0 && dropout < 1, FileFault::range, kWhere, "{} must lie in [0, 1), got {}", key, dropout);
-  return dropout;
-}
-
 nn::AttentionConfig read_attention(const Json& config) {
   nn::AttentionConfig a;
   a.hidden_size = get_int(config, "hidden_size", kWhere, {.min = 1, .max = 1 << 20});
@@ -33,6 +27,12 @@ nn::AttentionConfig read_attention(const Json& config) {
 }
 
 }  // namespace
+
+double read_dropout(const Json& config, std::string_view key) {
+  const double dropout = get_number(config, key, kWhere, 0.0);
+  check_file(dropout >= 0 && dropout < 1, FileFault::range, kWhere, "{} must lie in [0, 1), got {}", key, dropout);
+  return dropout;
+}
 
 LlamaStyleConfig read_llama_style(const Json& given, const Json& defaults) {
   check_file(given.is_object(), FileFault::type, kWhere, "an object is expected");

@@ -22,6 +22,9 @@ struct LlamaStyleConfig {
 // file leaves out. Throws corrupt_file (range or type), naming the key.
 LlamaStyleConfig read_llama_style(const Json& config, const Json& defaults);
 
+// A probability under this key, 0 where the config lacks it. Throws corrupt_file outside [0, 1).
+double read_dropout(const Json& config, std::string_view key);
+
 // Sets the sliding window of the layers whose layer_types entry is "sliding_attention"; where the config lists no
 // layer_types, of those from max_window_layers on (Qwen's rule, only under use_sliding_window).
 void set_qwen_windows(LlamaStyleConfig& model, const Json& config);

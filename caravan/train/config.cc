@@ -97,7 +97,8 @@ std::vector<std::string> model_keys() {
           "sliding_window",
           "use_sliding_window",
           "max_window_layers",
-          "use_cache"};
+          "use_cache",
+          "layer_norm_eps"};
 }
 
 namespace {
@@ -128,7 +129,9 @@ Fields data_fields(TrainConfig& c) {
       {"data.max_length", "tokens: longer texts are cut into pieces of this many tokens", &d.max_length},
       {"data.append_eos", "tokens: a text ends with the end-of-text token", &d.append_eos},
       {"data.dataset", "items: folder of dataset.json, items.jsonl, sequences.jsonl", &d.dataset},
-      {"data.codes", "items: item codes (codes.json, index.json or a table); default: codes.json of the data set",
+      {"data.codes",
+       "items: item codes (codes.json, index.json or a table), ids: one token an item; default: codes.json of the data "
+       "set",
        &d.codes},
       {"data.max_items", "items: history length; a longer one is cut into windows that overlap by half", &d.max_items},
       {"data.bos", "items: a sequence begins with the <bos> token, so that the first item is learned too", &d.bos},

@@ -37,9 +37,17 @@ items::ItemCodes catalogue_codes(const data::Dataset& dataset) {
   return codes;
 }
 
+// One level, a code of its own for every item.
+items::ItemCodes own_codes(int64_t items) {
+  items::ItemCodes codes({static_cast<int32_t>(items)});
+  for (int32_t item = 0; item < static_cast<int32_t>(items); ++item) codes.add(std::vector<int32_t>{item});
+  return codes;
+}
+
 }  // namespace
 
 items::ItemCodes read_item_codes(const data::Dataset& dataset, const std::string& folder, const std::string& path) {
+  if (path == kItemIds) return own_codes(dataset.items.size());
   const std::string own = folder + "/" + std::string(items::kCodesFile);
   if (path.empty() && !file_exists(own)) return catalogue_codes(dataset);
   const std::string file = path.empty() ? own : path;

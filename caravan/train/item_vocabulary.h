@@ -2,11 +2,15 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "caravan/data/dataset.h"
 #include "caravan/items/codes.h"
 
 namespace caravan::train {
+
+// In place of a path to codes: every item is one token, as in SASRec.
+constexpr std::string_view kItemIds = "ids";
 
 // From `path` (codes.json, index.json, a table), else codes.json of the data set's folder, else the codes in its
 // catalogue. Throws not_found where there are none.
