@@ -81,6 +81,11 @@ void AddedTokens::find_in(std::string_view text, const Trie& trie, bool parse_sp
       if (!has(decode_utf8(text, after), kSpace)) break;
       stop = after;
     }
+    // A token that the one before has taken the first spaces of: with lstrip it begins after them, else both have them.
+    if (entry.token.lstrip && start < done) {
+      start = done;
+      stop = std::max(stop, start);
+    }
     if (done < start) cut(done, start);
     cut(start, stop, entry.id);
     done = stop;

@@ -15,6 +15,11 @@ namespace {
 
 constexpr std::string_view kSpaces =
     "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
+
+// \X; PCRE2 10.42 joins neighbouring emoji to one grapheme, which only a zero width joiner does (UAX 29, GB11).
+constexpr std::string_view kGrapheme =
+    "(?>\\p{ExtPict}(?:[\\p{Gr_Ext}\\p{EMod}]*\\x{200d}\\p{ExtPict})*[\\p{Gr_Ext}\\p{Mc}\\p{EMod}\\x{200d}]*|\\X)";
+
 struct Named {
   std::string_view name, members;
 };
@@ -169,6 +174,9 @@ class Translator {
       at_ += 2;
     } else if (std::string members; class_escape(members)) {
       out_ += "[" + members + "]";
+    } else if (c == 'X') {
+      out_ += kGrapheme;
+      at_ += 2;
     } else if (c == 'u') {
       out_ += unicode_escape();
     } else if ((c == 'p' || c == 'P') && more(3) && in_[at_ + 2] == '{') {

@@ -112,6 +112,34 @@ TEST(Tokenizer, SpecialTokensInTheTextCanBePlainText) {
   EXPECT_EQ(plain.tokens, (std::vector<std::string>{"x<s>y"}));
 }
 
+// Expected offsets: tokenizers 0.23.3.
+TEST(Tokenizer, AStrippedTokenBeginsAfterTheSpacesThatTheOneBeforeTook) {
+  const auto offsets = [](const std::string& text, bool lstrip) {
+    const Json token = {{"id", 2}, {"content", "  x"}, {"lstrip", lstrip}, {"normalized", false}};
+    const Json before = {{"id", 1}, {"content", "quick"}, {"rstrip", true}, {"normalized", false}};
+    Json json = {{"model", {{"type", "WordLevel"}, {"vocab", {{"<unk>", 0}}}, {"unk_token", "<unk>"}}},
+                 {"added_tokens", {before, token}}};
+    return Tokenizer::from_json(json.dump(), "test").encode(text).offsets;
+  };
+  using Offsets = decltype(Encoding::offsets);
+  EXPECT_EQ(offsets("quick   x", true), (Offsets{{0, 8}, {8, 9}}));
+  EXPECT_EQ(offsets("quick   x", false), (Offsets{{0, 8}, {6, 9}}));
+}
+
+TEST(Tokenizer, AGraphemeEndsBetweenTwoEmojiUnlessAJoinerStandsThere) {
+  const Json split = {{"type", "Split"}, {"pattern", {{"Regex", "\\X"}}}, {"behavior", "Isolated"}, {"invert", false}};
+  const Json json = {{"model", {{"type", "WordLevel"}, {"vocab", {{"<unk>", 0}}}, {"unk_token", "<unk>"}}},
+                     {"pre_tokenizer", split}};
+  const Tokenizer tokenizer = Tokenizer::from_json(json.dump(), "test");
+  const auto count = [&](const std::string& text) { return tokenizer.encode(text).ids.size(); };
+  EXPECT_EQ(count("\xF0\x9F\xA7\x93\xF0\x9F\x8F\x85"), 2);              // U+1F9D3 U+1F3C5
+  EXPECT_EQ(count("\xF0\x9F\xA7\x93\xE2\x80\x8D\xF0\x9F\x8F\x85"), 1);  // a zero width joiner between
+  EXPECT_EQ(count("\xF0\x9F\x91\x8D\xF0\x9F\x8F\xBD"
+                  "e\xCC\x81"
+                  "\r\n"),
+            3);  // a skin tone, a mark, one line end
+}
+
 // A stream's pieces join to decode(), and every piece is valid UTF-8 by itself.
 TEST(StreamDecoder, PiecesJoinToTheWholeText) {
   const Json models = golden("models");
