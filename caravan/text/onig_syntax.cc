@@ -34,14 +34,14 @@ std::string class_of(std::initializer_list<std::string_view> properties, std::st
   return members.append(others);
 }
 
-// With the Latin-1 superscripts and fractions that Oniguruma counts in.
-const std::string& words() {
-  static const std::string members = class_of({"Alphabetic", "M", "Nd", "Pc"}, "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}");
-  return members;
+// Outside classes Oniguruma counts Latin-1 superscripts and fractions in: \w matches U+00B2, [\w] does not.
+std::string words(bool in_class) {
+  static const std::string members = class_of({"Alphabetic", "M", "Nd", "Pc"});
+  return in_class ? members : members + "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}";
 }
 
 // The members of a POSIX class; empty for an unknown name.
-std::string posix_members(std::string_view name) {
+std::string posix_members(std::string_view name, bool in_class) {
   if (name == "alpha") return class_of({"Alphabetic"});
   if (name == "digit") return class_of({"Nd"});
   if (name == "alnum") return class_of({"Alphabetic", "Nd"});
@@ -50,11 +50,11 @@ std::string posix_members(std::string_view name) {
   if (name == "space") return std::string(kSpaces);
   if (name == "punct") return class_of({"P", "S"});
   if (name == "cntrl") return "\\p{Cc}";
-  if (name == "word") return words();
+  if (name == "word") return words(in_class);
   if (name == "xdigit") return "0-9A-Fa-f";
   if (name == "blank") return "\\p{Zs}\\t";
   if (name == "ascii") return "\\x00-\\x7f";
-  if (name == "graph") return class_of({"L", "M", "N", "P", "S"}, "[:graph:]");
+  if (name == "graph") return class_of({"L", "M", "N", "P", "S"}, "[:graph:]\\x{61c}\\x{180e}\\x{2066}-\\x{2069}");
   if (name == "print") return class_of({"L", "M", "N", "P", "S"}, "[:print:]");
   return "";
 }
@@ -168,11 +168,11 @@ class Translator {
     atom();
     const char c = in_[at_ + 1];
     if (c == 'b' || c == 'B') {
-      const std::string word = "[" + words() + "]";
+      const std::string word = "[" + words(false) + "]";
       const std::string inside = "(?:(?<=" + word + ")(?!" + word + ")|(?<!" + word + ")(?=" + word + "))";
       out_ += c == 'b' ? inside : "(?!" + inside + ")";
       at_ += 2;
-    } else if (std::string members; class_escape(members)) {
+    } else if (std::string members; class_escape(members, false)) {
       out_ += "[" + members + "]";
     } else if (c == 'X') {
       out_ += kGrapheme;
@@ -180,7 +180,7 @@ class Translator {
     } else if (c == 'u') {
       out_ += unicode_escape();
     } else if ((c == 'p' || c == 'P') && more(3) && in_[at_ + 2] == '{') {
-      out_ += property();
+      out_ += property(false);
     } else {
       copy(2);
       while (more() && (static_cast<unsigned char>(in_[at_]) & 0xC0) == 0x80) copy(1);
@@ -188,14 +188,14 @@ class Translator {
   }
 
   // \s \w \d \h and their opposites: the members of a class, with a leading '^' for the opposites.
-  bool class_escape(std::string& members) {
+  bool class_escape(std::string& members, bool in_class) {
     if (!more(2)) return false;
     const char c = in_[at_ + 1];
     const char lower = static_cast<char>(std::tolower(c));
     if (lower == 's')
       members = kSpaces;
     else if (lower == 'w')
-      members = words();
+      members = words(in_class);
     else if (lower == 'd')
       members = class_of({"Nd"});
     else if (lower == 'h')
@@ -215,7 +215,7 @@ class Translator {
   }
 
   // \p{Name} as PCRE2 names it.
-  std::string property() {
+  std::string property(bool in_class) {
     const size_t end = in_.find('}', at_);
     if (end == std::string_view::npos) refuse("an unfinished \\p{");
     std::string name(in_.substr(at_ + 3, end - at_ - 3));
@@ -228,10 +228,11 @@ class Translator {
     std::string plain;
     for (char ch : name)
       if (ch != '_' && ch != '-' && ch != ' ') plain += static_cast<char>(std::tolower(ch));
-    static constexpr std::array<Named, 32> kLong{{{"letter", "L"},
+    static constexpr std::array<Named, 33> kLong{{{"letter", "L"},
                                                   {"mark", "M"},
                                                   {"number", "N"},
                                                   {"punctuation", "P"},
+                                                  {"punct", "P"},
                                                   {"symbol", "S"},
                                                   {"separator", "Z"},
                                                   {"other", "C"},
@@ -266,7 +267,7 @@ class Translator {
     if (members.empty())
       for (const Named& l : kLong)
         if (name == l.members) members = class_of({name});
-    if (members.empty()) members = posix_members(plain);
+    if (members.empty()) members = posix_members(plain, in_class);
     if (!members.empty()) return (negated ? "[^" : "[") + members + "]";
     // A script: PCRE2 would take its extensions in as well (U+3002 is not of the script Han).
     const std::string script = "sc:" + name;
@@ -328,7 +329,7 @@ class Translator {
     std::string_view name = in_.substr(at_ + 2, end - at_ - 2);
     const bool negated = !name.empty() && name[0] == '^';
     if (negated) name.remove_prefix(1);
-    const std::string members = posix_members(name);
+    const std::string members = posix_members(name, true);
     if (members.empty()) return false;
     if (negated)
       side.push_back("[^" + members + "]");
@@ -348,7 +349,7 @@ class Translator {
     }
     if (!more(2)) refuse("a backslash without a character");
     std::string members;
-    if (class_escape(members)) {
+    if (class_escape(members, true)) {
       if (members[0] != '^')
         simple += members;
       else
@@ -356,7 +357,7 @@ class Translator {
     } else if (in_[at_ + 1] == 'u') {
       simple += unicode_escape();
     } else if ((in_[at_ + 1] == 'p' || in_[at_ + 1] == 'P') && more(3) && in_[at_ + 2] == '{') {
-      std::string p = property();
+      std::string p = property(true);
       if (p.starts_with("[^"))
         side.push_back(std::move(p));
       else
