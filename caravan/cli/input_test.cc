@@ -8,12 +8,14 @@
 #include <thread>
 
 #include "caravan/base/error.h"
+#include "caravan/base/temporary_folder.h"
 
 namespace caravan::cli {
 namespace {
 
 std::vector<std::string> all_lines(std::string_view text, size_t batch_bytes) {
-  const std::string path = (std::filesystem::path(testing::TempDir()) / "lines.txt").string();
+  const TemporaryFolder folder;  // other tests run at the same time
+  const std::string path = folder / "lines.txt";
   write_file(path, text);
   LineReader reader(path);
   std::vector<std::string> all, batch;
@@ -21,7 +23,6 @@ std::vector<std::string> all_lines(std::string_view text, size_t batch_bytes) {
     EXPECT_EQ(reader.first_line(), all.size() + 1);
     all.insert(all.end(), batch.begin(), batch.end());
   }
-  std::filesystem::remove(path);
   return all;
 }
 
@@ -38,8 +39,8 @@ TEST(LineReader, AnEmptyFileHasNoLinesAndAFinalNewlineAddsNone) {
 }
 
 TEST(LineReader, APipeIsReadAsAFileIs) {
-  const std::string path = (std::filesystem::path(testing::TempDir()) / "caravan-input-pipe").string();
-  std::filesystem::remove(path);
+  const TemporaryFolder folder;
+  const std::string path = folder / "pipe";
   ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
   std::thread writer([&] { std::ofstream(path) << "one\ntwo"; });
   EXPECT_EQ(read_input(path), "one\ntwo");

@@ -1,6 +1,7 @@
 #include "caravan/formats/checkpoint.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
@@ -19,7 +20,7 @@ ErrorCode open_error(const std::string& path) {
 }
 
 TEST(Checkpoint, APathThatIsNoCheckpointIsAClearError) {
-  const AtomicFolder folder(::testing::TempDir() + "caravan_open");
+  const AtomicFolder folder(::testing::TempDir() + "caravan_open_" + std::to_string(getpid()));
   EXPECT_EQ(open_error(folder.path()), ErrorCode::not_found);
   EXPECT_EQ(open_error(folder.path() + "/absent"), ErrorCode::not_found);
   write_file(folder.path() + "/note.txt", "no model here");

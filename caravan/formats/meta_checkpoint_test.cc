@@ -3,6 +3,7 @@
 #include "caravan/formats/meta_checkpoint.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -77,7 +78,7 @@ TEST(MetaCheckpoint, ContextLengthFollowsTheGeneration) {
 class MetaFolder : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = testing::TempDir() + "meta_" + testing::UnitTest::GetInstance()->current_test_info()->name();
+    folder_ = testing::TempDir() + "meta_" + std::to_string(getpid());
     fs::remove_all(folder_);
     fs::copy(kGolden + "llama2_2", folder_);
   }

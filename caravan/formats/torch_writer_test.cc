@@ -3,6 +3,7 @@
 #include "caravan/formats/torch_writer.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -62,7 +63,7 @@ void expect_equal(const std::string& path, const std::vector<TensorInfo>& plan) 
 class TorchWriter : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = testing::TempDir() + "torch_writer_" + testing::UnitTest::GetInstance()->current_test_info()->name();
+    folder_ = testing::TempDir() + "torch_writer_" + std::to_string(getpid());
     std::filesystem::remove_all(folder_);
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
