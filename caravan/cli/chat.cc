@@ -235,7 +235,8 @@ void answer_once(Conversation& conversation, const Options& options, const Inter
 }
 
 void run(const Options& options, const Settings& settings) {
-  const models::LoadOptions load = load_options(options.model, settings);
+  models::LoadOptions load = load_options(options.model, settings);
+  load.keep_blocks = true;
   const auto checkpoint = formats::Checkpoint::open(options.model.model);
   Conversation conversation(*checkpoint, load, options.decoding);
   if (!options.system.empty()) conversation.set_system(options.system);

@@ -115,7 +115,8 @@ GenerateRequest make_request(const Options& options, const Prompt& prompt, const
 }
 
 void run(const Options& options, const Settings& settings) {
-  const models::LoadOptions load = load_options(options.model, settings);
+  models::LoadOptions load = load_options(options.model, settings);
+  load.keep_blocks = true;
   const auto checkpoint = formats::Checkpoint::open(options.model.model);
   generate::GenerationConfig config = options.decoding.config(*checkpoint);
   if (config.seed == 0 && !options.decoding.given().contains("seed")) choose_seed(config);

@@ -34,7 +34,7 @@ at::Device parse_device(const std::string& name) {
 
 void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option("-m,--model", options.model, "checkpoint: folder, .safetensors or .gguf")->required();
-  app.add_option("--dtype", options.dtype, "f32, bf16, f16 (default: the checkpoint's own; f32 for a quantized one)");
+  app.add_option("--dtype", options.dtype, "f32, bf16, f16 (default: the checkpoint's own; a quantized one in f32)");
   app.add_option("--device", options.device, "cpu, cuda, cuda:N (default: cpu)");
 }
 

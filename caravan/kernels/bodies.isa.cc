@@ -206,6 +206,7 @@ void gemv(const T* w, const T* x, T* y, int64_t begin, int64_t end, int64_t widt
 
 }  // namespace
 
+extern const BlockTable CARAVAN_BLOCKS;  // block_gemv.isa.cc
 extern const Table CARAVAN_TABLE;
 const Table CARAVAN_TABLE = {
     CARAVAN_ISA_NAME,
@@ -225,6 +226,7 @@ const Table CARAVAN_TABLE = {
     attend<bf16>,
     gemv<float>,
     gemv<bf16>,
+    &CARAVAN_BLOCKS,
 };
 
 }  // namespace caravan::kernels

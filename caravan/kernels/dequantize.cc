@@ -5,6 +5,8 @@
 
 #include <cstring>
 
+#include "caravan/kernels/half.h"
+
 namespace caravan::kernels {
 namespace {
 
@@ -12,23 +14,8 @@ constexpr int kSmallBlock = 32;   // elements of q4_0 ... q8_0, iq4_nl
 constexpr int kSuperBlock = 256;  // elements of q2_k ... q6_k, iq4_xs
 constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
-float bits_to_float(uint32_t bits) {
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
 uint16_t load_u16(const uint8_t* p) { return static_cast<uint16_t>(p[0] | p[1] << 8); }
 uint32_t load_u32(const uint8_t* p) { return load_u16(p) | static_cast<uint32_t>(load_u16(p + 2)) << 16; }
-
-// IEEE half: 1 sign, 5 exponent, 10 fraction bits. Exact for every value; infinities and NaNs keep their fraction bits.
-float half_to_float(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 0x3ff;
-  if (exponent == 31) return bits_to_float(sign | 0x7f800000 | fraction << 13);
-  if (exponent != 0) return bits_to_float(sign | (exponent + 112) << 23 | fraction << 13);
-  const float magnitude = static_cast<float>(fraction) * 0x1p-24f;  // zero or subnormal
-  return sign != 0 ? -magnitude : magnitude;
-}
 
 float load_half(const uint8_t* p) { return half_to_float(load_u16(p)); }
 

@@ -9,6 +9,8 @@
 
 #include <stdint.h>
 
+#include "caravan/kernels/block_gemv.h"
+
 namespace caravan::kernels {
 
 using bf16 = uint16_t;  // the upper half of a float
@@ -62,6 +64,7 @@ struct Table {
                    int64_t stride);
   void (*gemv_bf16)(const bf16* w, const bf16* x, bf16* y, int64_t begin, int64_t end, int64_t width, int64_t m,
                     int64_t stride);
+  const BlockTable* blocks;  // the same for block-quantized weights
 };
 
 const Table& table();

@@ -9,27 +9,11 @@
 #include <random>
 #include <vector>
 
+#include "caravan/kernels/available_tables.h"
+
 namespace caravan::kernels {
 
-extern const Table kPortableTable;
-#if defined(__x86_64__)
-extern const Table kAvx2Table;
-extern const Table kAvx512Table;
-#endif
-
 namespace {
-
-std::vector<const Table*> available() {
-  std::vector<const Table*> tables = {&kPortableTable};
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) tables.push_back(&kAvx2Table);
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512dq")) {
-    tables.push_back(&kAvx512Table);
-  }
-#endif
-  return tables;
-}
 
 class Kernels : public testing::TestWithParam<const Table*> {
  protected:
@@ -72,6 +56,16 @@ TEST_P(Kernels, GemvMatchesANaiveLoop) {
   }
 }
 
+TEST_P(Kernels, SiluIsAccurateOverItsWholeRange) {
+  for (float gate = -80.0f; gate < 80.0f; gate += 0.0371f) {
+    const float up = 1.0f;
+    float y;
+    GetParam()->swiglu_f32(&gate, &up, &y, 1);
+    const double expected = gate / (1 + std::exp(-static_cast<double>(gate)));
+    ASSERT_NEAR(y, expected, 4e-7 * std::abs(expected)) << gate;
+  }
+}
+
 TEST_P(Kernels, Bf16RoundsToNearestEvenAndKeepsNaN) {
   // gate 1000 passes `up` through silu(1000) = 1000 exactly; a NaN must stay one.
   const bf16 gate[] = {0x447a, 0x447a, 0x7fc0}, up[] = {0x3f80, 0x3f81, 0x3f80};
@@ -82,12 +76,12 @@ TEST_P(Kernels, Bf16RoundsToNearestEvenAndKeepsNaN) {
   EXPECT_TRUE((y[2] & 0x7f80) == 0x7f80 && (y[2] & 0x7f) != 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, Kernels, testing::ValuesIn(available()),
+INSTANTIATE_TEST_SUITE_P(InstructionSets, Kernels, testing::ValuesIn(available_tables()),
                          [](const auto& info) { return std::string(info.param->isa); });
 
 TEST(Table, TheChosenOneIsAvailable) {
   bool found = false;
-  for (const Table* t : available()) found = found || t == &table();
+  for (const Table* t : available_tables()) found = found || t == &table();
   EXPECT_TRUE(found);
   const char* forced = getenv("CARAVAN_ISA");
   if (forced != nullptr && strcmp(forced, "portable") == 0) {

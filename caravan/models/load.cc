@@ -158,6 +158,11 @@ LoadReport match(Head& model, Sources& sources, const std::string& path, bool ch
 void load_parameter(nn::Parameter& parameter, SourceTensor& source, const formats::Checkpoint& checkpoint,
                     const LoadOptions& options) {
   source.load(checkpoint);
+  if (options.keep_blocks && is_block_quantized(source.dtype) && source.shape.size() == 2) {
+    parameter.value = share(source.bytes, {static_cast<int64_t>(source.bytes.bytes.size())}, at::kByte);
+    parameter.dtype = source.dtype;
+    return;
+  }
   parameter.value = to_dense(source, options);
   parameter.dtype = to_dtype(parameter.value.scalar_type());
   source.bytes = {};
@@ -176,12 +181,13 @@ LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, c
   }
   const DType dtype = load_dtype(sources, checkpoint.config(), checkpoint.path());
   LoadOptions options = given;
+  options.keep_blocks = given.keep_blocks && !given.dtype && given.device == at::kCPU;
   if (!options.dtype) options.dtype = to_scalar_type(dtype);
   for (const nn::NamedParameter& p : model.named_parameters()) {
     if (sources.contains(p.name)) load_parameter(*p.parameter, sources.at(p.name), checkpoint, options);
   }
   for (nn::Parameter* parameter : fresh) {
-    parameter->value = parameter->value.to(model.backbone().input_embedding().weight.value.options());
+    parameter->value = parameter->value.to(options.device, *options.dtype);
     parameter->dtype = to_dtype(parameter->value.scalar_type());
   }
   checkpoint.check();
@@ -224,6 +230,8 @@ void save_model(Head& model, const std::string& path, const SaveOptions& options
   for (const nn::NamedParameter& p : parameters) {
     check(p.parameter->defined(), ErrorCode::invalid_argument,
           "{} has no values: load or initialize the model before saving it", p.name);
+    check(!is_block_quantized(p.parameter->dtype), ErrorCode::unsupported,
+          "{} is held in {} blocks: load the model with a dtype to save it", p.name, to_string(p.parameter->dtype));
     plan.push_back({.name = p.name, .dtype = to_dtype(p.parameter->value.scalar_type()), .shape = p.parameter->shape});
   }
   Json config = model.config();

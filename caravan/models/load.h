@@ -22,6 +22,10 @@ namespace caravan::models {
 struct LoadOptions {
   std::optional<at::ScalarType> dtype;  // none: the checkpoint's own (load_dtype.h)
   at::Device device = at::kCPU;
+  // Matrices that are stored in GGML's blocks stay in them, mapped, and are multiplied from them; without: as dense
+  // copies. Only where no dtype is asked for and the device is the CPU; such a model computes in fp32 and cannot be
+  // trained or saved.
+  bool keep_blocks = false;
   bool keep_mapped = true;  // false: always copy out of the file (for training)
   // The checkpoint may come from another head: tensors of this head that it lacks get fresh values, those of its own
   // head are left out. The backbone must be complete either way.

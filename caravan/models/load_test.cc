@@ -211,6 +211,53 @@ TEST_F(LoadTest, TensorsOfSeveralTypesAreLoadedInOne) {
   }
 }
 
+// A model whose matrices are stored as Q8_0: each block's half is 2^-7, its integers are those of the values.
+TEST_F(LoadTest, BlocksThatAreKeptGiveTheDenseModelsLogits) {
+  config["hidden_size"] = 64;
+  config["intermediate_size"] = 96;
+  config["head_dim"] = 16;
+  config["num_attention_heads"] = 4;
+  config["num_key_value_heads"] = 2;
+  config["hidden_act"] = "silu";
+  model = std::make_unique<CausalLm>(config);
+  nn::initialize(*model, {.std = 0.2, .seed = 1});
+  std::map<std::string, std::vector<std::byte>> stored;
+  std::vector<formats::TensorInfo> plan;
+  for (const auto& p : model->named_parameters()) {
+    const bool matrix = p.parameter->shape.size() == 2;
+    plan.push_back({.name = p.name, .dtype = matrix ? DType::q8_0 : DType::f32, .shape = p.parameter->shape});
+    const Tensor value = p.parameter->value.contiguous();
+    const auto* floats = value.const_data_ptr<float>();
+    std::vector<std::byte>& bytes = stored[p.name];
+    for (int64_t i = 0; i < value.numel(); ++i) {
+      if (matrix && i % 32 == 0) bytes.insert(bytes.end(), {std::byte{0x00}, std::byte{0x20}});  // 2^-7
+      if (matrix) bytes.push_back(static_cast<std::byte>(static_cast<int8_t>(std::lround(floats[i] * 127))));
+    }
+    if (!matrix)
+      bytes.assign(reinterpret_cast<const std::byte*>(floats),
+                   reinterpret_cast<const std::byte*>(floats + value.numel()));
+  }
+  std::filesystem::create_directories(folder);
+  const std::string file = folder + "/model.gguf";
+  auto writer = formats::CheckpointWriter::create(file, plan, config, {.format = "gguf"});
+  for (const formats::TensorInfo& t : plan) writer->write(t.name, stored.at(t.name));
+  writer->finish();
+
+  const auto dense = load_causal_lm(file), kept = load_causal_lm(file, {.keep_blocks = true});
+  EXPECT_EQ(kept->backbone().input_embedding().weight.dtype, DType::q8_0);
+  EXPECT_EQ(load_causal_lm(file, {.dtype = at::kFloat, .keep_blocks = true})->parameters()[0].scalar_type(),
+            at::kFloat);
+  const torch::NoGradGuard guard;
+  for (const int64_t tokens : {1, 3, 40}) {  // one input, a few, and more than are multiplied from the blocks
+    const Tensor ids = at::arange(1, tokens + 1, at::kLong);
+    nn::Step step = nn::Step::packed(std::vector<int64_t>{tokens});
+    nn::Step same = nn::Step::packed(std::vector<int64_t>{tokens});
+    const Tensor expected = dense->forward(ids, step), logits = kept->forward(ids, same);
+    EXPECT_LT((expected - logits).abs().max().item<float>(), 2e-5f * expected.abs().max().item<float>()) << tokens;
+  }
+  EXPECT_THROW(save_model(*kept, folder + "/saved"), Error);
+}
+
 TEST_F(LoadTest, EightBitFloatsAreWidenedAndIntegersRefused) {
   config.erase("dtype");
   write(

@@ -25,6 +25,75 @@ Tensor dequantize_rows(const Weight& weight, int64_t begin, int64_t end) {
   return rows;
 }
 
+kernels::BlockGemv block_gemv(DType dtype) {
+  const kernels::BlockTable& blocks = *kernels::table().blocks;
+  switch (dtype) {
+    case DType::q4_0:
+      return blocks.q4_0;
+    case DType::q4_1:
+      return blocks.q4_1;
+    case DType::q5_0:
+      return blocks.q5_0;
+    case DType::q5_1:
+      return blocks.q5_1;
+    case DType::q8_0:
+      return blocks.q8_0;
+    case DType::q2_k:
+      return blocks.q2_k;
+    case DType::q3_k:
+      return blocks.q3_k;
+    case DType::q4_k:
+      return blocks.q4_k;
+    case DType::q5_k:
+      return blocks.q5_k;
+    case DType::q6_k:
+      return blocks.q6_k;
+    case DType::iq4_nl:
+      return blocks.iq4_nl;
+    case DType::iq4_xs:
+      return blocks.iq4_xs;
+    default:
+      return nullptr;
+  }
+}
+
+// A few inputs: straight from the blocks, in the time that reading them takes.
+void few_through_blocks(const Tensor& x, const Weight& weight, int64_t m, float* y) {
+  const DTypeInfo& info = dtype_info(weight.dtype);
+  const int64_t row_bytes = weight.columns / info.block_size * info.block_bytes;
+  const kernels::BlockGemv gemv = block_gemv(weight.dtype);
+  const auto* rows = static_cast<const uint8_t*>(weight.value.const_data_ptr());
+  const auto* inputs = x.const_data_ptr<float>();
+  parallel_rows(weight.rows, weight.columns, [&](int64_t begin, int64_t end) {
+    gemv(rows + begin * row_bytes, inputs, y + begin, end - begin, weight.columns, m, weight.rows);
+  });
+}
+
+// Many inputs: slab by slab as fp32, each multiplied while it lies in the cache; never a whole dense copy.
+void many_through_slabs(const Tensor& x, const Weight& weight, const Tensor& y) {
+  constexpr int64_t kSlabElements = 1 << 18;  // 1 MiB: half of a core's second-level cache on the machines measured
+  const int64_t slab = std::max<int64_t>(16, kSlabElements / weight.columns);
+  for (int64_t begin = 0; begin < weight.rows; begin += slab) {
+    const int64_t end = std::min(weight.rows, begin + slab);
+    Tensor part = y.slice(1, begin, end);
+    at::mm_out(part, x, dequantize_rows(weight, begin, end).t());
+  }
+}
+
+Tensor block_linear(const Tensor& input, const Weight& weight) {
+  constexpr int64_t kFew = 16;
+  const Tensor x = input.contiguous().view({-1, weight.columns});
+  Tensor y = at::empty({x.size(0), weight.rows}, x.options());
+  if (x.size(0) <= kFew) {
+    few_through_blocks(x, weight, x.size(0), y.mutable_data_ptr<float>());
+  } else {
+    many_through_slabs(x, weight, y);
+  }
+  auto sizes = input.sizes().vec();
+  sizes.back() = weight.rows;
+  return y.view(sizes);
+}
+
 // A few input rows: reading the weight once bounds the time, so each thread streams its share of the weight's rows.
 bool is_small(const Tensor& x, const Weight& weight) {
   constexpr int64_t kRows = 2;  // from 3 rows on, libtorch's GEMM was as fast for fp32
@@ -65,6 +134,12 @@ Tensor linear(const Tensor& x, const Weight& weight, const Tensor& bias) {
   check(x.size(-1) == weight.columns, ErrorCode::invalid_argument, "linear: {} input features, the weight has {}",
         x.size(-1), weight.columns);
   if (is_block_quantized(weight.dtype)) {
+    const bool from_blocks = x.device().is_cpu() && x.scalar_type() == at::kFloat && x.numel() > 0 &&
+                             weight.value.device().is_cpu() && !needs_gradient({x, bias});
+    if (from_blocks) {
+      Tensor y = block_linear(x, weight);
+      return bias.defined() ? y.add_(bias) : y;
+    }
     return at::linear(x, dense(weight, x.scalar_type()), bias.defined() ? std::optional<Tensor>(bias) : std::nullopt);
   }
   if (is_small(x, weight) && !needs_gradient({x, weight.value, bias})) {
@@ -84,14 +159,19 @@ Tensor embedding(const Tensor& ids, const Weight& weight, int64_t padding_index)
   }
   if (!is_block_quantized(weight.dtype)) return at::embedding(weight.value, ids, padding_index);
   const Tensor flat = ids.reshape({-1}).to(at::kCPU).contiguous();
-  std::vector<Tensor> rows;
-  for (int64_t i = 0; i < flat.numel(); ++i) {
-    const int64_t id = flat.const_data_ptr<int64_t>()[i];
-    rows.push_back(dequantize_rows(weight, id, id + 1));
-  }
+  Tensor rows = at::empty({flat.numel(), weight.columns}, at::kFloat);
+  const DTypeInfo& info = dtype_info(weight.dtype);
+  const int64_t row_bytes = weight.columns / info.block_size * info.block_bytes;
+  const auto* blocks = static_cast<const std::byte*>(weight.value.const_data_ptr());
+  parallel_rows(flat.numel(), weight.columns, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      dequantize(weight.dtype, blocks + flat.const_data_ptr<int64_t>()[i] * row_bytes,
+                 rows.mutable_data_ptr<float>() + i * weight.columns, weight.columns);
+    }
+  });
   auto sizes = ids.sizes().vec();
   sizes.push_back(weight.columns);
-  return at::cat(rows).reshape(sizes);
+  return rows.view(sizes);
 }
 
 }  // namespace caravan::ops

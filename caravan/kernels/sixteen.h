@@ -1,0 +1,160 @@
+// Sixteen floats, sixteen bytes: the two vector types of kernels that unpack small integers. One AVX-512 register, two
+// of AVX2, or what the compiler makes of an array. Static functions only: an object compiled for one instruction set
+// leaks no symbol that another could pick up.
+#pragma once
+
+#include <stdint.h>
+#include <string.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+namespace caravan::kernels {
+namespace {
+
+using Bytes = uint8_t __attribute__((vector_size(16)));  // operators as of scalars, lane by lane (GCC, Clang)
+using SignedBytes = int8_t __attribute__((vector_size(16)));
+
+inline Bytes load(const uint8_t* p) {
+  Bytes b;
+  memcpy(&b, p, sizeof b);
+  return b;
+}
+
+// out[i] = table[index[i]], 0 <= index < 16
+template <class Vector>
+inline Vector look_up(Vector table, Bytes index) {
+#if defined(__SSSE3__)
+  return reinterpret_cast<Vector>(_mm_shuffle_epi8(reinterpret_cast<__m128i>(table), reinterpret_cast<__m128i>(index)));
+#else
+  Vector out = table;
+  for (int i = 0; i < 16; ++i) out[i] = table[index[i]];
+  return out;
+#endif
+}
+
+#if defined(__AVX512F__)
+
+using Floats = __m512;
+inline Floats zeros() { return _mm512_setzero_ps(); }
+inline Floats load(const float* p) { return _mm512_loadu_ps(p); }
+inline Floats to_floats(Bytes b) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(reinterpret_cast<__m128i>(b))); }
+inline Floats to_floats(SignedBytes b) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(reinterpret_cast<__m128i>(b)));
+}
+inline Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
+inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }  // a b + c
+inline Floats scale_add(Floats a, float d, float m) { return _mm512_fmadd_ps(a, _mm512_set1_ps(d), _mm512_set1_ps(m)); }
+inline float sum(Floats f) { return _mm512_reduce_add_ps(f); }
+
+#elif defined(__AVX2__)
+
+struct Floats {
+  __m256 a, b;
+};
+inline Floats zeros() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+inline Floats load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+inline Floats to_floats(Bytes v) {
+  const __m128i b = reinterpret_cast<__m128i>(v);
+  return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(b)), _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(b, 8)))};
+}
+inline Floats to_floats(SignedBytes v) {
+  const __m128i b = reinterpret_cast<__m128i>(v);
+  return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(b, 8)))};
+}
+inline Floats add(Floats x, Floats y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }
+inline Floats multiply_add(Floats x, Floats y, Floats z) {
+  return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+}
+inline Floats scale_add(Floats x, float d, float m) {
+  const __m256 scale = _mm256_set1_ps(d), shift = _mm256_set1_ps(m);
+  return {_mm256_fmadd_ps(x.a, scale, shift), _mm256_fmadd_ps(x.b, scale, shift)};
+}
+inline float sum(Floats f) {
+  const __m256 eight = _mm256_add_ps(f.a, f.b);
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+#else
+
+struct Floats {
+  float f[16];
+};
+template <class Make>
+inline Floats each(Make make) {
+  Floats out;
+  for (int i = 0; i < 16; ++i) out.f[i] = make(i);
+  return out;
+}
+inline Floats zeros() { return {}; }
+inline Floats load(const float* p) {
+  return each([=](int i) { return p[i]; });
+}
+inline Floats to_floats(Bytes b) {
+  return each([=](int i) { return static_cast<float>(b[i]); });
+}
+inline Floats to_floats(SignedBytes b) {
+  return each([=](int i) { return static_cast<float>(b[i]); });
+}
+inline Floats add(const Floats& a, const Floats& b) {
+  return each([&](int i) { return a.f[i] + b.f[i]; });
+}
+inline Floats multiply_add(const Floats& a, const Floats& b, const Floats& c) {
+  return each([&](int i) { return a.f[i] * b.f[i] + c.f[i]; });
+}
+inline Floats scale_add(const Floats& a, float d, float m) {
+  return each([&](int i) { return a.f[i] * d + m; });
+}
+inline float sum(const Floats& f) {
+  float total = 0.0f;
+  for (float x : f.f) total += x;
+  return total;
+}
+
+#endif
+
+// The sixteen weights that a nibble can mean, d * value + m: value is the nibble, or that of the code book of IQ4_NL.
+// low(b) and high(b) are the weights of the low and high nibbles of b.
+enum class Nibble { plain, iq4 };
+
+template <Nibble kKind>
+class NibbleWeights {
+ public:
+  NibbleWeights(float d, float m) {
+#if defined(__AVX512F__)
+    table_ = scale_add(to_floats(values()), d, m);
+#else
+    d_ = d;
+    m_ = m;
+#endif
+  }
+
+#if defined(__AVX512F__)  // vpermps looks at the low four bits of an index
+  Floats low(Bytes b) const { return _mm512_permutexvar_ps(indices(b), table_); }
+  Floats high(Bytes b) const { return _mm512_permutexvar_ps(_mm512_srli_epi32(indices(b), 4), table_); }
+#else
+  Floats low(Bytes b) const { return weights(b & 15); }
+  Floats high(Bytes b) const { return weights(b >> 4); }
+#endif
+
+ private:
+  static SignedBytes values() {
+    if (kKind == Nibble::plain) return SignedBytes{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return SignedBytes{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+  }
+#if defined(__AVX512F__)
+  static __m512i indices(Bytes b) { return _mm512_cvtepu8_epi32(reinterpret_cast<__m128i>(b)); }
+  Floats table_;
+#else
+  Floats weights(Bytes nibbles) const {
+    if (kKind == Nibble::plain) return scale_add(to_floats(nibbles), d_, m_);
+    return scale_add(to_floats(look_up(values(), nibbles)), d_, m_);
+  }
+  float d_, m_;
+#endif
+};
+
+}  // namespace
+}  // namespace caravan::kernels
