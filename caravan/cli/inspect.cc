@@ -49,8 +49,8 @@ uint64_t memory_as(const std::vector<TensorInfo>& tensors, DType dtype) {
 
 constexpr DType kLoadTypes[] = {DType::f32, DType::bf16, DType::q8_0, DType::q4_0};
 
-// What running it takes as it is loaded without --dtype: block-quantized weights become f32, others stay as they are,
-// and keys and values have the dtype of the embedding's activations.
+// What generate and chat take as they load it without --dtype: block-quantized matrices stay as they are and what lies
+// beside them becomes f32, as do keys and values; without such matrices everything keeps its dtype.
 struct Running {
   uint64_t weights = 0, cache_per_token = 0;  // bytes; 0 where the config does not say
   DType cache = DType::f32;
@@ -58,10 +58,12 @@ struct Running {
 
 Running running(const std::vector<TensorInfo>& tensors, const Architecture& a) {
   Running out;
-  const auto loaded = [](DType dtype) { return is_block_quantized(dtype) ? DType::f32 : dtype; };
+  const bool has_blocks =
+      std::any_of(tensors.begin(), tensors.end(), [](const TensorInfo& t) { return is_block_quantized(t.dtype); });
   for (const TensorInfo& t : tensors) {
-    out.weights += static_cast<uint64_t>(tensor_bytes(loaded(t.dtype), t.shape, t.name));
-    if (part_of(t.name) == Part::embedding) out.cache = loaded(t.dtype);
+    const bool stays = !has_blocks || (is_block_quantized(t.dtype) && t.shape.size() == 2);
+    out.weights += static_cast<uint64_t>(tensor_bytes(stays ? t.dtype : DType::f32, t.shape, t.name));
+    if (part_of(t.name) == Part::embedding) out.cache = has_blocks ? DType::f32 : t.dtype;
   }
   out.cache_per_token = static_cast<uint64_t>(a.layers) * static_cast<uint64_t>(a.kv_heads) *
                         static_cast<uint64_t>(a.head_dim) * 2 *
@@ -122,7 +124,6 @@ void print_summary(const formats::Checkpoint& checkpoint, const Architecture& a)
   row("memory as", loaded);
   const Running run = running(checkpoint.tensors(), a);
   std::string needs = human_bytes(run.weights) + " of weights";
-  if (run.weights > a.bytes) needs += " (block-quantized ones are expanded to f32)";
   if (run.cache_per_token > 0) {
     needs +=
         fmt::format(" + {} of keys and values a token ({})", human_bytes(run.cache_per_token), to_string(run.cache));

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "caravan/kernels/sixteen.h"
 #include "caravan/kernels/table.h"
 
 namespace caravan::kernels {
@@ -164,37 +165,95 @@ float dot(const T* a, const T* b, int64_t n) {
   return sum;
 }
 
-// Scores of all tokens first, then softmax, then the weighted sum of the values: three passes over a buffer that stays
-// in the cache. The accumulator of a query is at most 512 wide here; wider heads are summed in slices.
+// The stored vector of one token: its page, then its place there.
+template <class T>
+const T* stored(const void* const* pages, const PagedHead& p, int64_t token) {
+  return static_cast<const T*>(pages[token / p.page_tokens]) + token % p.page_tokens * p.width;
+}
+
+// Scores of G queries, in one pass over the keys.
+template <int G, class T>
+void score(const PagedHead& p, const T* queries, float* scores) {
+  const int64_t tokens = p.last - p.first, width = p.width, even = width - width % 16;
+  for (int64_t t = 0; t < tokens; ++t) {
+    const T* key = stored<T>(p.keys, p, p.first + t);
+    Floats sums[G];
+    for (int g = 0; g < G; ++g) sums[g] = zeros();
+    for (int64_t i = 0; i < even; i += 16) {
+      const Floats k = load(key + i);
+#pragma GCC unroll 4
+      for (int g = 0; g < G; ++g) sums[g] = multiply_add(load(queries + g * width + i), k, sums[g]);
+    }
+    for (int g = 0; g < G; ++g) {
+      const float rest = dot(queries + g * width + even, key + even, width - even);
+      scores[g * tokens + t] = p.scale * (sum(sums[g]) + rest);
+    }
+  }
+}
+
+// Features [from, from + 16 C) of G outputs, in one pass over the values; the sums stay in registers.
+template <int G, int C, class T>
+void blend(const PagedHead& p, const float* scores, const float* inverse, int64_t from, T* output) {
+  const int64_t tokens = p.last - p.first;
+  Floats sums[G][C];
+  for (auto& row : sums) {
+    for (Floats& s : row) s = zeros();
+  }
+  for (int64_t t = 0; t < tokens; ++t) {
+    const T* value = stored<T>(p.values, p, p.first + t) + from;
+    Floats v[C];
+    for (int c = 0; c < C; ++c) v[c] = load(value + 16 * c);
+#pragma GCC unroll 4
+    for (int g = 0; g < G; ++g) {
+      const Floats weight = all(scores[g * tokens + t]);
+      for (int c = 0; c < C; ++c) sums[g][c] = multiply_add(v[c], weight, sums[g][c]);
+    }
+  }
+  for (int g = 0; g < G; ++g) {
+    float out[16 * C];
+    for (int c = 0; c < C; ++c) store(sums[g][c], out + 16 * c);
+    for (int i = 0; i < 16 * C; ++i) store(out[i] * inverse[g], output + g * p.width + from + i);
+  }
+}
+
+// Scores of all tokens first, then softmax, then the weighted sum of the values: passes over a buffer that stays in the
+// cache.
+template <int G, class T>
+void attend_queries(const PagedHead& p, const T* queries, T* output) {
+  const int64_t tokens = p.last - p.first;
+  score<G>(p, queries, p.scores);
+  float inverse[G];
+  for (int g = 0; g < G; ++g) {
+    float *scores = p.scores + g * tokens, largest = -INFINITY, sum = 0.0f;
+    for (int64_t t = 0; t < tokens; ++t) largest = scores[t] > largest ? scores[t] : largest;
+    for (int64_t t = 0; t < tokens; ++t) sum += scores[t] = exponential(scores[t] - largest);
+    inverse[g] = 1.0f / sum;
+  }
+  int64_t at = 0;
+  for (; at + 64 <= p.width; at += 64) blend<G, 4>(p, p.scores, inverse, at, output);
+  for (; at + 16 <= p.width; at += 16) blend<G, 1>(p, p.scores, inverse, at, output);
+  for (; at < p.width; ++at) {
+    for (int g = 0; g < G; ++g) {
+      float sum = 0.0f;
+      for (int64_t t = 0; t < tokens; ++t)
+        sum += p.scores[g * tokens + t] * load(stored<T>(p.values, p, p.first + t)[at]);
+      store(sum * inverse[g], output + g * p.width + at);
+    }
+  }
+}
+
+// Up to four queries at a time share a pass over keys and values.
 template <class T>
 void attend(const PagedHead& p) {
   const T* queries = static_cast<const T*>(p.queries);
-  const int64_t tokens = p.last - p.first, width = p.width;
-  for (int64_t t = 0; t < tokens; ++t) {
-    const int64_t at = p.first + t;
-    const T* key = static_cast<const T*>(p.keys[at / p.page_tokens]) + (at % p.page_tokens) * width;
-    for (int64_t g = 0; g < p.group; ++g) p.scores[g * tokens + t] = p.scale * dot(queries + g * width, key, width);
-  }
-  constexpr int64_t kSlice = 512;
-  for (int64_t g = 0; g < p.group; ++g) {
-    float* scores = p.scores + g * tokens;
-    float largest = -INFINITY, sum = 0.0f;
-    for (int64_t t = 0; t < tokens; ++t) largest = scores[t] > largest ? scores[t] : largest;
-    for (int64_t t = 0; t < tokens; ++t) sum += scores[t] = exponential(scores[t] - largest);
-    const float inverse = 1.0f / sum;
-    for (int64_t from = 0; from < width; from += kSlice) {
-      const int64_t n = width - from < kSlice ? width - from : kSlice;
-      float total[kSlice] = {};
-      for (int64_t t = 0; t < tokens; ++t) {
-        const int64_t at = p.first + t;
-        const T* value = static_cast<const T*>(p.values[at / p.page_tokens]) + (at % p.page_tokens) * width + from;
-        const float weight = scores[t];
-        for (int64_t i = 0; i < n; ++i) total[i] += weight * load(value[i]);
-      }
-      T* out = static_cast<T*>(p.output) + g * width + from;
-      for (int64_t i = 0; i < n; ++i) store(total[i] * inverse, out + i);
-    }
-  }
+  T* output = static_cast<T*>(p.output);
+  int64_t g = 0;
+  for (; g + 4 <= p.group; g += 4) attend_queries<4>(p, queries + g * p.width, output + g * p.width);
+  queries += g * p.width;
+  output += g * p.width;
+  if (p.group - g == 3) attend_queries<3>(p, queries, output);
+  if (p.group - g == 2) attend_queries<2>(p, queries, output);
+  if (p.group - g == 1) attend_queries<1>(p, queries, output);
 }
 
 template <class T>

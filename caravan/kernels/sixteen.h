@@ -44,7 +44,12 @@ inline Floats to_floats(SignedBytes b) {
 }
 inline Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }  // a b + c
-inline Floats scale_add(Floats a, float d, float m) { return _mm512_fmadd_ps(a, _mm512_set1_ps(d), _mm512_set1_ps(m)); }
+inline Floats all(float x) { return _mm512_set1_ps(x); }
+inline Floats from_bf16(const uint16_t* p) {
+  const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+}
+inline void store(Floats f, float* to) { _mm512_storeu_ps(to, f); }
 inline float sum(Floats f) { return _mm512_reduce_add_ps(f); }
 
 #elif defined(__AVX2__)
@@ -66,9 +71,17 @@ inline Floats add(Floats x, Floats y) { return {_mm256_add_ps(x.a, y.a), _mm256_
 inline Floats multiply_add(Floats x, Floats y, Floats z) {
   return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
 }
-inline Floats scale_add(Floats x, float d, float m) {
-  const __m256 scale = _mm256_set1_ps(d), shift = _mm256_set1_ps(m);
-  return {_mm256_fmadd_ps(x.a, scale, shift), _mm256_fmadd_ps(x.b, scale, shift)};
+inline Floats all(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+inline Floats from_bf16(const uint16_t* p) {
+  const auto eight = [](const uint16_t* from) {
+    const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+  };
+  return {eight(p), eight(p + 8)};
+}
+inline void store(Floats f, float* to) {
+  _mm256_storeu_ps(to, f.a);
+  _mm256_storeu_ps(to + 8, f.b);
 }
 inline float sum(Floats f) {
   const __m256 eight = _mm256_add_ps(f.a, f.b);
@@ -104,9 +117,18 @@ inline Floats add(const Floats& a, const Floats& b) {
 inline Floats multiply_add(const Floats& a, const Floats& b, const Floats& c) {
   return each([&](int i) { return a.f[i] * b.f[i] + c.f[i]; });
 }
-inline Floats scale_add(const Floats& a, float d, float m) {
-  return each([&](int i) { return a.f[i] * d + m; });
+inline Floats all(float x) {
+  return each([=](int) { return x; });
 }
+inline Floats from_bf16(const uint16_t* p) {
+  return each([=](int i) {
+    const uint32_t bits = static_cast<uint32_t>(p[i]) << 16;
+    float f;
+    memcpy(&f, &bits, 4);
+    return f;
+  });
+}
+inline void store(const Floats& f, float* to) { memcpy(to, f.f, sizeof f.f); }
 inline float sum(const Floats& f) {
   float total = 0.0f;
   for (float x : f.f) total += x;
@@ -114,6 +136,9 @@ inline float sum(const Floats& f) {
 }
 
 #endif
+
+inline Floats load(const uint16_t* bf16) { return from_bf16(bf16); }
+inline Floats scale_add(const Floats& a, float d, float m) { return multiply_add(a, all(d), all(m)); }
 
 // The sixteen weights that a nibble can mean, d * value + m: value is the nibble, or that of the code book of IQ4_NL.
 // low(b) and high(b) are the weights of the low and high nibbles of b.

@@ -66,6 +66,44 @@ TEST_P(Kernels, SiluIsAccurateOverItsWholeRange) {
   }
 }
 
+// Widths below, at and between the vector's 16 and the slices' 64; one query to nine; pages of 3 tokens, a window.
+TEST_P(Kernels, PagedAttentionMatchesANaiveLoop) {
+  constexpr int64_t kPage = 3, kFirst = 2, kLast = 10, kTokens = kLast - kFirst;
+  constexpr float kGuard = 77.0f;
+  for (const int64_t width : {1, 10, 16, 33, 64, 80, 131}) {
+    for (const int64_t group : {1, 2, 3, 4, 6, 9}) {
+      const auto queries = random(group * width), keys = random(4 * kPage * width), values = random(4 * kPage * width);
+      const int order[] = {2, 0, 3, 1};
+      const void *key_pages[4], *value_pages[4];
+      for (int i = 0; i < 4; ++i) {
+        key_pages[i] = keys.data() + order[i] * kPage * width;
+        value_pages[i] = values.data() + order[i] * kPage * width;
+      }
+      const auto at = [&](const std::vector<float>& pages, int64_t token, int64_t i) {
+        return double(pages[(order[token / kPage] * kPage + token % kPage) * width + i]);
+      };
+      std::vector<float> output(group * width + 1, kGuard), scores(group * kTokens);
+      GetParam()->paged_attention_f32({queries.data(), output.data(), key_pages, value_pages, group, width, kPage,
+                                       kFirst, kLast, 0.2f, scores.data()});
+      for (int64_t g = 0; g < group; ++g) {
+        std::vector<double> weights(kTokens), expected(width);
+        double total = 0;
+        for (int64_t t = 0; t < kTokens; ++t) {
+          double score = 0;
+          for (int64_t i = 0; i < width; ++i) score += queries[g * width + i] * at(keys, kFirst + t, i);
+          total += weights[t] = std::exp(0.2f * score);
+        }
+        for (int64_t i = 0; i < width; ++i) {
+          double sum = 0;
+          for (int64_t t = 0; t < kTokens; ++t) sum += weights[t] / total * at(values, kFirst + t, i);
+          ASSERT_NEAR(output[g * width + i], sum, 2e-6 * (1 + std::abs(sum))) << width << " " << group;
+        }
+      }
+      ASSERT_EQ(output.back(), kGuard);
+    }
+  }
+}
+
 TEST_P(Kernels, Bf16RoundsToNearestEvenAndKeepsNaN) {
   // gate 1000 passes `up` through silu(1000) = 1000 exactly; a NaN must stay one.
   const bf16 gate[] = {0x447a, 0x447a, 0x7fc0}, up[] = {0x3f80, 0x3f81, 0x3f80};
