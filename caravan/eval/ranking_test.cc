@@ -13,7 +13,7 @@ namespace {
 
 using List = std::vector<int32_t>;
 
-Json golden() {
+const Json& golden() {
   static const Json json = parse_json(read_file(CARAVAN_SOURCE_DIR "/tests/golden/eval/ranking.json"), "ranking.json");
   return json;
 }
