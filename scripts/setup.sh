@@ -14,6 +14,7 @@ packages=(
   libpcre2-dev libutf8proc-dev libsentencepiece-dev       # text
   libedit-dev                                             # lines typed in a chat
   libtomlplusplus-dev                                     # training configs
+  libopenmpi-dev openmpi-bin                              # training in several processes
   libgtest-dev libbenchmark-dev)
 
 say() { printf '== %s\n' "$*" >&2; }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <map>
+#include <optional>
 
 #include "caravan/base/error.h"
 #include "caravan/cli/command.h"
@@ -40,7 +41,6 @@ TrainConfig resolve(const Options& options, const Settings& settings) {
     train::set_key(config, key, is_text ? Json(text) : train::parse_toml_value(text));
   }
   if (settings.threads > 0) config.threads = settings.threads;
-  if (config.threads > 0) at::set_num_threads(static_cast<int>(config.threads));
   return config;
 }
 
@@ -90,18 +90,41 @@ void print_result(const Options& options, const TrainConfig& config, train::Outc
   print(fmt::format("trained: {0}/final (the model), {0}/report.html (curves), {0}/metrics.jsonl\n", config.output));
 }
 
-void run(const Options& options, const Settings& settings) {
-  check(!options.resume || !options.overwrite, ErrorCode::invalid_argument,
-        "--resume and --overwrite exclude each other");
-  const TrainConfig config = resolve(options, settings);
-  StepLine line(settings.verbosity);
+train::RunMode mode_of(const Options& options) {
+  if (options.resume) return train::RunMode::resume;
+  return options.overwrite ? train::RunMode::overwrite : train::RunMode::fresh;
+}
+
+// Every process reads the data and makes the model; the first one talks.
+void run_in(train::Communicator& processes, const Options& options, const Settings& settings) {
+  const bool first = processes.rank() == 0;
   const Interrupt interrupt;
-  train::Run run(config, {.load_tokenizer = generate::load_tokenizer,
-                          .continue_tokens = continue_tokens,
-                          .rank_items = rank_items,
-                          .progress = [&](const StepReport& r) { line.show(r); },
-                          .say = [&](const std::string& text) { line.clear(), log_info("{}", text); },
-                          .interrupted = [&] { return interrupt.raised(); }});
+  StepLine line(first ? settings.verbosity : -1);
+  train::RunHooks hooks{.load_tokenizer = generate::load_tokenizer,
+                        .continue_tokens = continue_tokens,
+                        .rank_items = rank_items,
+                        .interrupted = [&] { return interrupt.raised(); },
+                        .processes = &processes};
+  if (first) {
+    hooks.progress = [&](const StepReport& r) { line.show(r); };
+    hooks.say = [&](const std::string& text) { line.clear(), log_info("{}", text); };
+  }
+  std::optional<train::Run> made;
+  const int shared_cores = processes.size() > 1 ? train::threads_per_process(processes) : 0;
+  train::together(processes, [&] {
+    check(!options.resume || !options.overwrite, ErrorCode::invalid_argument,
+          "--resume and --overwrite exclude each other");
+    const TrainConfig config = resolve(options, settings);
+    const int threads = config.threads > 0 ? static_cast<int>(config.threads) : shared_cores;
+    if (threads > 0) at::set_num_threads(threads);
+    made.emplace(config, hooks);
+  });
+  train::Run& run = *made;
+  if (!first) {
+    if (!options.dry_run) run.execute(mode_of(options));
+    return;
+  }
+  const TrainConfig& config = run.config();
   if (options.dry_run) {
     if (options.json) return print_json({{"plan", run.plan()}, {"config", train::to_toml(run.config())}});
     return print(fmt::format("{}\n# {}\n", train::to_toml(run.config()), run.plan().dump()));
@@ -110,15 +133,27 @@ void run(const Options& options, const Settings& settings) {
   log_info("{} parameters, {} training tokens, {} steps; {} for weights, gradients and optimizer",
            human_count(plan["parameters"].get<uint64_t>()), with_commas(plan["training_tokens"].get<uint64_t>()),
            plan["steps"].get<int64_t>(), human_bytes(plan["state_bytes"].get<uint64_t>()));
-  const auto mode = options.resume      ? train::RunMode::resume
-                    : options.overwrite ? train::RunMode::overwrite
-                                        : train::RunMode::fresh;
-  const train::Outcome outcome = run.execute(mode);
+  if (processes.size() > 1) log_info("{} processes of {} threads", processes.size(), at::get_num_threads());
+  const train::Outcome outcome = run.execute(mode_of(options));
   line.clear();
+  if (outcome == train::Outcome::interrupted) processes.finish();
   check(outcome != train::Outcome::interrupted, ErrorCode::cancelled,
-        "stopped; everything is saved in {0}. To go on: caravan train {1} --resume", config.output,
-        options.config.empty() ? config.output + "/config.toml" : options.config);
+        "stopped; everything is saved in {0}. To go on: {2}caravan train {1} --resume", config.output,
+        options.config.empty() ? config.output + "/config.toml" : options.config,
+        processes.size() > 1 ? fmt::format("mpirun -n {} ", processes.size()) : "");
   print_result(options, config, outcome, run.metrics());
+}
+
+void run(const Options& options, const Settings& settings) {
+  const auto processes = train::open_communicator();
+  try {
+    run_in(*processes, options, settings);
+    processes->finish();
+  } catch (const train::ReportedElsewhere&) {
+  } catch (const Error& error) {
+    if (processes->size() == 1 || processes->finished()) throw;
+    fail(error.code(), "process {} of {}: {}", processes->rank(), processes->size(), error.what());
+  }
 }
 
 constexpr const char* kFooter = R"(

@@ -7,7 +7,7 @@
 
 namespace caravan::cli {
 
-train::Metrics rank_items(models::CausalLm& model, const train::RankingTask& task) {
+std::pair<train::Metrics, int64_t> rank_items(models::CausalLm& model, const train::RankingTask& task) {
   std::vector<int64_t> counts;
   for (const items::Item& item : task.dataset->items) counts.push_back(item.count);
   generate::Recommender recommender(model, *task.tokens, task.format, counts, {.beams = task.beams});
@@ -22,12 +22,17 @@ train::Metrics rank_items(models::CausalLm& model, const train::RankingTask& tas
     }
     return lists;
   };
-  const eval::Protocol protocol{.ks = {task.metric.k}, .part = eval::Part::validation, .max_users = task.users};
-  const Json values = eval::to_json(eval::evaluate(*task.dataset, ranked, protocol).metrics.at(0));
+  const eval::Protocol protocol{.ks = {task.metric.k},
+                                .part = eval::Part::validation,
+                                .max_users = task.users,
+                                .part_index = task.part,
+                                .part_count = task.parts};
+  const eval::Evaluation evaluation = eval::evaluate(*task.dataset, ranked, protocol);
+  const Json values = eval::to_json(evaluation.metrics.at(0));
   train::Metrics metrics;
   for (const std::string& name : {std::string("recall"), std::string("ndcg"), std::string("mrr"), task.metric.name})
     metrics[fmt::format("{}@{}", name, task.metric.k)] = values.at(name).get<double>();
-  return metrics;
+  return {metrics, evaluation.users};
 }
 
 }  // namespace caravan::cli

@@ -8,7 +8,8 @@
 
 namespace caravan::cli {
 
-// recall, ndcg, mrr and the task's own metric at its K: {"ndcg@10": 0.041, ...}. Seen items are excluded.
-train::Metrics rank_items(models::CausalLm& model, const train::RankingTask& task);
+// recall, ndcg, mrr and the task's own metric at its K: {"ndcg@10": 0.041, ...}, and the number of users. Seen items
+// are excluded.
+std::pair<train::Metrics, int64_t> rank_items(models::CausalLm& model, const train::RankingTask& task);
 
 }  // namespace caravan::cli

@@ -26,7 +26,7 @@ Case case_of(const Dataset& data, int64_t user, const Protocol& protocol) {
 }
 
 // All users with targets, or a sample of them.
-std::vector<int64_t> users_of(const Dataset& data, const Protocol& protocol, Evaluation& evaluation) {
+std::vector<int64_t> all_users_of(const Dataset& data, const Protocol& protocol, Evaluation& evaluation) {
   std::vector<int64_t> users;
   for (int64_t u = 0; u < data.user_count(); ++u) {
     const Case c = case_of(data, u, protocol);
@@ -46,6 +46,15 @@ std::vector<int64_t> users_of(const Dataset& data, const Protocol& protocol, Eva
     sample.push_back(users[static_cast<size_t>(order[static_cast<size_t>(i)])]);
   std::sort(sample.begin(), sample.end());
   return sample;
+}
+
+std::vector<int64_t> users_of(const Dataset& data, const Protocol& protocol, Evaluation& evaluation) {
+  const std::vector<int64_t> all = all_users_of(data, protocol, evaluation);
+  std::vector<int64_t> part;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (static_cast<int64_t>(i) % protocol.part_count == protocol.part_index) part.push_back(all[i]);
+  }
+  return part;
 }
 
 bool contains(std::span<const int32_t> items, int32_t item) {

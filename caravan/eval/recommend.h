@@ -35,9 +35,10 @@ struct Protocol {
   std::vector<int64_t> ks = {5, 10};
   Part part = Part::test;
   Targets targets = Targets::next;
-  bool exclude_seen = true;  // items of the history are not recommended
-  int64_t max_users = 0;     // a sample for quick looks, the same one each time; 0: everybody
-  int64_t batch = 256;       // requests handed over at once
+  bool exclude_seen = true;                // items of the history are not recommended
+  int64_t max_users = 0;                   // a sample for quick looks, the same one each time; 0: everybody
+  int64_t part_index = 0, part_count = 1;  // of those users only each part_count-th: several processes share the work
+  int64_t batch = 256;                     // requests handed over at once
   std::function<void(int64_t done, int64_t total)> progress = {};
 };
 

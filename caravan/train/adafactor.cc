@@ -20,7 +20,8 @@ class Adafactor final : public Optimizer {
   Adafactor(ParameterStore& store, const OptimizerOptions& options) : store_(store), options_(options) {
     check(!options.warmup_init || options.relative_step, ErrorCode::invalid_argument,
           "optimizer.warmup_init needs optimizer.relative_step");
-    for (const ParameterSlot& slot : store.slots()) {
+    for (const ParameterSlot* own : store.own_slots()) {
+      const ParameterSlot& slot = *own;
       Moments m;
       const auto sizes = slot.value.sizes();
       if (sizes.size() >= 2) {
@@ -39,7 +40,7 @@ class Adafactor final : public Optimizer {
   std::vector<std::pair<std::string, Tensor>> state() override {
     std::vector<std::pair<std::string, Tensor>> named;
     for (size_t i = 0; i < moments_.size(); ++i) {
-      const std::string& name = store_.slots()[i].name;
+      const std::string& name = store_.own_slots()[i]->name;
       if (moments_[i].row.defined()) named.emplace_back(name + ".exp_avg_sq_row", moments_[i].row);
       if (moments_[i].column.defined()) named.emplace_back(name + ".exp_avg_sq_col", moments_[i].column);
       if (moments_[i].full.defined()) named.emplace_back(name + ".exp_avg_sq", moments_[i].full);
@@ -54,7 +55,7 @@ class Adafactor final : public Optimizer {
   };
 
   void update(double factor) override {
-    for (size_t i = 0; i < moments_.size(); ++i) update_one(store_.slots()[i], moments_[i], factor);
+    for (size_t i = 0; i < moments_.size(); ++i) update_one(*store_.own_slots()[i], moments_[i], factor);
   }
 
   double step_size(const Tensor& w, double factor) const {

@@ -32,7 +32,8 @@ void AdamwSpans::update(double lr, int64_t step) {
 
 std::vector<std::pair<std::string, Tensor>> AdamwSpans::state() {
   std::vector<std::pair<std::string, Tensor>> named;
-  for (const ParameterSlot& slot : store_.slots()) {
+  for (const ParameterSlot* own : store_.own_slots()) {
+    const ParameterSlot& slot = *own;
     if (slot.offset < begin_ || slot.offset >= end_) continue;
     const auto view = [&](const Tensor& flat) {
       return flat.slice(0, slot.offset - begin_, slot.offset - begin_ + slot.size).view(slot.value.sizes());
@@ -48,7 +49,7 @@ namespace {
 class Adamw final : public Optimizer {
  public:
   Adamw(ParameterStore& store, const OptimizerOptions& options)
-      : spans_(store, store.spans(), options), lr_(options.lr) {}
+      : spans_(store, store.own_spans(), options), lr_(options.lr) {}
   std::vector<std::pair<std::string, Tensor>> state() override { return spans_.state(); }
 
  private:

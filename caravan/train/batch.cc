@@ -41,6 +41,12 @@ Example TokenExamples::get(int64_t index) const {
           .learned = {learned_.begin() + begin, learned_.begin() + end}};
 }
 
+int64_t target_count(const Example& example) {
+  const auto tokens = static_cast<int64_t>(example.ids.size());
+  if (example.learned.empty()) return std::max<int64_t>(0, tokens - 1);
+  return std::count_if(example.learned.begin() + 1, example.learned.end(), [](uint8_t l) { return l != 0; });
+}
+
 Batch make_batch(const std::vector<Example>& examples) {
   Batch batch;
   int64_t tokens = 0;
@@ -106,7 +112,9 @@ int64_t PackedBatches::batches_in_epoch(int64_t epoch) const {
   return count;
 }
 
-Batch PackedBatches::next() {
+Batch PackedBatches::next() { return make_batch(next_examples()); }
+
+std::vector<Example> PackedBatches::next_examples() {
   if (position_ == static_cast<int64_t>(order_.size())) enter_epoch(epoch_ + 1);
   const int64_t count = take(order_, position_);
   std::vector<Example> examples;
@@ -116,7 +124,7 @@ Batch PackedBatches::next() {
   std::stable_sort(examples.begin(), examples.end(),
                    [](const Example& a, const Example& b) { return a.ids.size() > b.ids.size(); });
   if (position_ == static_cast<int64_t>(order_.size())) enter_epoch(epoch_ + 1);
-  return make_batch(examples);
+  return examples;
 }
 
 Json PackedBatches::state() const {

@@ -59,6 +59,7 @@ struct Batch {
 };
 
 Batch make_batch(const std::vector<Example>& examples);
+int64_t target_count(const Example& example);
 
 struct PackingOptions {
   int64_t token_budget = 4096;  // of one batch; a longer example makes a batch of its own
@@ -71,7 +72,8 @@ class PackedBatches {
  public:
   PackedBatches(std::shared_ptr<const Examples> examples, const PackingOptions& options);
 
-  Batch next();  // the last batch of an epoch holds what is left
+  Batch next();                          // the last batch of an epoch holds what is left
+  std::vector<Example> next_examples();  // the same, not yet put together
   int64_t epoch() const { return epoch_; }
   bool at_epoch_start() const { return position_ == 0; }
   int64_t batches_in_epoch(int64_t epoch) const;  // counted, without touching the examples' tokens

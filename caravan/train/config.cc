@@ -221,6 +221,8 @@ Fields output_fields(TrainConfig& c) {
       {"save.keep_best", "keep the model of the best evaluation in best/", &c.save.keep_best},
       {"save.dtype", "of best/ and final/: float32, bfloat16", &c.save.dtype},
       {"log.every", "steps between lines of metrics.jsonl", &c.log.every},
+      {"parallel.shard_optimizer", "mpirun: each process keeps a part of the optimizer's state, not all of it (ZeRO-1)",
+       &c.parallel.shard_optimizer},
   };
 }
 

@@ -40,6 +40,9 @@ struct TrainConfig {
     bool gradient_checkpointing = false;
   } training;
   struct {
+    bool shard_optimizer = false;
+  } parallel;
+  struct {
     std::string name = "adamw";
     double lr = 1e-3, weight_decay = 0.01, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, momentum = 0;
     bool nesterov = false;

@@ -273,12 +273,13 @@ TEST(Run, KeepsTheModelThatRanksBest) {
                                 {"num_hidden_layers", 1},
                                 {"num_attention_heads", 2}};
   int64_t calls = 0;
-  RunHooks hooks{.rank_items = [&](models::CausalLm&, const RankingTask& task) -> Metrics {
+  RunHooks hooks{.rank_items = [&](models::CausalLm&, const RankingTask& task) -> std::pair<Metrics, int64_t> {
     EXPECT_EQ(task.dataset->items.size(), std::ssize(*task.tokens));
     EXPECT_EQ(task.users, 7);
     EXPECT_EQ(task.metric.name, "mrr");
     ++calls;
-    return {{"mrr@3", calls <= 2 ? 0.1 * static_cast<double>(calls) : 0.15}};  // the second is the best: up, then down
+    return {{{"mrr@3", calls <= 2 ? 0.1 * static_cast<double>(calls) : 0.15}},
+            task.users};  // the second is the best: up, then down
   }};
   train::Run run(config, hooks);
   EXPECT_EQ(run.execute(RunMode::fresh), Outcome::stopped_early);

@@ -32,7 +32,7 @@ Tensor orthogonalize(const Tensor& g, int64_t steps) {
 
 std::vector<ParameterSpan> other_spans(const ParameterStore& store) {
   std::vector<ParameterSpan> spans;
-  for (const ParameterSpan& span : store.spans()) {
+  for (const ParameterSpan& span : store.own_spans()) {
     if (!span.matrix) spans.push_back(span);
   }
   return spans;
@@ -48,16 +48,16 @@ class Muon final : public Optimizer {
           "optimizer.newton_schulz_steps lies between 1 and 99, got {}", options.newton_schulz_steps);
     if (options_.momentum == 0) options_.momentum = 0.95;
     if (options_.adamw_lr == 0) options_.adamw_lr = options_.lr;
-    for (const ParameterSlot& slot : store.slots()) {
-      if (slot.role == Role::matrix) momentum_.push_back(at::zeros_like(slot.value));
+    for (const ParameterSlot* slot : store.own_slots()) {
+      if (slot->role == Role::matrix) momentum_.push_back(at::zeros_like(slot->value));
     }
   }
 
   std::vector<std::pair<std::string, Tensor>> state() override {
     auto named = others_.state();
     size_t i = 0;
-    for (const ParameterSlot& slot : store_.slots()) {
-      if (slot.role == Role::matrix) named.emplace_back(slot.name + ".momentum_buffer", momentum_[i++]);
+    for (const ParameterSlot* slot : store_.own_slots()) {
+      if (slot->role == Role::matrix) named.emplace_back(slot->name + ".momentum_buffer", momentum_[i++]);
     }
     return named;
   }
@@ -66,8 +66,8 @@ class Muon final : public Optimizer {
   void update(double factor) override {
     others_.update(options_.adamw_lr * factor, steps_);
     size_t i = 0;
-    for (ParameterSlot& slot : store_.slots()) {
-      if (slot.role == Role::matrix) update_one(slot, momentum_[i++], options_.lr * factor);
+    for (ParameterSlot* slot : store_.own_slots()) {
+      if (slot->role == Role::matrix) update_one(*slot, momentum_[i++], options_.lr * factor);
     }
   }
 

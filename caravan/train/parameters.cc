@@ -31,7 +31,7 @@ Role role_of(const nn::NamedParameter& p) {
 // Runs when autograd has put a weight's gradient together: moves it into the flat fp32 buffer and frees it.
 class CollectGradient final : public torch::autograd::PostAccumulateGradHook {
  public:
-  explicit CollectGradient(ParameterSlot& slot) : slot_(slot) {}
+  CollectGradient(ParameterStore& store, size_t index) : store_(store), slot_(store.slots()[index]), index_(index) {}
   void operator()(const torch::autograd::Variable& weight) override {
     Tensor& arrived = weight.mutable_grad();
     if (!arrived.defined()) return;
@@ -43,10 +43,13 @@ class CollectGradient final : public torch::autograd::PostAccumulateGradHook {
     }
     slot_.fresh = false;
     arrived = Tensor();
+    if (store_.on_arrival) store_.on_arrival(index_);
   }
 
  private:
+  ParameterStore& store_;
   ParameterSlot& slot_;
+  size_t index_;
 };
 
 }  // namespace
@@ -60,9 +63,8 @@ Role parse_role(const std::string& name) {
   fail(ErrorCode::invalid_argument, "'{}' is no kind of weight; known are {}", name, known);
 }
 
-Tensor ParameterStore::at_zeros_like(const Tensor& t) { return at::zeros_like(t); }
-
-ParameterStore::ParameterStore(nn::Module& model, const StoreOptions& options) : precision_(options.precision) {
+ParameterStore::ParameterStore(nn::Module& model, const StoreOptions& options)
+    : shards_(options.shards), precision_(options.precision) {
   for (const nn::NamedParameter& p : model.named_parameters()) {
     const bool dense = p.parameter->defined() && !is_block_quantized(p.parameter->dtype);
     const bool trains = dense && (!options.trains || options.trains(p.name));
@@ -74,11 +76,11 @@ ParameterStore::ParameterStore(nn::Module& model, const StoreOptions& options) :
     slots_.push_back({.name = p.name, .role = role, .decays = decays, .parameter = p.parameter});
   }
   check(!slots_.empty(), ErrorCode::invalid_argument, "the model has no weights to train");
-  lay_out();
+  lay_out(options.shard);
   install();
 }
 
-void ParameterStore::lay_out() {
+void ParameterStore::lay_out(int64_t mine) {
   std::vector<size_t> order(slots_.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   const auto key = [&](size_t i) { return std::pair(slots_[i].role != Role::matrix, !slots_[i].decays); };
@@ -89,14 +91,35 @@ void ParameterStore::lay_out() {
     slot.offset = offset;
     slot.size = slot.parameter->value.numel();
     offset += (slot.size + kAlignment - 1) / kAlignment * kAlignment;
-    const bool matrix = slot.role == Role::matrix;
-    if (spans_.empty() || spans_.back().decays != slot.decays || spans_.back().matrix != matrix)
-      spans_.push_back({.begin = slot.offset, .end = slot.offset, .decays = slot.decays, .matrix = matrix});
-    spans_.back().end = offset;
   }
+  deal_shards(order, offset, mine);
   const at::Device device = slots_[0].parameter->value.device();
   values_ = at::zeros({offset}, at::TensorOptions().dtype(at::kFloat).device(device));
   gradients_ = at::zeros_like(values_);
+}
+
+// Neighbours go to one shard until it has its part of all elements; a tensor belongs to the shard of its middle.
+void ParameterStore::deal_shards(const std::vector<size_t>& order, int64_t elements, int64_t mine) {
+  shard_ends_.assign(static_cast<size_t>(shards_), 0);
+  for (const size_t i : order) {
+    ParameterSlot& slot = slots_[i];
+    slot.shard = std::min(shards_ - 1, (slot.offset + slot.size / 2) * shards_ / elements);
+    const int64_t end = slot.offset + (slot.size + kAlignment - 1) / kAlignment * kAlignment;
+    std::fill(shard_ends_.begin() + slot.shard, shard_ends_.end(), end);
+    if (slot.shard != mine) continue;
+    own_slots_.push_back(&slot);
+    const bool matrix = slot.role == Role::matrix;
+    if (own_spans_.empty() || own_spans_.back().decays != slot.decays || own_spans_.back().matrix != matrix)
+      own_spans_.push_back({.begin = slot.offset, .end = slot.offset, .decays = slot.decays, .matrix = matrix});
+    own_spans_.back().end = end;
+  }
+  // In the model's order, in which optimizers remember them.
+  std::sort(own_slots_.begin(), own_slots_.end());
+}
+
+ParameterSpan ParameterStore::shard_span(int64_t shard) const {
+  const auto i = static_cast<size_t>(shard);
+  return {.begin = i == 0 ? 0 : shard_ends_[i - 1], .end = shard_ends_[i]};
 }
 
 void ParameterStore::take_values() { install(); }
@@ -110,7 +133,8 @@ void ParameterStore::install() {
     parameter->value = parameter->value.detach().to(precision_ == Precision::bf16 ? at::kBFloat16 : at::kFloat);
     parameter->dtype = precision_ == Precision::bf16 ? DType::bf16 : DType::f32;
   }
-  for (ParameterSlot& slot : slots_) {
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    ParameterSlot& slot = slots_[i];
     const auto view = [&](const Tensor& flat) {
       return flat.slice(0, slot.offset, slot.offset + slot.size).view(slot.parameter->shape);
     };
@@ -119,7 +143,7 @@ void ParameterStore::install() {
     slot.value.copy_(slot.parameter->value);
     Tensor weight = precision_ == Precision::bf16 ? view(copies_) : view(values_);
     weight = weight.detach().requires_grad_();
-    torch::autograd::impl::set_post_acc_grad_hooks(weight, std::make_unique<CollectGradient>(slot));
+    torch::autograd::impl::set_post_acc_grad_hooks(weight, std::make_unique<CollectGradient>(*this, i));
     slot.parameter->value = weight;
     slot.parameter->dtype = precision_ == Precision::bf16 ? DType::bf16 : DType::f32;
   }
@@ -139,7 +163,12 @@ int64_t ParameterStore::parameter_count() const {
 }
 
 void ParameterStore::begin_window() {
-  for (ParameterSlot& slot : slots_) slot.fresh = true;
+  for (ParameterSlot& slot : slots_) {
+    slot.fresh = true;
+    // What a sum over processes left behind a tensor that another one owns must not enter the next sum.
+    const int64_t end = slot.offset + slot.size, next = (end + kAlignment - 1) / kAlignment * kAlignment;
+    if (shards_ > 1 && next > end) gradients_.slice(0, end, next).zero_();
+  }
 }
 
 void ParameterStore::end_window() {
@@ -148,11 +177,17 @@ void ParameterStore::end_window() {
   }
 }
 
-double ParameterStore::gradient_norm() const {
+Tensor ParameterStore::gradient_norms() const {
   std::vector<Tensor> gradients;
-  for (const ParameterSlot& slot : slots_) gradients.push_back(slot.gradient);
-  return at::stack(at::_foreach_norm(gradients, 2.0)).norm().item<double>();
+  for (const ParameterSlot* slot : own_slots_) gradients.push_back(slot->gradient);
+  if (shards_ == 1) return at::stack(at::_foreach_norm(gradients, 2.0));
+  Tensor norms = at::zeros({static_cast<int64_t>(slots_.size())}, values_.options());
+  const std::vector<Tensor> own = gradients.empty() ? std::vector<Tensor>{} : at::_foreach_norm(gradients, 2.0);
+  for (size_t i = 0; i < own.size(); ++i) norms[own_slots_[i] - slots_.data()].copy_(own[i]);
+  return norms;
 }
+
+double ParameterStore::total_norm(const Tensor& norms) { return norms.norm().item<double>(); }
 
 void ParameterStore::scale_gradients(double factor) { gradients_.mul_(factor); }
 

@@ -35,6 +35,7 @@ struct ParameterSlot {
   int64_t offset = 0, size = 0;  // elements in the flat buffers
   Tensor value, gradient;        // fp32 views of the flat buffers, with the parameter's shape
   bool fresh = true;             // no gradient arrived in this window yet
+  int64_t shard = 0;             // whose optimizer updates it
 };
 
 // Neighbouring slots that an optimizer treats alike.
@@ -47,6 +48,7 @@ struct StoreOptions {
   Precision precision = Precision::fp32;
   std::vector<Role> no_decay = {Role::norm, Role::bias};
   std::function<bool(const std::string& name)> trains = {};  // none: every weight; others stay frozen
+  int64_t shard = 0, shards = 1;  // of several processes' optimizers each updates one shard of the weights
 };
 
 class ParameterStore {
@@ -56,30 +58,40 @@ class ParameterStore {
   ParameterStore(const ParameterStore&) = delete;
 
   std::vector<ParameterSlot>& slots() { return slots_; }
-  const std::vector<ParameterSpan>& spans() const { return spans_; }
+  // What this process's optimizer updates: with one shard everything. Shards are neighbouring weights, whole tensors.
+  const std::vector<ParameterSlot*>& own_slots() const { return own_slots_; }
+  const std::vector<ParameterSpan>& own_spans() const { return own_spans_; }
+  int64_t shards() const { return shards_; }
+  ParameterSpan shard_span(int64_t shard) const;  // begin and end, without gaps between shards
+
   const Tensor& values() const { return values_; }        // [elements] fp32
   const Tensor& gradients() const { return gradients_; }  // [elements] fp32
   Precision precision() const { return precision_; }
   int64_t parameter_count() const;
 
-  void begin_window();           // before the first backward pass of an optimizer step
-  void end_window();             // after the last one: weights that got no gradient have a zero one
-  double gradient_norm() const;  // over all weights, as torch.nn.utils.clip_grad_norm_ counts it
+  void begin_window();                            // before the first backward pass of an optimizer step
+  void end_window();                              // after the last one: weights that got no gradient have a zero one
+  Tensor gradient_norms() const;                  // [slots], those of other shards' weights are 0
+  static double total_norm(const Tensor& norms);  // over all weights, as torch.nn.utils.clip_grad_norm_ counts it
   void scale_gradients(double factor);
   void take_values();  // after values were loaded into the model: the model computes with the store again
   void publish();      // copies the values into the model's bf16 weights
 
-  // A flat fp32 buffer of zeros laid out like values(), and its views by weight: "NAME.suffix".
-  Tensor zeros_like_values() const { return at_zeros_like(values_); }
+  std::function<void(size_t slot)> on_arrival = {};  // after a gradient was added to the slot's
+
+  // The views of a flat buffer laid out like values(), by weight: "NAME.suffix".
   std::vector<std::pair<std::string, Tensor>> views(const Tensor& flat, const std::string& suffix) const;
 
  private:
-  static Tensor at_zeros_like(const Tensor& t);
-  void lay_out();
+  void lay_out(int64_t mine);
+  void deal_shards(const std::vector<size_t>& order, int64_t elements, int64_t mine);
   void install();
   std::vector<ParameterSlot> slots_;
   std::vector<nn::Parameter*> frozen_;  // dense weights that are not trained, in the model's precision
-  std::vector<ParameterSpan> spans_;
+  std::vector<ParameterSlot*> own_slots_;
+  std::vector<ParameterSpan> own_spans_;
+  std::vector<int64_t> shard_ends_;  // [shards]
+  int64_t shards_ = 1;
   Tensor values_, gradients_, copies_;  // copies_: bf16, empty in fp32
   Precision precision_;
 };

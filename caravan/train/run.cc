@@ -261,6 +261,8 @@ TrainerOptions Run::trainer_options() const {
                 .decay_type = s.decay_type,
                 .timescale = s.timescale};
   t.side_files = side_files_;
+  t.processes = hooks_.processes;
+  t.shard_optimizer = c.parallel.shard_optimizer;
   return t;
 }
 
@@ -273,9 +275,20 @@ std::string Run::sample(models::Head& model) const {
 
 Metrics Run::evaluate(models::Head& model) const {
   Metrics metrics = evaluate_objective(model, find_objective(config_.training.objective), validation_,
-                                       config_.evaluation.batch_tokens, "validation");
+                                       config_.evaluation.batch_tokens, "validation", hooks_.processes);
   auto* lm = dynamic_cast<models::CausalLm*>(&model);
-  if (ranking_ && lm != nullptr) metrics.merge(hooks_.rank_items(*lm, *ranking_));
+  if (!ranking_ || lm == nullptr) return metrics;
+  RankingTask task = *ranking_;
+  if (hooks_.processes != nullptr) task.part = hooks_.processes->rank(), task.parts = hooks_.processes->size();
+  auto [ranked, users] = hooks_.rank_items(*lm, task);
+  if (task.parts > 1) {  // the mean of all users from the parts' means
+    std::vector<double> sums = {static_cast<double>(users)};
+    for (const auto& [name, value] : ranked) sums.push_back(users > 0 ? value * static_cast<double>(users) : 0);
+    hooks_.processes->sum(sums);
+    size_t i = 0;
+    for (auto& [name, value] : ranked) value = sums[++i] / std::max(1.0, sums[0]);
+  }
+  metrics.merge(ranked);
   return metrics;
 }
 
@@ -304,8 +317,16 @@ void Run::prepare_folder(RunMode mode) {
   write_file(saved, text);
 }
 
+bool Run::writes() const { return hooks_.processes == nullptr || hooks_.processes->rank() == 0; }
+
 Outcome Run::execute(RunMode mode) {
-  prepare_folder(mode);
+  if (hooks_.processes == nullptr) {
+    prepare_folder(mode);
+  } else {
+    together(*hooks_.processes, [&] {
+      if (writes()) prepare_folder(mode);
+    });
+  }
   PackedBatches batches(train_, {.token_budget = config_.training.batch_tokens,
                                  .max_examples = config_.training.batch_examples,
                                  .shuffle = config_.data.shuffle,
@@ -315,6 +336,7 @@ Outcome Run::execute(RunMode mode) {
     hooks_.say("there is no checkpoint to resume from: the run begins at step 0");
   const Outcome outcome = trainer.run();
   metrics_ = trainer.metrics();
+  if (!writes()) return outcome;
   write_file(config_.output + "/report.html", make_report(config_.output, metrics_, to_toml(config_), plan()));
   return outcome;
 }

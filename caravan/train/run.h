@@ -28,6 +28,7 @@ struct RankingTask {
   items::PromptFormat format;
   RankingMetric metric;
   int64_t users = 0, beams = 50;  // users: 0 for all
+  int64_t part = 0, parts = 1;    // of several processes each ranks its part of the users
 };
 
 struct RunHooks {
@@ -35,11 +36,12 @@ struct RunHooks {
   // Tokens that the model puts after the prompt.
   std::function<std::vector<int32_t>(models::CausalLm&, const std::vector<int32_t>& prompt, int64_t count)>
       continue_tokens = {};
-  // "recall@10" and so on of a full ranking, at the task's K.
-  std::function<Metrics(models::CausalLm&, const RankingTask&)> rank_items = {};
+  // "recall@10" and so on of a full ranking, at the task's K; and over how many users they are means.
+  std::function<std::pair<Metrics, int64_t>(models::CausalLm&, const RankingTask&)> rank_items = {};
   std::function<void(const StepReport&)> progress = {};
   std::function<void(const std::string&)> say = {};
   std::function<bool()> interrupted = {};
+  Communicator* processes = nullptr;  // of this run; none: this one alone
 };
 
 enum class RunMode { fresh, resume, overwrite };
@@ -61,6 +63,7 @@ class Run {
   void make_model();
   void count_steps();
   void prepare_folder(RunMode mode);
+  bool writes() const;  // of several processes the first one
   TrainerOptions trainer_options() const;
   TrainerHooks trainer_hooks();
   Metrics evaluate(models::Head& model) const;

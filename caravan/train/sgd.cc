@@ -15,21 +15,30 @@ class Sgd final : public Optimizer {
   Sgd(ParameterStore& store, const OptimizerOptions& options) : store_(store), options_(options) {
     check(!options.nesterov || options.momentum > 0, ErrorCode::invalid_argument,
           "optimizer.nesterov needs optimizer.momentum above 0");
-    if (options.momentum > 0) buffer_ = store.zeros_like_values();
+    if (options.momentum <= 0 || store.own_spans().empty()) return;
+    begin_ = store.own_spans().front().begin;
+    buffer_ = at::zeros({store.own_spans().back().end - begin_}, store.values().options());
   }
 
   std::vector<std::pair<std::string, Tensor>> state() override {
-    return buffer_.defined() ? store_.views(buffer_, "momentum_buffer") : std::vector<std::pair<std::string, Tensor>>{};
+    std::vector<std::pair<std::string, Tensor>> named;
+    if (!buffer_.defined()) return named;
+    for (const ParameterSlot* slot : store_.own_slots()) {
+      const int64_t begin = slot->offset - begin_;
+      named.emplace_back(slot->name + ".momentum_buffer",
+                         buffer_.slice(0, begin, begin + slot->size).view(slot->value.sizes()));
+    }
+    return named;
   }
 
  private:
   void update(double factor) override {
     const double lr = options_.lr * factor, mu = options_.momentum;
-    for (const ParameterSpan& span : store_.spans()) {
+    for (const ParameterSpan& span : store_.own_spans()) {
       Tensor w = store_.values().slice(0, span.begin, span.end), g = store_.gradients().slice(0, span.begin, span.end);
       Tensor d = span.decays && options_.weight_decay != 0 ? g.add(w, options_.weight_decay) : g;
       if (mu > 0) {
-        Tensor b = buffer_.slice(0, span.begin, span.end);
+        Tensor b = buffer_.slice(0, span.begin - begin_, span.end - begin_);
         b.mul_(mu).add_(d);
         d = options_.nesterov ? d.add(b, mu) : b;
       }
@@ -39,6 +48,7 @@ class Sgd final : public Optimizer {
 
   ParameterStore& store_;
   OptimizerOptions options_;
+  int64_t begin_ = 0;  // of the first span
   Tensor buffer_;
 };
 

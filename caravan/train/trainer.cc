@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <ctime>
@@ -21,6 +23,20 @@ double wall_clock() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
+StoreOptions store_options(const TrainerOptions& options, const Communicator& processes) {
+  StoreOptions store = options.store;
+  if (options.shard_optimizer) store.shard = processes.rank(), store.shards = processes.size();
+  return store;
+}
+
+// Dropout draws from the default generators: another mask in every step and process.
+uint64_t step_seed(uint64_t seed, int64_t step, int rank) {
+  const uint64_t drawn = mix(seed, static_cast<uint64_t>(step));
+  return rank == 0 ? drawn : mix(drawn, static_cast<uint64_t>(rank));
+}
+
+std::span<std::byte> bytes_of(const Tensor& t) { return {static_cast<std::byte*>(t.mutable_data_ptr()), t.nbytes()}; }
+
 std::string checkpoints_of(const TrainerOptions& options) { return options.folder + "/checkpoints"; }
 
 }  // namespace
@@ -32,11 +48,16 @@ Trainer::Trainer(models::Head& model, const Objective& objective, PackedBatches&
       batches_(batches),
       options_(std::move(options)),
       hooks_(std::move(hooks)),
-      store_(model, options_.store),
+      alone_(options_.processes == nullptr ? single_process() : nullptr),
+      processes_(options_.processes == nullptr ? *alone_ : *options_.processes),
+      store_(model, store_options(options_, processes_)),
+      buckets_(store_, processes_),
       optimizer_(make_optimizer(options_.optimizer, store_, options_.optimizer_options)) {
   check(options_.total_steps > 0, ErrorCode::invalid_argument, "a run needs at least one step");
   check(options_.accumulation > 0, ErrorCode::invalid_argument, "a step needs at least one batch, got {}",
         options_.accumulation);
+  check(processes_.size() == 1 || store_.values().is_cpu(), ErrorCode::unsupported,
+        "several processes train on CPUs only: use device = \"cpu\", or one process");
   check(options_.ema_decay >= 0 && options_.ema_decay < 1, ErrorCode::invalid_argument,
         "the decay of the average lies in [0, 1), got {}", options_.ema_decay);
   options_.schedule.total_steps = options_.total_steps;
@@ -55,36 +76,58 @@ void Trainer::say(const std::string& line) const {
 
 // --- one step ------------------------------------------------------------------------------------------------------
 
-Trainer::Window Trainer::next_window() {
-  Window window;
+Window Trainer::next_window() {
+  std::vector<std::vector<Example>> batches;
   const int64_t left = options_.total_batches > 0 ? options_.total_batches - progress_.batches : options_.accumulation;
   const int64_t count = std::max<int64_t>(1, std::min(options_.accumulation, left));
-  for (int64_t i = 0; i < count; ++i) {
-    window.batches.push_back(batches_.next());
-    window.targets += window.batches.back().target_count;
-    window.tokens += window.batches.back().tokens();
-  }
+  for (int64_t i = 0; i < count; ++i) batches.push_back(batches_.next_examples());
   progress_.batches += count;
-  return window;
+  return share_of(std::move(batches), processes_.rank(), processes_.size());
 }
 
 double Trainer::backward(const Window& window) {
+  const auto teaches = [](const Batch& batch) { return batch.target_count > 0; };
   double loss = 0;
   store_.begin_window();
+  buckets_.begin(std::count_if(window.batches.begin(), window.batches.end(), teaches));
   for (const Batch& batch : window.batches) {
-    if (batch.target_count == 0) continue;
+    if (!teaches(batch)) continue;
     const Tensor mean = objective_.loss(model_, batch, options_.objective) / static_cast<double>(window.targets);
     mean.backward();
     loss += mean.item<double>();
   }
   store_.end_window();
+  buckets_.finish();
+  processes_.sum({&loss, 1});
   return loss;
+}
+
+double Trainer::gradient_norm() {
+  const Tensor norms = store_.gradient_norms();
+  if (store_.shards() > 1) {
+    // Each weight's norm comes from one process; the others have 0: the sum is exact.
+    processes_.start_sum({norms.mutable_data_ptr<float>(), static_cast<size_t>(norms.numel())});
+    processes_.wait();
+  }
+  return ParameterStore::total_norm(norms);
+}
+
+// Every owner sends its shard of the weights.
+void Trainer::share_values() {
+  if (store_.shards() == 1) return;
+  for (int64_t shard = 0; shard < store_.shards(); ++shard) {
+    const ParameterSpan span = store_.shard_span(shard);
+    if (span.end > span.begin)
+      processes_.start_broadcast(bytes_of(store_.values().slice(0, span.begin, span.end)), static_cast<int>(shard));
+  }
+  processes_.wait();
 }
 
 bool Trainer::update(double loss, double norm, double factor) {
   if (!std::isfinite(loss) || !std::isfinite(norm)) return false;
   if (options_.clip_norm > 0 && norm > options_.clip_norm) store_.scale_gradients(options_.clip_norm / (norm + 1e-6));
   optimizer_->step(factor);
+  share_values();
   store_.publish();
   if (average_.defined()) {
     // Early on a long average would remember the initial weights: its length grows with the run.
@@ -97,11 +140,10 @@ bool Trainer::update(double loss, double norm, double factor) {
 }
 
 void Trainer::one_step() {
-  // Dropout draws from the default generators.
-  at::manual_seed(mix(options_.seed, static_cast<uint64_t>(progress_.step)));
+  at::manual_seed(step_seed(options_.seed, progress_.step, processes_.rank()));
   model_.train(true);
   const Window window = next_window();
-  const double loss = backward(window), norm = store_.gradient_norm();
+  const double loss = backward(window), norm = gradient_norm();
   const double factor = schedule_factor(options_.schedule, progress_.step);
   ++progress_.step;
   progress_.tokens += window.tokens;
@@ -122,10 +164,21 @@ void Trainer::handle_bad_step(const Window& window, double loss, double norm) {
   say(fmt::format("step {}: the loss is {} and the norm of its gradient {}; the step is skipped ({} in a row)",
                   progress_.step, loss, norm, progress_.bad_in_a_row));
   if (progress_.bad_in_a_row < options_.max_bad_steps) return;
-  fail(ErrorCode::internal,
-       "training stopped at step {}: {} steps in a row had no finite loss or gradient. {}. What usually helps: a lower "
-       "learning rate, a longer warm-up, gradient clipping; the last checkpoint is good",
-       progress_.step, progress_.bad_in_a_row, diagnose(window));
+  const std::string diagnosis = first_diagnosis(window);
+  const std::string what = fmt::format(
+      "training stopped at step {}: {} steps in a row had no finite loss or gradient. {}. What usually helps: a lower "
+      "learning rate, a longer warm-up, gradient clipping; the last checkpoint is good",
+      progress_.step, progress_.bad_in_a_row, diagnosis);
+  fail_together(processes_, {ErrorCode::internal, what});
+}
+
+// That of the process in whose sequences it happened: the others see gradients only, which are everybody's.
+std::string Trainer::first_diagnosis(const Window& window) {
+  const std::vector<std::string> all = gather(processes_, diagnose(window));
+  for (const std::string& text : all) {
+    if (text.starts_with("First in")) return text;
+  }
+  return all.front();
 }
 
 std::string Trainer::diagnose(const Window& window) {
@@ -192,7 +245,7 @@ void Trainer::start_logs() {
   started_ = wall_clock();
   tokens_at_start_ = progress_.tokens;
   steps_at_start_ = progress_.step;
-  if (options_.folder.empty()) return;
+  if (!writes()) return;
   std::filesystem::create_directories(options_.folder);
   log_ = std::make_unique<MetricsLog>(options_.folder + "/metrics.jsonl", progress_.step);
   events_ = std::make_unique<EventFile>(options_.folder + "/tensorboard", started_);
@@ -245,7 +298,7 @@ void Trainer::note_metric(const Metrics& metrics) {
 }
 
 void Trainer::show_sample() {
-  if (!hooks_.sample) return;
+  if (!hooks_.sample || processes_.rank() > 0) return;
   const torch::NoGradGuard no_grad;
   model_.train(false);
   const std::string text = hooks_.sample(model_);
@@ -256,9 +309,10 @@ void Trainer::show_sample() {
 
 // --- saving ----------------------------------------------------------------------------------------------------------
 
-std::vector<std::pair<std::string, Tensor>> Trainer::training_tensors() {
+std::vector<std::pair<std::string, Tensor>> Trainer::training_tensors(
+    std::vector<std::pair<std::string, Tensor>> optimizer) const {
   std::vector<std::pair<std::string, Tensor>> tensors;
-  for (auto& [name, tensor] : optimizer_->state()) tensors.emplace_back("optimizer." + name, tensor);
+  for (auto& [name, tensor] : optimizer) tensors.emplace_back("optimizer." + name, tensor);
   if (!average_.defined()) return tensors;
   for (auto& [name, tensor] : store_.views(average_, "average")) tensors.emplace_back(name, tensor);
   return tensors;
@@ -307,39 +361,69 @@ void Trainer::restore(const Json& state) {
 }
 
 bool Trainer::resume() {
-  const auto path = newest_checkpoint(checkpoints_of(options_), [this](const std::string& line) { say(line); });
-  if (!path) return false;
-  const LoadedCheckpoint loaded = load_checkpoint(*path);
+  std::string path;
+  together(processes_, [&] {
+    if (processes_.rank() > 0) return;
+    path = newest_checkpoint(checkpoints_of(options_), [this](const std::string& line) { say(line); }).value_or("");
+  });
+  path = broadcast(processes_, path);
+  if (path.empty()) return false;
+  const LoadedCheckpoint loaded = load_checkpoint(path);
   const auto model = formats::Checkpoint::open(loaded.model);
   models::load_parameters(model_, *model, {.dtype = at::kFloat, .keep_mapped = false});
   store_.take_values();
   const torch::NoGradGuard no_grad;
-  for (auto& [name, tensor] : training_tensors()) {
+  for (auto& [name, tensor] : training_tensors(optimizer_->state())) {
     const auto found = loaded.tensors.find(name);
     check(found != loaded.tensors.end() && found->second.sizes() == tensor.sizes(), ErrorCode::invalid_argument,
           "{}: {} is missing or has another shape: resume with the optimizer and settings that the run began with",
-          *path, name);
+          path, name);
     tensor.copy_(found->second);
   }
   restore(loaded.state);
-  say(fmt::format("resuming from {} at step {}", *path, progress_.step));
+  say(fmt::format("resuming from {} at step {}", path, progress_.step));
   return true;
+}
+
+// At process 0 everybody's, elsewhere nothing.
+std::vector<std::pair<std::string, Tensor>> Trainer::all_optimizer_state() {
+  auto named = optimizer_->state();
+  if (store_.shards() == 1) return named;
+  Json own = Json::array();
+  for (const auto& [name, tensor] : named) own.push_back({name, tensor.sizes().vec()});
+  const std::vector<std::string> lists = gather(processes_, own.dump());
+  if (processes_.rank() > 0) {
+    for (const auto& [name, tensor] : named) processes_.start_send(bytes_of(tensor), 0);
+    processes_.wait();
+    return {};
+  }
+  for (int rank = 1; rank < processes_.size(); ++rank) {
+    for (const Json& entry : parse_json(lists[static_cast<size_t>(rank)], "the list of optimizer states")) {
+      named.emplace_back(entry[0].get<std::string>(), at::empty(entry[1].get<std::vector<int64_t>>(), at::kFloat));
+      processes_.start_receive(bytes_of(named.back().second), rank);
+    }
+  }
+  processes_.wait();
+  return named;
 }
 
 void Trainer::save() {
   if (options_.folder.empty()) return;
+  std::vector<std::pair<std::string, Tensor>> optimizer = all_optimizer_state();
+  if (!writes()) return;
   if (log_) log_->sync();
   const auto write_model = [this](const std::string& path) {
     const ScopedWeights scope(store_, store_.values(), at::kFloat);
     models::save_model(model_, path, {.side_files = options_.side_files});
   };
-  save_checkpoint(checkpoints_of(options_), {.step = progress_.step, .state = state(), .tensors = training_tensors()},
+  save_checkpoint(checkpoints_of(options_),
+                  {.step = progress_.step, .state = state(), .tensors = training_tensors(std::move(optimizer))},
                   write_model);
   prune_checkpoints(checkpoints_of(options_), options_.keep_last);
 }
 
 void Trainer::save_plain(const std::string& name) {
-  if (options_.folder.empty()) return;
+  if (!writes()) return;
   const auto dtype = options_.save_dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
   const ScopedWeights scope(store_, average_.defined() ? average_ : store_.values(), dtype);
   models::save_model(model_, options_.folder + "/" + name, {.side_files = options_.side_files});
@@ -354,6 +438,9 @@ void Trainer::finish(Outcome outcome) {
 
 Outcome Trainer::run() {
   start_logs();
+  processes_.start_broadcast(bytes_of(store_.values()), 0);  // equal already, unless a file differs between machines
+  processes_.wait();
+  store_.publish();
   if (progress_.done) return Outcome::finished;
   const auto due = [this](int64_t every) { return every > 0 && progress_.step % every == 0; };
   Outcome outcome = Outcome::finished;
@@ -368,7 +455,7 @@ Outcome Trainer::run() {
                       progress_.step, options_.metric, options_.patience, progress_.best, progress_.best_step));
       break;
     }
-    if (hooks_.interrupted && hooks_.interrupted()) {
+    if (any_of_all(processes_, hooks_.interrupted && hooks_.interrupted())) {
       outcome = Outcome::interrupted;
       break;
     }
@@ -382,11 +469,22 @@ Outcome Trainer::run() {
 
 Metrics evaluate_objective(models::Head& model, const Objective& objective,
                            const std::shared_ptr<const Examples>& examples, int64_t token_budget,
-                           const std::string& prefix) {
+                           const std::string& prefix, Communicator* processes) {
   const torch::NoGradGuard no_grad;
+  const int64_t rank = processes == nullptr ? 0 : processes->rank(),
+                size = processes == nullptr ? 1 : processes->size();
   PackedBatches batches(examples, {.token_budget = token_budget, .shuffle = false});
   Measurement sums;
-  for (int64_t n = batches.batches_in_epoch(0); n > 0; --n) objective.measure(model, batches.next(), sums);
+  const int64_t count = batches.batches_in_epoch(0);
+  for (int64_t n = 0; n < count; ++n) {
+    const std::vector<Example> examples_of_batch = batches.next_examples();
+    if (n % size == rank) objective.measure(model, make_batch(examples_of_batch), sums);
+  }
+  if (size > 1) {
+    std::array<double, 3> all = {sums.loss, static_cast<double>(sums.correct), static_cast<double>(sums.targets)};
+    processes->sum(all);
+    sums = {.loss = all[0], .correct = std::llround(all[1]), .targets = std::llround(all[2])};
+  }
   check(sums.targets > 0, ErrorCode::invalid_argument, "the {} examples have nothing to predict", prefix);
   const double loss = sums.loss / static_cast<double>(sums.targets);
   return {{prefix + "_loss", loss},

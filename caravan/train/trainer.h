@@ -7,6 +7,10 @@
 // One step is a window of `accumulation` batches: the loss is the mean over all targets of the window, so it equals one
 // large batch. The same seed gives the same bits, and a run that was stopped anywhere and resumed gives the bits of a
 // run that was not: everything random in step n follows from (seed, n).
+//
+// Several processes share a step's sequences and hold all weights each; process 0 writes and talks. With
+// shard_optimizer each keeps the optimizer's state of its shard only (ZeRO-1, Rajbhandari et al. 2020): gradients are
+// summed at their shard's owner, who updates the weights and sends them to the others.
 #pragma once
 
 #include <functional>
@@ -15,10 +19,13 @@
 #include <string>
 #include <vector>
 
+#include "caravan/train/communicator.h"
+#include "caravan/train/gradient_buckets.h"
 #include "caravan/train/metrics_log.h"
 #include "caravan/train/objective.h"
 #include "caravan/train/optimizer.h"
 #include "caravan/train/schedule.h"
+#include "caravan/train/shares.h"
 #include "caravan/train/tensorboard.h"
 
 namespace caravan::train {
@@ -63,6 +70,8 @@ struct TrainerOptions {
   OptimizerOptions optimizer_options;
   ScheduleOptions schedule;
   std::map<std::string, std::string> side_files;  // tokenizer.json ..., saved with every model
+  Communicator* processes = nullptr;              // of this run; must outlive the trainer. None: this one alone
+  bool shard_optimizer = false;
 };
 
 enum class Outcome { finished, stopped_early, interrupted };
@@ -73,7 +82,7 @@ class Trainer {
           TrainerHooks hooks = {});
   ~Trainer();
 
-  bool resume();  // from the newest complete checkpoint; false where there is none
+  bool resume();  // also of another number of processes; from the newest complete checkpoint; false where there is none
   Outcome run();
 
   int64_t step() const { return progress_.step; }
@@ -81,10 +90,6 @@ class Trainer {
   const std::vector<Json>& metrics() const { return rows_; }
 
  private:
-  struct Window {
-    std::vector<Batch> batches;
-    int64_t targets = 0, tokens = 0;
-  };
   // What a checkpoint holds beside tensors.
   struct Progress {
     int64_t step = 0, batches = 0, bad_steps = 0, bad_in_a_row = 0;
@@ -97,10 +102,13 @@ class Trainer {
 
   Window next_window();
   double backward(const Window& window);  // the window's loss
+  double gradient_norm();
+  void share_values();
   void one_step();
   bool update(double loss, double norm, double factor);
   void handle_bad_step(const Window& window, double loss, double norm);
   std::string diagnose(const Window& window);
+  std::string first_diagnosis(const Window& window);
   void log_step(double norm, double factor);
   void evaluate();
   void note_metric(const Metrics& metrics);
@@ -113,16 +121,23 @@ class Trainer {
   StepReport report(double loss, double norm, double factor) const;
   double seconds() const;
   void say(const std::string& line) const;
-  std::vector<std::pair<std::string, Tensor>> training_tensors();
+  std::vector<std::pair<std::string, Tensor>> training_tensors(
+      std::vector<std::pair<std::string, Tensor>> optimizer) const;
+  std::vector<std::pair<std::string, Tensor>> all_optimizer_state();
   Json state() const;
   void restore(const Json& state);
+
+  bool writes() const { return processes_.rank() == 0 && !options_.folder.empty(); }
 
   models::Head& model_;
   const Objective& objective_;
   PackedBatches& batches_;
   TrainerOptions options_;
   TrainerHooks hooks_;
+  std::unique_ptr<Communicator> alone_;
+  Communicator& processes_;
   ParameterStore store_;
+  GradientBuckets buckets_;
   std::unique_ptr<Optimizer> optimizer_;
   Tensor average_;  // flat, like the store's values; undefined without ema_decay
   Progress progress_;
@@ -134,9 +149,9 @@ class Trainer {
 };
 
 // The mean loss, accuracy and perplexity over one pass through `examples`: "validation_loss" and so on for the prefix
-// "validation".
+// "validation". Of several processes each takes its part of the batches; all get the result.
 Metrics evaluate_objective(models::Head& model, const Objective& objective,
                            const std::shared_ptr<const Examples>& examples, int64_t token_budget,
-                           const std::string& prefix);
+                           const std::string& prefix, Communicator* processes = nullptr);
 
 }  // namespace caravan::train
