@@ -7,6 +7,7 @@
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/formats/checkpoint.h"
+#include "caravan/formats/side_file.h"
 #include "caravan/text/chat_template.h"
 
 namespace caravan::cli {
@@ -56,7 +57,7 @@ bool has_tools(const Json& variables) {
 std::string side_file(const std::string& model, std::string_view name) {
   if (is_folder(model)) {
     const std::string path = (std::filesystem::path(model) / name).string();
-    if (file_exists(path)) return read_file(path);
+    if (file_exists(path)) return formats::read_side_file(path);
   }
   try {
     return formats::Checkpoint::open(model)->side_file(name);

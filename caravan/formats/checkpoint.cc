@@ -10,6 +10,7 @@
 #include "caravan/formats/gguf_checkpoint.h"
 #include "caravan/formats/meta_checkpoint.h"
 #include "caravan/formats/safetensors_checkpoint.h"
+#include "caravan/formats/side_file.h"
 #include "caravan/formats/torch_checkpoint.h"
 
 namespace caravan::formats {
@@ -80,7 +81,15 @@ std::string Checkpoint::side_file(std::string_view name) const {
   const std::filesystem::path base(path_);
   const std::string folder = (is_folder(path_) ? base : base.parent_path()).string();
   const std::string path = (std::filesystem::path(folder) / name).string();
-  return file_exists(path) ? read_file(path) : std::string();
+  return read_side_file(path);
+}
+
+std::string read_side_file(const std::string& path) {
+  if (!file_exists(path)) return "";
+  std::string text = read_file(path);
+  check_file(!text.empty() || !path.ends_with(".json"), FileFault::truncated, path,
+             "the file is empty; put the whole file in its place, or remove it if the model has none");
+  return text;
 }
 
 }  // namespace caravan::formats
