@@ -263,6 +263,12 @@ void gemv(const T* w, const T* x, T* y, int64_t begin, int64_t end, int64_t widt
   }
 }
 
+uint64_t sum_words(const uint64_t* words, int64_t n) {
+  uint64_t sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += words[i];
+  return sum;
+}
+
 }  // namespace
 
 extern const BlockTable CARAVAN_BLOCKS;  // block_gemv.isa.cc
@@ -285,6 +291,7 @@ const Table CARAVAN_TABLE = {
     attend<bf16>,
     gemv<float>,
     gemv<bf16>,
+    sum_words,
     &CARAVAN_BLOCKS,
 };
 
