@@ -1,6 +1,8 @@
 // What Jinja's compiler refuses although the grammar allows it (jinja2/compiler.py 3.1.6): unknown filters and tests,
 // break and continue outside of a loop, assignments to `loop`. Below an `if` an unknown filter is refused only when it
 // runs.
+#include <set>
+
 #include "caravan/text/jinja_interpreter.h"
 #include "caravan/text/jinja_parser_impl.h"
 
@@ -100,6 +102,9 @@ class Checker {
         expressions(s, false);
         return body(s.body, false);
       case Stmt::block:
+        if (!blocks_.insert(s.text).second)
+          fail_syntax(where_, s.line, fmt::format("block '{}' defined twice", s.text));
+        return function_body(s);
       case Stmt::generation:
         return function_body(s);
       default:
@@ -113,6 +118,7 @@ class Checker {
   const std::string_view where_;
   const uint32_t loop_id_;
   int breakable_ = 0, for_depth_ = 0;
+  std::set<std::string_view> blocks_;
 };
 
 }  // namespace

@@ -244,11 +244,14 @@ bool Interpreter::own_attribute(const Value& object, const std::string& name, Va
 }
 
 namespace {
-// Python's own attributes begin with two underscores; a template has no business with them.
-void refuse_internal(Budget& budget, const Value& object, std::string_view name) {
-  if (!name.starts_with("__")) return;
-  fail_file(FileFault::unsupported, budget.where, "access to attribute '{}' of '{}' object is unsafe",
-            name.substr(0, 100), type_name(object));
+// Python's own attributes begin with two underscores: they are undefined, and any use of them raises, as in the
+// sandbox. Their text is refused too (there it is empty): no template that works asks for it.
+bool is_internal(std::string_view name) { return name.starts_with("__"); }
+
+Value unsafe(const Value& object, std::string_view name) {
+  return make_undefined(
+      fmt::format("access to attribute '{}' of '{}' object is unsafe.", name.substr(0, 100), type_name(object)),
+      Raised::internal);
 }
 
 Value no_such(const Value& object, const Value& key) {
@@ -295,7 +298,7 @@ Value Interpreter::get_attribute(const Value& object, const std::string& name) {
   if (object.is(Kind::dict)) {
     if (const Value* v = object.dict().find(name)) return *v;
   }
-  refuse_internal(budget_, object, name);
+  if (is_internal(name)) return unsafe(object, name);
   return make_undefined(fmt::format("'{}' has no attribute {}", object_repr(object), repr_string(name)));
 }
 
@@ -304,7 +307,7 @@ Value Interpreter::get_item(const Value& object, const Value& key) {
   if (python_item(object, key, out)) return out;
   if (key.is(Kind::string)) {
     if (own_attribute(object, key.str(), out)) return out;
-    refuse_internal(budget_, object, key.str());
+    if (is_internal(key.str())) return unsafe(object, key.str());
   }
   return no_such(object, key);
 }

@@ -1,5 +1,5 @@
 // Finds built-in filters by name, and holds those on numbers and on whole values. Source: jinja2/filters.py 3.1.6;
-// tojson is transformers' own. Left out: random (not reproducible), urlize and pprint (no use in prompts).
+// tojson is transformers' own. Left out: urlize and pprint (no use in prompts).
 #include "caravan/text/jinja_filters.h"
 
 #include <algorithm>

@@ -192,25 +192,38 @@ Value unique_filter(Interpreter& in, const Value& v, Arguments& a) {
   });
 }
 
+// A row ends where an item comes and it has `linecount` of them: 0 gives an empty row first, then one of all items.
 Value batch_filter(Interpreter& in, const Value& v, Arguments& a) {
   const auto args = a.bind("batch", {"linecount", "fill_with"}, 1);
   const Value source = in.iterate(v), fill = args[1], count = args[0];
-  return make_iterator(in.budget(), "generator", {source, fill}, [&in, source, fill, count](Value& out) {
-    const Int n = to_index(count);
-    std::vector<Value> row;
-    Value item;
-    while (static_cast<Int>(row.size()) < std::max<Int>(n, 1) && source.iterator().next(item)) {
-      in.budget().spend(1);
-      row.push_back(item);
-    }
-    if (row.empty()) return false;
-    if (has(fill) && n > static_cast<Int>(row.size())) {
-      in.budget().check_range(n);
-      row.resize(static_cast<size_t>(n), fill);
-    }
-    out = make_list(in.budget(), std::move(row));
-    return true;
-  });
+  return make_iterator(in.budget(), "generator", {source, fill, count},
+                       [&in, source, fill, count, row = std::vector<Value>(), done = false](Value& out) mutable {
+                         const auto full = [&] { return count.is_number() && equal(count, Value(row.size())); };
+                         for (Value item; !done && source.iterator().next(item); row.push_back(item)) {
+                           in.budget().spend(1);
+                           if (!full()) continue;
+                           out = make_list(in.budget(), std::exchange(row, {}));
+                           row.push_back(item);
+                           return true;
+                         }
+                         done = true;
+                         if (row.empty()) return false;
+                         if (has(fill) && less(Value(row.size()), count)) {
+                           in.budget().check_range(to_index(count));
+                           row.resize(static_cast<size_t>(to_index(count)), fill);
+                         }
+                         out = make_list(in.budget(), std::exchange(row, {}));
+                         return true;
+                       });
+}
+
+// Always the first: a prompt must be the same every time that it is made.
+Value random_filter(Interpreter& in, const Value& v, Arguments& a) {
+  a.bind("random", {});
+  if (length(v) == 0) return make_undefined("No random item, sequence was empty.");
+  const Value item = in.get_item(v, Value(0));
+  if (item.is(Kind::undefined)) raise(Raised::lookup, "0");
+  return item;
 }
 
 Value slice_filter(Interpreter& in, const Value& v, Arguments& a) {
@@ -238,8 +251,9 @@ constexpr FilterEntry kSequence[] = {
     {"batch", batch_filter},        {"dictsort", dictsort_filter}, {"first", first_filter},
     {"groupby", groupby_filter},    {"items", items_filter},       {"join", join_filter},
     {"last", last_filter},          {"list", list_filter},         {"max", extreme_filter<true>},
-    {"min", extreme_filter<false>}, {"reverse", reverse_filter},   {"slice", slice_filter},
-    {"sort", sort_filter},          {"sum", sum_filter},           {"unique", unique_filter}};
+    {"min", extreme_filter<false>}, {"random", random_filter},     {"reverse", reverse_filter},
+    {"slice", slice_filter},        {"sort", sort_filter},         {"sum", sum_filter},
+    {"unique", unique_filter}};
 
 // map: an attribute of each item, or another filter applied to it.
 Value map_filter(Interpreter& in, const Value& v, Arguments& a) {

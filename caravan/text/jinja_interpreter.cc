@@ -50,7 +50,9 @@ struct Interpreter::LoopState : Native {
       : in(in), loop(loop), sequence(sequence), iterator(in.iterate(sequence)), frame(frame), depth0(depth) {}
 
   std::string type_name() const override { return "jinja2.runtime.LoopContext"; }
-  std::string repr() const override { return fmt::format("<LoopContext {}/?>", index0 + 1); }
+  std::string repr() const override {  // asking for the length draws the rest of a generator, as Jinja does
+    return fmt::format("<LoopContext {}/{}>", index0 + 1, const_cast<LoopState*>(this)->length());
+  }
 
   // The next item that passes the loop's `if`.
   bool fetch(Value& out) {
@@ -166,6 +168,46 @@ struct Macro : Native {
   Frame* closure;
 };
 
+using Blocks = std::unordered_map<std::string_view, const Statement*>;
+
+void collect_blocks(const Body& body, Blocks& blocks) {
+  for (const auto& s : body) {
+    if (s->kind == Stmt::block) blocks.emplace(s->text, s.get());
+    collect_blocks(s->body, blocks);
+    collect_blocks(s->otherwise, blocks);
+    if (s->macro) collect_blocks(s->macro->body, blocks);
+    for (const Body& branch : s->branches) collect_blocks(branch, blocks);
+  }
+}
+
+struct BlockReference : Native {
+  explicit BlockReference(const Statement& block) : block(block) {}
+  std::string type_name() const override { return "jinja2.runtime.BlockReference"; }
+  Value call(Interpreter& in, Arguments& arguments) override {
+    arguments.bind("BlockReference.__call__", {});
+    return in.string(in.run_block(block));
+  }
+  bool attribute(Interpreter& in, std::string_view name, Value& out) override {
+    if (name == "name") return out = in.string(block.text), true;
+    if (name != "super") return false;
+    return out = make_undefined(fmt::format("there is no parent block called '{}'.", block.text)), true;
+  }
+  const Statement& block;
+};
+
+// `self`: the blocks of the template as attributes.
+struct TemplateReference : Native {
+  explicit TemplateReference(const Syntax& syntax) { collect_blocks(syntax.body, blocks); }
+  std::string type_name() const override { return "jinja2.runtime.TemplateReference"; }
+  std::string repr() const override { return "<TemplateReference None>"; }
+  bool callable() const override { return false; }
+  bool attribute(Interpreter&, std::string_view name, Value& out) override {
+    const auto it = blocks.find(name);
+    return it != blocks.end() ? (out = make_native(new BlockReference(*it->second)), true) : false;
+  }
+  Blocks blocks;
+};
+
 }  // namespace
 
 bool Interpreter::LoopState::attribute(Interpreter&, std::string_view name, Value& out) {
@@ -230,7 +272,9 @@ std::string Interpreter::run(const std::vector<std::pair<std::string, Value>>& v
   for (const auto& [name, value] : variables) by_name[name] = &value;
   for (size_t id = 0; id < syntax_.names.size(); ++id) {
     const auto it = by_name.find(syntax_.names[id]);
-    if (it != by_name.end())
+    if (syntax_.names[id] == "self")
+      context_[id] = make_native(new TemplateReference(syntax_));
+    else if (it != by_name.end())
       context_[id] = *it->second;
     else
       context_[id] = find_global(syntax_.names[id]);
@@ -336,6 +380,14 @@ void Interpreter::execute_with(const Statement& s, Frame* frame) {
 void Interpreter::execute_block(const Statement& s, Frame* frame) {
   Scope scope(*this, s.scoped ? frame : root_);
   execute(s.body, scope.frame());
+}
+
+std::string Interpreter::run_block(const Statement& block) {
+  const Depth guard(*this, calls_, max_depth_);
+  Scope scope(*this, root_);
+  std::string text;
+  capture(block.body, scope.frame(), text);
+  return text;
 }
 
 void Interpreter::execute_generation(const Statement& s, Frame* frame) {

@@ -58,6 +58,7 @@ class Interpreter {
   // For macros and loops.
   Value run_macro(const MacroBody& macro, Frame* closure, Arguments& arguments);
   std::string run_loop(const Statement& loop, const Value& sequence, Frame* frame, int depth);
+  std::string run_block(const Statement& block);  // self.name()
 
  private:
   enum class Flow { normal, broken, continued };

@@ -465,6 +465,10 @@ std::string float_text(double d) {
 
 namespace {
 
+void refuse_internal(const Value& v) {
+  if (v.missing() != nullptr && v.missing()->raised == Raised::internal) raise_undefined(v);
+}
+
 void append_repr(std::string& out, const Value& v, int depth);
 
 void append_items(std::string& out, const std::vector<Value>& items, int depth) {
@@ -502,6 +506,7 @@ void append_repr(std::string& out, const Value& v, int depth) {
     raise(Raised::runtime, "maximum recursion depth exceeded while getting the repr of an object");
   switch (v.kind()) {
     case Kind::undefined:
+      refuse_internal(v);
       out += "Undefined";
       break;
     case Kind::none:
@@ -564,7 +569,7 @@ std::string repr(const Value& v) {
 
 std::string to_text(const Value& v) {
   if (v.is(Kind::string)) return v.str();
-  if (v.is(Kind::undefined)) return "";
+  if (v.is(Kind::undefined)) return refuse_internal(v), "";
   return repr(v);
 }
 

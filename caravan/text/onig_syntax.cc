@@ -16,9 +16,14 @@ namespace {
 constexpr std::string_view kSpaces =
     "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
 
-// \X; PCRE2 10.42 joins neighbouring emoji to one grapheme, which only a zero width joiner does (UAX 29, GB11).
-constexpr std::string_view kGrapheme =
-    "(?>\\p{ExtPict}(?:[\\p{Gr_Ext}\\p{EMod}]*\\x{200d}\\p{ExtPict})*[\\p{Gr_Ext}\\p{Mc}\\p{EMod}\\x{200d}]*|\\X)";
+// After these (UAX 29: Control) a mark begins a grapheme.
+constexpr std::string_view kGraphemeEnds =
+    "\\p{Cc}\\p{Zl}\\p{Zp}\\x{ad}\\x{61c}\\x{180e}\\x{200b}\\x{200e}\\x{200f}\\x{202a}-\\x{202e}\\x{2060}-\\x{206f}\\x{"
+    "feff}"
+    "\\x{fff0}-\\x{fffb}";
+
+// Ideographs of Unicode 15 and 15.1; PCRE2 10.42 knows those of 14.
+constexpr const char* kNewHan = "\\x{2b739}\\x{2ebf0}-\\x{2ee5d}\\x{31350}-\\x{323af}";
 
 struct Named {
   std::string_view name, members;
@@ -32,6 +37,15 @@ std::string class_of(std::initializer_list<std::string_view> properties, std::st
     members += added_members(property);
   }
   return members.append(others);
+}
+
+// \X; PCRE2 10.42 joins neighbouring emoji to one grapheme, which only a zero width joiner does (UAX 29, GB11), and
+// begins a new one at marks that newer Unicode versions added.
+std::string grapheme() {
+  const std::string marks(added_members("M"));
+  const std::string extends = "[\\p{Gr_Ext}\\p{Mc}\\p{EMod}\\x{200d}" + marks + "]*";
+  return "(?>\\p{ExtPict}(?:[\\p{Gr_Ext}\\p{EMod}]*\\x{200d}\\p{ExtPict})*" + extends + "|\\X(?:(?<![" +
+         std::string(kGraphemeEnds) + "])[" + marks + "]" + extends + ")*)";
 }
 
 // Outside classes Oniguruma counts Latin-1 superscripts and fractions in: \w matches U+00B2, [\w] does not.
@@ -54,8 +68,9 @@ std::string posix_members(std::string_view name, bool in_class) {
   if (name == "xdigit") return "0-9A-Fa-f";
   if (name == "blank") return "\\p{Zs}\\t";
   if (name == "ascii") return "\\x00-\\x7f";
-  if (name == "graph") return class_of({"L", "M", "N", "P", "S"}, "[:graph:]\\x{61c}\\x{180e}\\x{2066}-\\x{2069}");
-  if (name == "print") return class_of({"L", "M", "N", "P", "S"}, "[:print:]");
+  // PCRE2 leaves private characters and a few format characters out.
+  if (name == "graph") return class_of({"L", "M", "N", "P", "S", "Cf", "Co"}, "[:graph:]");
+  if (name == "print") return class_of({"L", "M", "N", "P", "S", "Cf", "Co"}, "[:print:]");
   return "";
 }
 
@@ -175,7 +190,7 @@ class Translator {
     } else if (std::string members; class_escape(members, false)) {
       out_ += "[" + members + "]";
     } else if (c == 'X') {
-      out_ += kGrapheme;
+      out_ += grapheme();
       at_ += 2;
     } else if (c == 'u') {
       out_ += unicode_escape();
@@ -272,6 +287,7 @@ class Translator {
     // A script: PCRE2 would take its extensions in as well (U+3002 is not of the script Han).
     const std::string script = "sc:" + name;
     const std::string& known = compiles("\\p{" + script + "}") ? script : name;
+    if (plain == "han") return std::string(negated ? "[^" : "[") + "\\p{" + known + "}" + kNewHan + "]";
     return std::string(negated ? "\\P{" : "\\p{") + known + "}";
   }
 

@@ -154,6 +154,31 @@ TEST(Tokenizer, WordCharactersInAClassLeaveSuperscriptsOut) {
   EXPECT_EQ(parts_of("[[:punct:]]", "a$1"), 3);
 }
 
+// Counts: tokenizers 0.23.3 (Oniguruma, Unicode 16).
+TEST(Tokenizer, FormatCharactersArePrintable) {
+  const std::string text = "a\u061c\u180e\u2066\u2069\U00013439\ue000b\nc";
+  for (const char* regex : {"[[:print:]]+", "[[:graph:]]+", "\\p{Print}+"})
+    EXPECT_EQ(parts_of(regex, text), 3) << regex;
+  EXPECT_EQ(parts_of("\\P{Print}", "a\u2066\n"), 2);
+}
+
+TEST(Tokenizer, MarksAndIdeographsOfNewUnicodeVersionsAreKnown) {
+  for (const auto& [text, count] :
+       std::initializer_list<std::pair<const char*, size_t>>{{"e\u0897o", 2},
+                                                             {"e\u0897\u0301o", 2},
+                                                             {"\n\u0897", 2},
+                                                             {"e\U00013440\u200d\u0897x", 2},
+                                                             {"\u0897\u0897", 1},
+                                                             {"\U0001f44d\U00010efdx", 2},
+                                                             {"\u200b\u0897x", 3},
+                                                             {"\u0600a\u0897", 1}}) {
+    EXPECT_EQ(parts_of("\\X", text), count) << text;
+  }
+  EXPECT_EQ(parts_of("\\p{Han}+", "\u4e00\U0002ebf0\U00031350\U000323af\U0002b739a"), 2);
+  for (const char* regex : {"\\P{Han}+", "[^\\p{Han}]+", "[\\p{Han}]+"})
+    EXPECT_EQ(parts_of(regex, "\U0002ebf0\u3002a"), 2) << regex;
+}
+
 // A stream's pieces join to decode(), and every piece is valid UTF-8 by itself.
 TEST(StreamDecoder, PiecesJoinToTheWholeText) {
   const Json models = golden("models");
