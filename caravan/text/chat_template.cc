@@ -171,7 +171,7 @@ std::string ChatTemplate::render(const Json& variables) const {
   } catch (const jinja::PythonError& e) {
     if (e.kind == Raised::template_error) throw Error(ErrorCode::invalid_argument, e.message);
     const std::string message = fmt::format("{}: line {}: {}", impl_->where, interpreter.line(), e.message);
-    if (e.kind == Raised::security || e.kind == Raised::internal)
+    if (e.kind == Raised::security || e.kind == Raised::hidden)
       throw Error(ErrorCode::unsupported, message, FileFault::unsupported);
     throw Error(ErrorCode::invalid_argument, message);
   }

@@ -251,7 +251,7 @@ bool is_internal(std::string_view name) { return name.starts_with("__"); }
 Value unsafe(const Value& object, std::string_view name) {
   return make_undefined(
       fmt::format("access to attribute '{}' of '{}' object is unsafe.", name.substr(0, 100), type_name(object)),
-      Raised::internal);
+      Raised::hidden);
 }
 
 Value no_such(const Value& object, const Value& key) {

@@ -233,7 +233,7 @@ Value slice_filter(Interpreter& in, const Value& v, Arguments& a) {
   return make_iterator(in.budget(), "generator", {list, fill},
                        [&in, list, fill, slices, at = Int{0}](Value& out) mutable {
                          const Int n = to_index(slices), size = static_cast<Int>(list.items().size());
-                         if (n == 0) raise(Raised::zero_division, "integer division or modulo by zero");
+                         if (n == 0) raise(Raised::division, "integer division or modulo by zero");
                          if (at >= n) return false;
                          in.budget().spend(1);
                          const Int each = size / n, extra = size % n;

@@ -17,7 +17,7 @@ constexpr std::string_view kSymbols[] = {"+", "-", "*", "/", "//", "%", "** or p
 }
 [[noreturn]] void raise_big() { raise(Raised::overflow, "integers are limited to 128 bits"); }
 [[noreturn]] void raise_zero(bool real) {
-  raise(Raised::zero_division, "{}", real ? "float division by zero" : "integer division or modulo by zero");
+  raise(Raised::division, "{}", real ? "float division by zero" : "integer division or modulo by zero");
 }
 
 Int floor_div(Int a, Int b) {
@@ -32,7 +32,7 @@ Int floor_div(Int a, Int b) {
 
 Value int_power(Int base, Int exponent) {
   if (exponent < 0) {
-    if (base == 0) raise(Raised::zero_division, "0.0 cannot be raised to a negative power");
+    if (base == 0) raise(Raised::division, "0.0 cannot be raised to a negative power");
     return Value(std::pow(static_cast<double>(base), static_cast<double>(exponent)));
   }
   Int out = 1;
@@ -59,7 +59,7 @@ Value int_arithmetic(Op op, Int a, Int b) {
       overflow = __builtin_mul_overflow(a, b, &out);
       break;
     case Op::div:
-      if (b == 0) raise(Raised::zero_division, "division by zero");
+      if (b == 0) raise(Raised::division, "division by zero");
       return Value(static_cast<double>(a) / static_cast<double>(b));
     case Op::floordiv:
       if (b == 0) raise_zero(false);
@@ -94,18 +94,18 @@ Value float_arithmetic(Op op, double a, double b) {
       if (b == 0) raise_zero(true);
       return Value(a / b);
     case Op::floordiv: {
-      if (b == 0) raise(Raised::zero_division, "float floor division by zero");
+      if (b == 0) raise(Raised::division, "float floor division by zero");
       const double quotient = (a - float_mod(a, b)) / b;
       return Value(quotient == 0 ? std::copysign(0.0, a / b)
                                  : std::floor(quotient) + (quotient - std::floor(quotient) > 0.5 ? 1.0 : 0.0));
     }
     case Op::mod:
-      if (b == 0) raise(Raised::zero_division, "float modulo");
+      if (b == 0) raise(Raised::division, "float modulo");
       return Value(float_mod(a, b));
     default:
       break;
   }
-  if (a == 0 && b < 0) raise(Raised::zero_division, "0.0 cannot be raised to a negative power");
+  if (a == 0 && b < 0) raise(Raised::division, "0.0 cannot be raised to a negative power");
   if (a < 0 && b != std::floor(b)) raise(Raised::value, "complex numbers are not supported");
   const double p = std::pow(a, b);
   if (std::isinf(p) && std::isfinite(a) && std::isfinite(b))

@@ -466,7 +466,7 @@ std::string float_text(double d) {
 namespace {
 
 void refuse_internal(const Value& v) {
-  if (v.missing() != nullptr && v.missing()->raised == Raised::internal) raise_undefined(v);
+  if (v.missing() != nullptr && v.missing()->raised == Raised::hidden) raise_undefined(v);
 }
 
 void append_repr(std::string& out, const Value& v, int depth);

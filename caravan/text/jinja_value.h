@@ -25,20 +25,9 @@ namespace caravan::text::jinja {
 
 using Int = __int128;
 
-// What Python would raise. `security` and `limit` end as errors of their own; the others as evaluation errors.
-// internal: security, of an undefined value whose text is refused too.
-enum class Raised {
-  type,
-  value,
-  lookup,
-  zero_division,
-  overflow,
-  undefined,
-  security,
-  internal,
-  template_error,
-  runtime
-};
+// What Python would raise. `security`, `hidden` (not even printed) and `limit` end as errors of their own; the others
+// as evaluation errors.
+enum class Raised { type, value, lookup, division, overflow, undefined, security, hidden, template_error, runtime };
 
 struct PythonError {
   Raised kind;
