@@ -145,6 +145,13 @@ def main():
     if shutil.which("mpirun") is None or not module.exists():
         print("skipped: there is no mpirun, or the program was built without MPI")
         return SKIPPED
+    try:  # a machine may have Open MPI and still forbid what it needs (sockets, shared memory)
+        works = subprocess.run(["mpirun", "-n", "2", "true"], env=ENVIRONMENT, capture_output=True, timeout=60).returncode == 0
+    except subprocess.TimeoutExpired:
+        works = False
+    if not works:
+        print("skipped: `mpirun -n 2 true` fails here")
+        return SKIPPED
     with tempfile.TemporaryDirectory() as name:
         runs = Runs(program, pathlib.Path(name))
         (runs.folder / "run.toml").write_text(CONFIG.format(folder=runs.folder))
