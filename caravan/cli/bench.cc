@@ -18,6 +18,7 @@
 #include "caravan/cli/progress.h"
 #include "caravan/generate/engine.h"
 #include "caravan/kernels/table.h"
+#include "caravan/ops/threads.h"
 
 namespace caravan::cli {
 namespace {
@@ -63,7 +64,7 @@ double read_bandwidth(uint64_t bytes) {
   std::atomic<uint64_t> sum{0};  // so that the reading is not optimized away
   for (int pass = 0; pass < 12; ++pass) {
     const auto start = std::chrono::steady_clock::now();
-    at::parallel_for(0, n, std::max<int64_t>(1, n / at::get_num_threads()), [&](int64_t begin, int64_t end) {
+    ops::parallel_pieces(n, std::max<int64_t>(1, n / at::get_num_threads()), [&](int64_t begin, int64_t end) {
       sum += kernels::table().sum_words(words.data() + begin, end - begin);
     });
     best = std::max(best, static_cast<double>(n) * sizeof(uint64_t) / seconds_since(start));

@@ -12,6 +12,7 @@
 #include "caravan/models/fused_tensors.h"
 #include "caravan/models/load_dtype.h"
 #include "caravan/ops/dequantize.h"
+#include "caravan/ops/threads.h"
 
 namespace caravan::models {
 namespace {
@@ -54,7 +55,7 @@ Tensor to_dense(const SourceTensor& source, const LoadOptions& options) {
     const int64_t width = source.shape.empty() ? 1 : source.shape.back();
     const DTypeInfo& info = dtype_info(source.dtype);
     const int64_t row_bytes = width / info.block_size * info.block_bytes;
-    at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
+    ops::parallel_pieces(rows, 16, [&](int64_t begin, int64_t end) {
       ops::dequantize(source.dtype, source.bytes.bytes.data() + begin * row_bytes,
                       dense.mutable_data_ptr<float>() + begin * width, (end - begin) * width);
     });

@@ -19,7 +19,7 @@ Tensor dequantize_rows(const Weight& weight, int64_t begin, int64_t end) {
   Tensor rows = at::empty({end - begin, weight.columns}, at::kFloat);
   const auto* from = static_cast<const std::byte*>(weight.value.const_data_ptr()) + begin * row_bytes;
   auto* to = rows.mutable_data_ptr<float>();
-  at::parallel_for(0, end - begin, 64, [&](int64_t first, int64_t last) {
+  parallel_pieces(end - begin, 64, [&](int64_t first, int64_t last) {
     dequantize(weight.dtype, from + first * row_bytes, to + first * weight.columns, (last - first) * weight.columns);
   });
   return rows;

@@ -2,10 +2,10 @@
 // watching.
 #pragma once
 
-#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
+#include <functional>
 #include <initializer_list>
 
 #include "caravan/kernels/table.h"
@@ -14,7 +14,12 @@ namespace caravan::ops {
 
 using at::Tensor;
 
-// Calls f(begin, end) over [0, rows) on libtorch's threads; small work stays on this thread.
+// Calls f(begin, end) over [0, rows), in pieces of at least `grain` rows, on libtorch's threads. What f throws comes
+// out. Not at::parallel_for itself: its body stands in a header and runs on one thread wherever OpenMP is not compiled
+// in.
+void parallel_pieces(int64_t rows, int64_t grain, const std::function<void(int64_t, int64_t)>& f);
+
+// The same for rows of so much work; small work stays on this thread.
 template <class F>
 void parallel_rows(int64_t rows, int64_t work_per_row, const F& f) {
   // Below about 32k elements a fork-join costs more than it saves.
@@ -23,7 +28,7 @@ void parallel_rows(int64_t rows, int64_t work_per_row, const F& f) {
     if (rows > 0) f(int64_t{0}, rows);
     return;
   }
-  at::parallel_for(0, rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, work_per_row)), f);
+  parallel_pieces(rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, work_per_row)), std::cref(f));
 }
 
 inline const kernels::bf16* bf16_data(const Tensor& t) {
