@@ -19,7 +19,10 @@ inline float load_half(const uint8_t* p) { return half_to_float(static_cast<uint
 inline Bytes nibbles(Bytes b, int which) { return which != 0 ? b >> 4 : b & 15; }
 // `value` in every lane whose byte has this bit.
 inline Bytes where_bit(Bytes b, int bit, uint8_t value) {
-  return reinterpret_cast<Bytes>((b & static_cast<uint8_t>(1 << bit)) != 0) & value;
+  Bytes bits, values;
+  memset(&bits, 1 << bit, sizeof bits);
+  memset(&values, value, sizeof values);
+  return reinterpret_cast<Bytes>((b & bits) != 0) & values;
 }
 
 template <class Vector>
