@@ -275,6 +275,16 @@ ScopedFileSystem::ScopedFileSystem(FileSystem& replacement) : previous_(current_
 }
 ScopedFileSystem::~ScopedFileSystem() { current_file_system = previous_; }
 
+void release_pages(std::span<const std::byte> bytes) {
+  const auto begin = reinterpret_cast<uintptr_t>(bytes.data()), end = begin + bytes.size();
+  for (const MappingSlot& slot : mapping_slots) {
+    if (begin < slot.begin || end > slot.end) continue;
+    const uintptr_t first = (begin + ~page_mask) & page_mask, last = end & page_mask;  // whole pages inside
+    if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+    return;
+  }
+}
+
 FileReader::FileReader(std::string path) : path_(std::move(path)) {
   FileSystem& fs = file_system();
   // O_NONBLOCK: opening a named pipe must not wait for a writer. It has no effect on regular files.

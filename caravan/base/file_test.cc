@@ -237,6 +237,18 @@ uint64_t sum_of(std::span<const std::byte> bytes) {
   return sum;
 }
 
+TEST(MappedFile, ReleasedPagesAreReadAgain) {
+  const TemporaryFolder folder;
+  const std::string contents(100'000, 'x');
+  write_file(folder / "f", contents);
+  const auto map = MappedFile::open(folder / "f");
+  release_pages(map->bytes().subspan(10, 90'000));
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(map->bytes().data()), map->bytes().size()), contents);
+  std::string own(100'000, 'y');  // not mapped from a file: stays as it is
+  release_pages(std::as_bytes(std::span(own.data(), own.size())));
+  EXPECT_EQ(own, std::string(100'000, 'y'));
+}
+
 TEST(MappedFile, TruncationByAnotherThreadIsAnErrorNotACrash) {
   const TemporaryFolder folder;
   constexpr size_t kBytes = 1 << 22;

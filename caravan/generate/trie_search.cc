@@ -84,8 +84,7 @@ TrieSearch::TrieSearch(models::CausalLm& model, const items::Trie& trie, TrieSea
           "the items' token {} is outside the model's vocabulary of {}: they belong to another model", tokens.back(),
           vocabulary);
     if (options.full_vocabulary) continue;
-    const Tensor dense = ops::dense(
-        {.value = weight.value, .dtype = weight.dtype, .rows = vocabulary, .columns = weight.shape[1]}, cache_.dtype());
+    const Tensor dense = ops::dense(nn::view(weight), cache_.dtype());
     heads_.push_back(dense.index_select(0, index_tensor(tokens, dense.device())).detach());
   }
 }

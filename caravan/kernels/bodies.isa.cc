@@ -271,7 +271,7 @@ uint64_t sum_words(const uint64_t* words, int64_t n) {
 
 }  // namespace
 
-extern const BlockTable CARAVAN_BLOCKS;  // block_gemv.isa.cc
+extern const PackedTable CARAVAN_PACKED;  // packed.isa.cc
 extern const Table CARAVAN_TABLE;
 const Table CARAVAN_TABLE = {
     CARAVAN_ISA_NAME,
@@ -292,7 +292,7 @@ const Table CARAVAN_TABLE = {
     gemv<float>,
     gemv<bf16>,
     sum_words,
-    &CARAVAN_BLOCKS,
+    &CARAVAN_PACKED,
 };
 
 }  // namespace caravan::kernels

@@ -21,18 +21,6 @@ inline Bytes load(const uint8_t* p) {
   return b;
 }
 
-// out[i] = table[index[i]], 0 <= index < 16
-template <class Vector>
-inline Vector look_up(Vector table, Bytes index) {
-#if defined(__SSSE3__)
-  return reinterpret_cast<Vector>(_mm_shuffle_epi8(reinterpret_cast<__m128i>(table), reinterpret_cast<__m128i>(index)));
-#else
-  Vector out = table;
-  for (int i = 0; i < 16; ++i) out[i] = table[index[i]];
-  return out;
-#endif
-}
-
 #if defined(__AVX512F__)
 
 using Floats = __m512;
@@ -138,48 +126,6 @@ inline float sum(const Floats& f) {
 #endif
 
 inline Floats load(const uint16_t* bf16) { return from_bf16(bf16); }
-inline Floats scale_add(const Floats& a, float d, float m) { return multiply_add(a, all(d), all(m)); }
-
-// The sixteen weights that a nibble can mean, d * value + m: value is the nibble, or that of the code book of IQ4_NL.
-// low(b) and high(b) are the weights of the low and high nibbles of b.
-enum class Nibble { plain, iq4 };
-
-template <Nibble kKind>
-class NibbleWeights {
- public:
-  NibbleWeights(float d, float m) {
-#if defined(__AVX512F__)
-    table_ = scale_add(to_floats(values()), d, m);
-#else
-    d_ = d;
-    m_ = m;
-#endif
-  }
-
-#if defined(__AVX512F__)  // vpermps looks at the low four bits of an index
-  Floats low(Bytes b) const { return _mm512_permutexvar_ps(indices(b), table_); }
-  Floats high(Bytes b) const { return _mm512_permutexvar_ps(_mm512_srli_epi32(indices(b), 4), table_); }
-#else
-  Floats low(Bytes b) const { return weights(b & 15); }
-  Floats high(Bytes b) const { return weights(b >> 4); }
-#endif
-
- private:
-  static SignedBytes values() {
-    if (kKind == Nibble::plain) return SignedBytes{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    return SignedBytes{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
-  }
-#if defined(__AVX512F__)
-  static __m512i indices(Bytes b) { return _mm512_cvtepu8_epi32(reinterpret_cast<__m128i>(b)); }
-  Floats table_;
-#else
-  Floats weights(Bytes nibbles) const {
-    if (kKind == Nibble::plain) return scale_add(to_floats(nibbles), d_, m_);
-    return scale_add(to_floats(look_up(values(), nibbles)), d_, m_);
-  }
-  float d_, m_;
-#endif
-};
 
 }  // namespace
 }  // namespace caravan::kernels

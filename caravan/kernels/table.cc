@@ -19,7 +19,8 @@ const Table* choose() {
   // GCC's checks include the operating system's (XGETBV).
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vnni");
   const char* forced = getenv("CARAVAN_ISA");
   if (forced != nullptr && strcmp(forced, "portable") == 0) return &kPortableTable;
   if (forced != nullptr && strcmp(forced, "avx2") == 0 && avx2) return &kAvx2Table;

@@ -2,14 +2,14 @@
 //
 //   kernels::table().rms_norm_f32(x, w, y, rows, width, eps);
 //
-// bodies.cc is compiled once per instruction set; the best one that both the CPU and the operating system allow is
+// bodies.isa.cc is compiled once per instruction set; the best one that both the CPU and the operating system allow is
 // taken, or the one that the environment variable CARAVAN_ISA names (portable, avx2, avx512). Kernels are pure
 // functions on raw pointers: no allocation, no threads, no checks. Callers split the work (rows, heads) over threads.
 #pragma once
 
 #include <stdint.h>
 
-#include "caravan/kernels/block_gemv.h"
+#include "caravan/kernels/packed.h"
 
 namespace caravan::kernels {
 
@@ -65,7 +65,7 @@ struct Table {
   void (*gemv_bf16)(const bf16* w, const bf16* x, bf16* y, int64_t begin, int64_t end, int64_t width, int64_t m,
                     int64_t stride);
   uint64_t (*sum_words)(const uint64_t* words, int64_t n);  // reads n words: what measures the memory's bandwidth
-  const BlockTable* blocks;  // the same for block-quantized weights
+  const PackedTable* packed;                                // the same for block-quantized weights
 };
 
 const Table& table();

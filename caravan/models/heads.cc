@@ -58,9 +58,7 @@ Tensor CausalLm::hidden(const Tensor& ids, nn::Step& step) { return (*backbone_)
 
 Tensor CausalLm::logits(const Tensor& hidden) {
   if (!tied_) return lm_head_(hidden);
-  const nn::Parameter& weight = backbone_->input_embedding().weight;
-  return ops::linear(
-      hidden, {.value = weight.value, .dtype = weight.dtype, .rows = weight.shape[0], .columns = weight.shape[1]}, {});
+  return ops::linear(hidden, nn::view(backbone_->input_embedding().weight), {});
 }
 
 const Tensor& CausalLm::output_weight() {

@@ -8,10 +8,12 @@
 
 #include "caravan/base/dtype_names.h"
 #include "caravan/base/error.h"
+#include "caravan/base/file.h"
 #include "caravan/formats/writer.h"
 #include "caravan/models/fused_tensors.h"
 #include "caravan/models/load_dtype.h"
 #include "caravan/ops/dequantize.h"
+#include "caravan/ops/linear.h"
 #include "caravan/ops/threads.h"
 
 namespace caravan::models {
@@ -156,12 +158,17 @@ LoadReport match(Head& model, Sources& sources, const std::string& path, bool ch
   return report;
 }
 
-void load_parameter(nn::Parameter& parameter, SourceTensor& source, const formats::Checkpoint& checkpoint,
-                    const LoadOptions& options) {
+// multiplied: not only looked up, as an embedding that no head is tied to.
+void load_parameter(nn::Parameter& parameter, bool multiplied, SourceTensor& source,
+                    const formats::Checkpoint& checkpoint, const LoadOptions& options) {
   source.load(checkpoint);
   if (options.keep_blocks && is_block_quantized(source.dtype) && source.shape.size() == 2) {
     parameter.value = share(source.bytes, {static_cast<int64_t>(source.bytes.bytes.size())}, at::kByte);
     parameter.dtype = source.dtype;
+    if (multiplied) {
+      parameter.packed = ops::pack(nn::view(parameter));
+      release_pages(source.bytes.bytes);  // the blocks stay in the file, for lookups of single rows
+    }
     return;
   }
   parameter.value = to_dense(source, options);
@@ -184,8 +191,12 @@ LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, c
   LoadOptions options = given;
   options.keep_blocks = given.keep_blocks && !given.dtype && given.device == at::kCPU;
   if (!options.dtype) options.dtype = to_scalar_type(dtype);
+  const auto* causal = dynamic_cast<const CausalLm*>(&model);
   for (const nn::NamedParameter& p : model.named_parameters()) {
-    if (sources.contains(p.name)) load_parameter(*p.parameter, sources.at(p.name), checkpoint, options);
+    if (!sources.contains(p.name)) continue;
+    const bool tied = causal != nullptr && causal->tied();
+    const bool multiplied = tied || p.parameter != &model.backbone().input_embedding().weight;
+    load_parameter(*p.parameter, multiplied, sources.at(p.name), checkpoint, options);
   }
   for (nn::Parameter* parameter : fresh) {
     parameter->value = parameter->value.to(options.device, *options.dtype);

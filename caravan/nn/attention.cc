@@ -26,9 +26,10 @@ Attention::Attention(const AttentionConfig& config, int64_t layer)
 
 Tensor Attention::forward(const Tensor& x, Step& step) {  // x [T, C]
   const int64_t d = config_.head_dim;
-  Tensor q = q_proj(x).view({-1, config_.num_heads, d});     // [T, H, D]
-  Tensor k = k_proj(x).view({-1, config_.num_kv_heads, d});  // [T, K, D]
-  const Tensor v = v_proj(x).view({-1, config_.num_kv_heads, d});
+  auto [q, k, v] = project(x, std::array{&q_proj, &k_proj, &v_proj});
+  q = q.view({-1, config_.num_heads, d});     // [T, H, D]
+  k = k.view({-1, config_.num_kv_heads, d});  // [T, K, D]
+  v = v.view({-1, config_.num_kv_heads, d});
   if (q_norm) q = (*q_norm)(q), k = (*k_norm)(k);
   q = ops::rotate(q, step.cos, step.sin);
   k = ops::rotate(k, step.cos, step.sin);

@@ -2,8 +2,6 @@
 
 #include <torch/torch.h>
 
-#include "caravan/ops/linear.h"
-
 namespace caravan::nn {
 
 Linear::Linear(int64_t in_features, int64_t out_features, bool with_bias) {
@@ -14,11 +12,7 @@ Linear::Linear(int64_t in_features, int64_t out_features, bool with_bias) {
   add("bias", bias);
 }
 
-Tensor Linear::forward(const Tensor& x) {
-  return ops::linear(
-      x, {.value = weight.value, .dtype = weight.dtype, .rows = weight.shape[0], .columns = weight.shape[1]},
-      bias.value);
-}
+Tensor Linear::forward(const Tensor& x) { return ops::linear(x, view(weight), bias.value); }
 
 void Linear::reset_parameters(const InitOptions& options) {
   Module::reset_parameters(options);
@@ -30,11 +24,7 @@ Embedding::Embedding(int64_t rows, int64_t width, int64_t padding_index) : paddi
   add("weight", weight);
 }
 
-Tensor Embedding::forward(const Tensor& ids) {
-  return ops::embedding(
-      ids, {.value = weight.value, .dtype = weight.dtype, .rows = weight.shape[0], .columns = weight.shape[1]},
-      padding_index_);
-}
+Tensor Embedding::forward(const Tensor& ids) { return ops::embedding(ids, view(weight), padding_index_); }
 
 void Embedding::reset_parameters(const InitOptions& options) {
   Module::reset_parameters(options);

@@ -1,9 +1,16 @@
 // y = x W^T + b, whatever the weight is: dense (f32, bf16, f16) or block-quantized in its own bytes.
 #pragma once
 
+#include <array>
+
 #include "caravan/nn/module.h"
+#include "caravan/ops/linear.h"
 
 namespace caravan::nn {
+
+inline ops::Weight view(const Parameter& p) {
+  return {.value = p.value, .dtype = p.dtype, .rows = p.shape[0], .columns = p.shape[1], .packed = p.packed};
+}
 
 class Linear final : public Layer<Linear> {
  public:
@@ -15,6 +22,10 @@ class Linear final : public Layer<Linear> {
   Parameter weight;  // [out, in]
   Parameter bias;    // [out]; shape empty where there is none
 };
+
+// Several layers on the same input, in one pass where it is short (ops::linears).
+template <size_t N>
+std::array<Tensor, N> project(const Tensor& x, const std::array<Linear*, N>& layers);
 
 class Embedding final : public Layer<Embedding> {
  public:
@@ -29,5 +40,20 @@ class Embedding final : public Layer<Embedding> {
  private:
   int64_t padding_index_;
 };
+
+template <size_t N>
+std::array<Tensor, N> project(const Tensor& x, const std::array<Linear*, N>& layers) {
+  std::array<Tensor, N> outputs;
+  if (observer() != nullptr) {  // which sees layer after layer
+    for (size_t i = 0; i < N; ++i) outputs[i] = (*layers[i])(x);
+    return outputs;
+  }
+  const auto each = [&]<size_t... I>(std::index_sequence<I...>) {
+    return ops::linears(x, std::array{view(layers[I]->weight)...}, std::array{layers[I]->bias.value...});
+  };
+  auto results = each(std::make_index_sequence<N>());
+  for (size_t i = 0; i < N; ++i) outputs[i] = std::move(results[i]);
+  return outputs;
+}
 
 }  // namespace caravan::nn

@@ -12,6 +12,9 @@ GatedMlp::GatedMlp(int64_t hidden_size, int64_t intermediate_size, ops::Activati
   add("down_proj", down_proj);
 }
 
-Tensor GatedMlp::forward(const Tensor& x) { return down_proj(ops::gated(gate_proj(x), up_proj(x), activation_)); }
+Tensor GatedMlp::forward(const Tensor& x) {
+  const auto [gate, up] = project(x, std::array{&gate_proj, &up_proj});
+  return down_proj(ops::gated(gate, up, activation_));
+}
 
 }  // namespace caravan::nn

@@ -33,6 +33,7 @@ using at::Tensor;
 struct Parameter {
   std::vector<int64_t> shape;
   Tensor value;              // undefined until loaded or initialized
+  Tensor packed;             // of a block-quantized matrix: ops::pack()
   DType dtype = DType::f32;  // of the stored value
   bool defined() const { return value.defined(); }
   operator const Tensor&() const { return value; }  // NOLINT: a dense parameter is used as the tensor it is

@@ -1,3 +1,5 @@
+// Few inputs: the time is that of reading the weights, so threads share out their rows, a task being 16 rows of one
+// weight. Many inputs: libtorch's GEMM for dense weights; packed ones stay packed, whatever the number.
 #include "caravan/ops/linear.h"
 
 #include <torch/torch.h>
@@ -12,6 +14,11 @@
 namespace caravan::ops {
 namespace {
 
+using kernels::InputGroup;
+using kernels::PackedType;
+
+constexpr int64_t kTaskRows = kernels::kTileRows;
+
 // Rows [begin, end) of a block-quantized weight as fp32.
 Tensor dequantize_rows(const Weight& weight, int64_t begin, int64_t end) {
   const DTypeInfo& info = dtype_info(weight.dtype);
@@ -25,76 +32,82 @@ Tensor dequantize_rows(const Weight& weight, int64_t begin, int64_t end) {
   return rows;
 }
 
-kernels::BlockGemv block_gemv(DType dtype) {
-  const kernels::BlockTable& blocks = *kernels::table().blocks;
-  switch (dtype) {
-    case DType::q4_0:
-      return blocks.q4_0;
-    case DType::q4_1:
-      return blocks.q4_1;
-    case DType::q5_0:
-      return blocks.q5_0;
-    case DType::q5_1:
-      return blocks.q5_1;
-    case DType::q8_0:
-      return blocks.q8_0;
-    case DType::q2_k:
-      return blocks.q2_k;
-    case DType::q3_k:
-      return blocks.q3_k;
-    case DType::q4_k:
-      return blocks.q4_k;
-    case DType::q5_k:
-      return blocks.q5_k;
-    case DType::q6_k:
-      return blocks.q6_k;
-    case DType::iq4_nl:
-      return blocks.iq4_nl;
-    case DType::iq4_xs:
-      return blocks.iq4_xs;
-    default:
-      return nullptr;
+const PackedType& type_of(DType dtype) {
+  const PackedType* type = kernels::packed_type(to_string(dtype).data());
+  check(type != nullptr, ErrorCode::unsupported, "{} weights cannot be multiplied", to_string(dtype));
+  return *type;
+}
+
+// The inputs [m, columns] as integers, made by the calling thread for few and by all for many. The memory is this
+// thread's and is kept: a token makes some hundred of them.
+const InputGroup* quantized_inputs(const Tensor& x, int64_t columns) {
+  thread_local std::vector<InputGroup> groups;
+  const int64_t count = x.numel() / kernels::kGroupColumns;
+  if (std::ssize(groups) < count) groups.resize(static_cast<size_t>(count));
+  InputGroup* to = groups.data();
+  const auto* from = x.const_data_ptr<float>();
+  parallel_rows(x.numel() / columns, columns, [&](int64_t begin, int64_t end) {
+    const int64_t width = columns / kernels::kGroupColumns;
+    kernels::table().packed->quantize(from + begin * columns, to + begin * width, (end - begin) * width);
+  });
+  return to;
+}
+
+// What one parallel pass multiplies: all weights with the same m inputs.
+struct Part {
+  const Weight* weight;
+  Tensor y;                // [m, rows]
+  const PackedType* type;  // of packed weights, else null
+  int64_t tile_bytes;
+};
+
+struct Inputs {
+  const Tensor& x;           // contiguous [m, columns]
+  const InputGroup* groups;  // where a packed weight wants them
+  int64_t m, columns;
+};
+
+void multiply_rows(const Part& part, const Inputs& inputs, int64_t begin, int64_t end) {
+  const Weight& weight = *part.weight;
+  const auto& kernels = kernels::table();
+  if (part.type != nullptr) {
+    const auto* tiles = weight.packed.const_data_ptr<uint8_t>() + begin / kTaskRows * part.tile_bytes;
+    kernels.packed->multiply[static_cast<size_t>(part.type->index)](
+        tiles, inputs.groups, part.y.mutable_data_ptr<float>() + begin,
+        {.rows = end - begin, .width = weight.columns, .inputs = inputs.m, .stride = weight.rows});
+  } else if (inputs.x.scalar_type() == at::kFloat) {
+    kernels.gemv_f32(weight.value.const_data_ptr<float>(), inputs.x.const_data_ptr<float>(),
+                     part.y.mutable_data_ptr<float>(), begin, end, weight.columns, inputs.m, weight.rows);
+  } else {
+    kernels.gemv_bf16(bf16_data(weight.value), bf16_data(inputs.x), mutable_bf16_data(part.y), begin, end,
+                      weight.columns, inputs.m, weight.rows);
   }
 }
 
-// A few inputs: straight from the blocks, in the time that reading them takes.
-void few_through_blocks(const Tensor& x, const Weight& weight, int64_t m, float* y) {
-  const DTypeInfo& info = dtype_info(weight.dtype);
-  const int64_t row_bytes = weight.columns / info.block_size * info.block_bytes;
-  const kernels::BlockGemv gemv = block_gemv(weight.dtype);
-  const auto* rows = static_cast<const uint8_t*>(weight.value.const_data_ptr());
-  const auto* inputs = x.const_data_ptr<float>();
-  parallel_rows(weight.rows, weight.columns, [&](int64_t begin, int64_t end) {
-    gemv(rows + begin * row_bytes, inputs, y + begin, end - begin, weight.columns, m, weight.rows);
+// Tasks are numbered through all parts; a thread takes a run of them.
+void multiply_all(const std::vector<Part>& parts, const Inputs& inputs) {
+  int64_t tasks = 0;
+  for (const Part& part : parts) tasks += (part.weight->rows + kTaskRows - 1) / kTaskRows;
+  parallel_rows(tasks, kTaskRows * inputs.columns * inputs.m, [&](int64_t begin, int64_t end) {
+    for (const Part& part : parts) {
+      const int64_t count = (part.weight->rows + kTaskRows - 1) / kTaskRows;
+      const int64_t first = std::max<int64_t>(0, begin), last = std::min(end, count);
+      if (first < last) {
+        multiply_rows(part, inputs, first * kTaskRows, std::min(part.weight->rows, last * kTaskRows));
+      }
+      begin -= count;
+      end -= count;
+    }
   });
 }
 
-// Many inputs: slab by slab as fp32, each multiplied while it lies in the cache; never a whole dense copy.
-void many_through_slabs(const Tensor& x, const Weight& weight, const Tensor& y) {
-  constexpr int64_t kSlabElements = 1 << 18;  // 1 MiB: half of a core's second-level cache on the machines measured
-  const int64_t slab = std::max<int64_t>(16, kSlabElements / weight.columns);
-  for (int64_t begin = 0; begin < weight.rows; begin += slab) {
-    const int64_t end = std::min(weight.rows, begin + slab);
-    Tensor part = y.slice(1, begin, end);
-    at::mm_out(part, x, dequantize_rows(weight, begin, end).t());
-  }
-}
-
-Tensor block_linear(const Tensor& input, const Weight& weight) {
-  constexpr int64_t kFew = 16;
-  const Tensor x = input.contiguous().view({-1, weight.columns});
-  Tensor y = at::empty({x.size(0), weight.rows}, x.options());
-  if (x.size(0) <= kFew) {
-    few_through_blocks(x, weight, x.size(0), y.mutable_data_ptr<float>());
-  } else {
-    many_through_slabs(x, weight, y);
-  }
-  auto sizes = input.sizes().vec();
+std::vector<int64_t> output_sizes(const Tensor& x, const Weight& weight) {
+  auto sizes = x.sizes().vec();
   sizes.back() = weight.rows;
-  return y.view(sizes);
+  return sizes;
 }
 
-// A few input rows: reading the weight once bounds the time, so each thread streams its share of the weight's rows.
+// A few dense rows: reading the weight once bounds the time.
 bool is_small(const Tensor& x, const Weight& weight) {
   constexpr int64_t kRows = 2;  // from 3 rows on, libtorch's GEMM was as fast for fp32
   return x.device().is_cpu() && x.numel() > 0 && x.numel() / weight.columns <= kRows &&
@@ -102,26 +115,76 @@ bool is_small(const Tensor& x, const Weight& weight) {
          (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && weight.value.is_contiguous();
 }
 
-Tensor small_linear(const Tensor& input, const Weight& weight) {
-  const Tensor x = input.contiguous();
-  const int64_t m = x.numel() / weight.columns;
-  auto sizes = x.sizes().vec();
-  sizes.back() = weight.rows;
-  Tensor y = at::empty(sizes, x.options());
-  const auto& kernels = kernels::table();
-  parallel_rows(weight.rows, weight.columns, [&](int64_t begin, int64_t end) {
-    if (x.scalar_type() == at::kFloat) {
-      kernels.gemv_f32(weight.value.const_data_ptr<float>(), x.const_data_ptr<float>(), y.mutable_data_ptr<float>(),
-                       begin, end, weight.columns, m, weight.rows);
-    } else {
-      kernels.gemv_bf16(bf16_data(weight.value), bf16_data(x), mutable_bf16_data(y), begin, end, weight.columns, m,
-                        weight.rows);
-    }
-  });
-  return y;
+// Whether our kernels multiply these, all in one pass.
+bool is_ours(const Tensor& x, const Weight& weight) {
+  if (!is_block_quantized(weight.dtype)) return is_small(x, weight);
+  return weight.packed.defined() && x.device().is_cpu() && x.scalar_type() == at::kFloat && x.numel() > 0;
 }
 
+std::vector<Tensor> multiply_ours(const Tensor& input, std::span<const Weight> weights) {
+  const Tensor x = input.contiguous();
+  const int64_t columns = weights[0].columns;
+  std::vector<Part> parts;
+  bool packed = false;
+  for (const Weight& weight : weights) {
+    const PackedType* type = is_block_quantized(weight.dtype) ? &type_of(weight.dtype) : nullptr;
+    packed = packed || type != nullptr;
+    parts.push_back({.weight = &weight,
+                     .y = at::empty(output_sizes(x, weight), x.options()),
+                     .type = type,
+                     .tile_bytes = type != nullptr ? kernels::tile_bytes(*type, columns) : 0});
+  }
+  multiply_all(parts, {.x = x,
+                       .groups = packed ? quantized_inputs(x, columns) : nullptr,
+                       .m = x.numel() / columns,
+                       .columns = columns});
+  std::vector<Tensor> outputs;
+  for (Part& part : parts) outputs.push_back(std::move(part.y));
+  return outputs;
+}
+
+// A frozen weight in blocks: forward from its packed form, the input's gradient g W slab by slab through dense rows.
+struct PackedLinearFunction : torch::autograd::Function<PackedLinearFunction> {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Weight& weight) {
+    context->save_for_backward({weight.value});
+    context->saved_data["dtype"] = static_cast<int64_t>(weight.dtype);
+    context->saved_data["rows"] = weight.rows;
+    context->saved_data["columns"] = weight.columns;
+    return multiply_ours(x, {&weight, 1})[0];
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& gradients) {
+    constexpr int64_t kSlabElements = 1 << 18;  // 1 MiB: half of a core's second-level cache on the machines measured
+    const Tensor value = context->get_saved_variables()[0];
+    const Weight weight{.value = value,
+                        .dtype = static_cast<DType>(context->saved_data["dtype"].toInt()),
+                        .rows = context->saved_data["rows"].toInt(),
+                        .columns = context->saved_data["columns"].toInt()};
+    const Tensor g = gradients[0].reshape({-1, weight.rows});
+    Tensor dx = at::zeros({g.size(0), weight.columns}, g.options());
+    const int64_t slab = std::max<int64_t>(16, kSlabElements / weight.columns);
+    for (int64_t begin = 0; begin < weight.rows; begin += slab) {
+      const int64_t end = std::min(weight.rows, begin + slab);
+      dx.addmm_(g.slice(1, begin, end), dequantize_rows(weight, begin, end));
+    }
+    auto sizes = gradients[0].sizes().vec();
+    sizes.back() = weight.columns;
+    return {dx.view(sizes), Tensor()};
+  }
+};
+
 }  // namespace
+
+Tensor pack(const Weight& weight) {
+  const PackedType& type = type_of(weight.dtype);
+  Tensor tiles = at::empty({kernels::packed_bytes(type, weight.rows, weight.columns)}, at::kByte);
+  const auto* blocks = static_cast<const uint8_t*>(weight.value.const_data_ptr());
+  auto* to = tiles.mutable_data_ptr<uint8_t>();
+  parallel_rows(kernels::tile_count(weight.rows), kTaskRows * weight.columns, [&](int64_t begin, int64_t end) {
+    kernels::pack_tiles(type, blocks, to, weight.rows, weight.columns, begin, end);
+  });
+  return tiles;
+}
 
 Tensor dense(const Weight& weight, at::ScalarType dtype) {
   if (!is_block_quantized(weight.dtype)) return weight.value.to(dtype);
@@ -133,20 +196,38 @@ Tensor linear(const Tensor& x, const Weight& weight, const Tensor& bias) {
         "linear: the weight has no values; load or initialize the model first");
   check(x.size(-1) == weight.columns, ErrorCode::invalid_argument, "linear: {} input features, the weight has {}",
         x.size(-1), weight.columns);
-  if (is_block_quantized(weight.dtype)) {
-    const bool from_blocks = x.device().is_cpu() && x.scalar_type() == at::kFloat && x.numel() > 0 &&
-                             weight.value.device().is_cpu() && !needs_gradient({x, bias});
-    if (from_blocks) {
-      Tensor y = block_linear(x, weight);
+  const bool blocks = is_block_quantized(weight.dtype);
+  if (is_ours(x, weight)) {
+    if (!needs_gradient({x, blocks ? Tensor() : weight.value, bias})) {
+      Tensor y = std::move(multiply_ours(x, {&weight, 1})[0]);
       return bias.defined() ? y.add_(bias) : y;
     }
-    return at::linear(x, dense(weight, x.scalar_type()), bias.defined() ? std::optional<Tensor>(bias) : std::nullopt);
+    if (blocks) {
+      const Tensor y = PackedLinearFunction::apply(x, weight);
+      return bias.defined() ? y + bias : y;
+    }
   }
-  if (is_small(x, weight) && !needs_gradient({x, weight.value, bias})) {
-    Tensor y = small_linear(x, weight);
-    return bias.defined() ? y.add_(bias) : y;
+  const Tensor w = blocks ? dense(weight, x.scalar_type()) : weight.value;
+  return at::linear(x, w, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt);
+}
+
+std::vector<Tensor> linears(const Tensor& x, std::span<const Weight> weights, std::span<const Tensor> biases) {
+  bool together = true;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const bool frozen = is_block_quantized(weights[i].dtype);
+    together = together && weights[i].value.defined() && x.size(-1) == weights[i].columns && is_ours(x, weights[i]) &&
+               !needs_gradient({x, frozen ? Tensor() : weights[i].value, biases[i]});
   }
-  return at::linear(x, weight.value, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt);
+  std::vector<Tensor> outputs;
+  if (together) {
+    outputs = multiply_ours(x, weights);
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      if (biases[i].defined()) outputs[i].add_(biases[i]);
+    }
+  } else {
+    for (size_t i = 0; i < weights.size(); ++i) outputs.push_back(linear(x, weights[i], biases[i]));
+  }
+  return outputs;
 }
 
 Tensor embedding(const Tensor& ids, const Weight& weight, int64_t padding_index) {
