@@ -19,6 +19,7 @@
 #include <set>
 
 #include "caravan/base/error.h"
+#include "caravan/base/mapping.h"
 
 namespace caravan {
 namespace {

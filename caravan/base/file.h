@@ -91,10 +91,6 @@ class MappedFile {
   int slot_ = -1;  // in the table that the SIGBUS handler reads; -1 for an empty file
 };
 
-// Gives the memory of these mapped bytes back to the system; reading them again reads the file again. Bytes that no
-// MappedFile maps are left alone.
-void release_pages(std::span<const std::byte> bytes);
-
 // A file that appears under its final name complete or not at all.
 class AtomicFile {
  public:

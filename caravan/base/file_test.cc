@@ -10,6 +10,7 @@
 
 #include "caravan/base/error.h"
 #include "caravan/base/faulty_file_system.h"
+#include "caravan/base/mapping.h"
 #include "caravan/base/temporary_folder.h"
 
 namespace caravan {

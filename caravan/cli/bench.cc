@@ -1,16 +1,20 @@
 // `caravan bench`: how fast a model reads prompts and writes tokens here, beside what this machine's memory gives.
 //
-// pp512 reads a prompt of 512 tokens at once; tg128 writes 128 tokens one by one after a prompt of one. GB/s counts the
-// weights that a pass reads; its percentage is of the bandwidth measured over as many bytes with as many threads, so
-// weights that fit a cache are judged by the cache. Left out: peak arithmetic, small batches, load time.
+// pp512 reads a prompt of 512 tokens at once; tg128 writes 128 tokens one by one after a prompt of one; tg128x16 writes
+// 128 tokens of 16 sequences together, the rate counting all. GB/s counts the weights that a pass reads; its percentage
+// is of the bandwidth measured over as many bytes with as many threads, so weights that fit a cache are judged by it.
 #include <ATen/Parallel.h>
 #include <fmt/ranges.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
+#include <fstream>
+#include <sstream>
 
 #include "caravan/base/error.h"
+#include "caravan/cli/bench_machine.h"
 #include "caravan/cli/command.h"
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/model_options.h"
@@ -18,21 +22,44 @@
 #include "caravan/cli/progress.h"
 #include "caravan/generate/engine.h"
 #include "caravan/kernels/table.h"
-#include "caravan/ops/threads.h"
+#include "caravan/nn/observe.h"
 
 namespace caravan::cli {
 namespace {
 
 struct Options {
   ModelOptions model;
-  std::vector<int64_t> prompts = {512}, tokens = {128};
+  std::vector<int64_t> prompts = {512}, tokens = {128}, batches = {1};
   int64_t repetitions = 5;
   std::string format = "text";
-  bool json = false;
+  bool json = false, machine = false, profile = false;
 };
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+// One measurement: a prompt's reading where no tokens are written.
+struct Test {
+  int64_t prompt, tokens, sequences;
+  std::string name() const {
+    if (tokens == 0) return fmt::format("pp{}", prompt);
+    return fmt::format("tg{}", tokens) + (sequences > 1 ? fmt::format("x{}", sequences) : "");
+  }
+};
+
+// Since this process began, as the system's clock counts it (a hundredth of a second).
+double seconds_since_start() {
+  std::ifstream stat("/proc/self/stat"), uptime("/proc/uptime");
+  std::string text((std::istreambuf_iterator<char>(stat)), {});
+  std::istringstream fields(text.substr(std::min(text.rfind(')') + 1, text.size())));
+  std::string field;
+  for (int i = 3; i <= 22; ++i) fields >> field;  // field 22: the start, in ticks since the system's
+  double now = 0;
+  uptime >> now;
+  return now - std::strtod(field.c_str(), nullptr) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+uint64_t peak_memory() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
 }
 
 struct Weights {
@@ -55,70 +82,84 @@ Weights weights_of(models::CausalLm& model) {
   return all;
 }
 
-// Bytes a second that all threads read together out of a buffer of this size: the best of some passes.
-double read_bandwidth(uint64_t bytes) {
-  constexpr uint64_t kMost = uint64_t{1} << 30;
-  const std::vector<uint64_t> words(std::min(bytes, kMost) / sizeof(uint64_t), 1);
-  const auto n = static_cast<int64_t>(words.size());
-  double best = 0;
-  std::atomic<uint64_t> sum{0};  // so that the reading is not optimized away
-  for (int pass = 0; pass < 12; ++pass) {
-    const auto start = std::chrono::steady_clock::now();
-    ops::parallel_pieces(n, std::max<int64_t>(1, n / at::get_num_threads()), [&](int64_t begin, int64_t end) {
-      sum += kernels::table().sum_words(words.data() + begin, end - begin);
-    });
-    best = std::max(best, static_cast<double>(n) * sizeof(uint64_t) / seconds_since(start));
-  }
-  check(sum == 12 * static_cast<uint64_t>(n), ErrorCode::internal, "bench: the memory test read something else");
-  return best;
-}
-
 class Bench {
  public:
   Bench(models::CausalLm& model, const Options& options)
-      : model_(model), options_(options), weights_(weights_of(model)), bandwidth_(read_bandwidth(weights_.bytes)) {}
+      : model_(model), options_(options), loaded_(seconds_since_start()), weights_(weights_of(model)) {
+    const Interrupt interrupt;
+    first_token_ = loaded_ + 32 / tokens_per_second({.prompt = 32, .tokens = 0, .sequences = 1}, interrupt);
+    bandwidth_ = read_bandwidth(weights_.bytes);
+  }
 
   Json run(const Settings& settings) {
     const Interrupt interrupt;
-    const auto count =
-        static_cast<uint64_t>(options_.repetitions + 1) * (options_.prompts.size() + options_.tokens.size());
-    Progress progress("measuring", count, settings.verbosity >= 0, "runs");
+    const std::vector<Test> tests = list();
+    Progress progress("measuring", static_cast<uint64_t>(options_.repetitions + 1) * tests.size(),
+                      settings.verbosity >= 0, "runs");
     uint64_t done = 0;
     Json results = Json::array();
-    const auto measure = [&](const std::string& test, int64_t prompt, int64_t tokens) {
+    for (const Test& test : tests) {
       std::vector<double> rates;
       for (int64_t i = 0; i <= options_.repetitions; ++i) {
-        const double rate = tokens_per_second(prompt, tokens, interrupt);
+        const double rate = tokens_per_second(test, interrupt);
         if (i > 0) rates.push_back(rate);  // the first run warms up
-        progress.update(++done, test);
+        progress.update(++done, test.name());
       }
-      results.push_back(summary(test, rates, tokens > 0 ? 1.0 : 1.0 / static_cast<double>(prompt)));
-    };
-    for (const int64_t n : options_.prompts) measure(fmt::format("pp{}", n), n, 0);
-    for (const int64_t n : options_.tokens) measure(fmt::format("tg{}", n), 1, n);
+      results.push_back(summary(test, rates));
+    }
     return results;
   }
 
- private:
-  // Of one run: the prompt's where no tokens are to be written.
-  double tokens_per_second(int64_t prompt, int64_t tokens, const Interrupt& interrupt) {
-    generate::GenerateRequest request;
-    const int64_t vocabulary = model_.backbone().vocab_size();
-    for (int64_t i = 0; i < prompt; ++i) request.prompt.push_back(static_cast<int32_t>((1 + i * 7919) % vocabulary));
-    request.config.max_new_tokens = request.config.min_new_tokens = tokens + 1;  // the prompt's pass gives the first
-    request.cancelled = interrupt.flag();
-    const generate::GenerateResult result = generate::Engine(model_).generate(std::move(request));
-    interrupt.check("measuring");
-    return tokens > 0 ? static_cast<double>(tokens) / result.decode_seconds
-                      : static_cast<double>(prompt) / result.prefill_seconds;
+  // One run of each test under the profiler, which is not counted: time by kind of layer.
+  std::vector<std::pair<std::string, std::vector<nn::Profiler::Row>>> profiles() {
+    const Interrupt interrupt;
+    std::vector<std::pair<std::string, std::vector<nn::Profiler::Row>>> all;
+    for (const Test& test : list()) {
+      nn::Profiler profiler;
+      const nn::ScopedObserver watch(profiler);
+      tokens_per_second(test, interrupt);
+      all.emplace_back(test.name(), profiler.rows_by_kind());
+    }
+    return all;
   }
 
-  Json summary(const std::string& test, const std::vector<double>& rates, double passes_per_token) const {
+ private:
+  std::vector<Test> list() const {
+    std::vector<Test> tests;
+    for (const int64_t n : options_.prompts) tests.push_back({.prompt = n, .tokens = 0, .sequences = 1});
+    for (const int64_t n : options_.tokens) {
+      for (const int64_t b : options_.batches) tests.push_back({.prompt = 1, .tokens = n, .sequences = b});
+    }
+    return tests;
+  }
+
+  // Of one run. Sequences begin with different tokens, so that none shares another's cache.
+  double tokens_per_second(const Test& test, const Interrupt& interrupt) {
+    std::vector<generate::GenerateRequest> requests(static_cast<size_t>(test.sequences));
+    const int64_t vocabulary = model_.backbone().vocab_size();
+    for (int64_t b = 0; b < test.sequences; ++b) {
+      generate::GenerateRequest& request = requests[static_cast<size_t>(b)];
+      for (int64_t i = 0; i < test.prompt; ++i) {
+        request.prompt.push_back(static_cast<int32_t>((1 + b + i * 7919) % vocabulary));
+      }
+      // The prompt's pass gives the first token.
+      request.config.max_new_tokens = request.config.min_new_tokens = test.tokens + 1;
+      request.cancelled = interrupt.flag();
+    }
+    const auto results = generate::Engine(model_).generate(std::move(requests));
+    interrupt.check("measuring");
+    double seconds = 0;
+    for (const auto& r : results) seconds = std::max(seconds, test.tokens > 0 ? r.decode_seconds : r.prefill_seconds);
+    return static_cast<double>(test.sequences * (test.tokens > 0 ? test.tokens : test.prompt)) / seconds;
+  }
+
+  Json summary(const Test& test, const std::vector<double>& rates) const {
+    const double passes_per_token = 1.0 / static_cast<double>(test.tokens > 0 ? test.sequences : test.prompt);
     double mean = 0, squares = 0;
     for (const double rate : rates) mean += rate / static_cast<double>(rates.size());
     for (const double rate : rates) squares += (rate - mean) * (rate - mean);
     const double read = mean * passes_per_token * static_cast<double>(weights_.bytes);
-    return {{"test", test},
+    return {{"test", test.name()},
             {"tokens_per_second", mean},
             {"deviation", rates.size() > 1 ? std::sqrt(squares / static_cast<double>(rates.size() - 1)) : 0.0},
             {"best_tokens_per_second", *std::max_element(rates.begin(), rates.end())},
@@ -128,6 +169,9 @@ class Bench {
             {"read_bandwidth_gb_per_second", bandwidth_ / 1e9},
             {"model", options_.model.model},
             {"weight_bytes", weights_.bytes},
+            {"load_seconds", loaded_},
+            {"first_token_seconds", first_token_},
+            {"peak_memory_bytes", peak_memory()},
             {"dtype", weights_.dtype},
             {"threads", at::get_num_threads()},
             {"instruction_set", kernels::table().isa}};
@@ -135,16 +179,20 @@ class Bench {
 
   models::CausalLm& model_;
   const Options& options_;
+  double loaded_, first_token_ = 0;  // seconds since the process began
   Weights weights_;
-  double bandwidth_;
+  double bandwidth_ = 0;
 };
 
 void print_text(const Json& results) {
   const Json& any = results[0];
-  print(fmt::format("{}: {} of weights, {}; {} threads, {}; reads {:.1f} GB/s over as many bytes\n\n",
+  print(fmt::format("{}: {} of weights, {}; {} threads, {}; reads {:.1f} GB/s over as many bytes\n",
                     any["model"].get<std::string>(), human_bytes(any["weight_bytes"].get<uint64_t>()),
                     any["dtype"].get<std::string>(), any["threads"].get<int>(),
                     any["instruction_set"].get<std::string>(), any["read_bandwidth_gb_per_second"].get<double>()));
+  print(fmt::format("loaded {:.2f} s after the program began, first token of 32 at {:.2f} s, peak memory {}\n\n",
+                    any["load_seconds"].get<double>(), any["first_token_seconds"].get<double>(),
+                    human_bytes(results.back()["peak_memory_bytes"].get<uint64_t>())));
   print(fmt::format("{:<10}{:>12}{:>10}{:>10}{:>13}\n", "test", "tokens/s", "+-", "GB/s", "of bandwidth"));
   for (const Json& r : results) {
     print(fmt::format("{:<10}{:>12.1f}{:>10.1f}{:>10.2f}{:>12.0f}%\n", r["test"].get<std::string>(),
@@ -172,15 +220,50 @@ void print_table(const Json& results, bool markdown) {
   }
 }
 
+void print_machine(const Json& machine) {
+  print(fmt::format("{} threads, {}\n\n{:<12}{:>10}\n", machine["threads"].get<int>(),
+                    machine["instruction_set"].get<std::string>(), "reading", "GB/s"));
+  for (const Json& row : machine["read_bandwidth"]) {
+    print(fmt::format("{:<12}{:>10.1f}\n", human_bytes(row["bytes"].get<uint64_t>()),
+                      row["gb_per_second"].get<double>()));
+  }
+  print(fmt::format("\n{:<12}{:>10}\n", "multiplying", "GFLOP/s"));
+  for (const Json& row : machine["multiply_rate"]) {
+    print(fmt::format("{:<12}{:>10.0f}\n", row["type"].get<std::string>(), row["gflops"].get<double>()));
+  }
+}
+
+void print_profiles(Bench& bench) {
+  for (const auto& [test, rows] : bench.profiles()) {
+    double all = 0;
+    for (const auto& row : rows) all += row.own_seconds;
+    print(fmt::format("\n{:<20}{:>10}{:>12}{:>9}\n", test + " by layer", "calls", "ms", "share"));
+    for (const auto& row : rows) {
+      print(fmt::format("{:<20}{:>10}{:>12.2f}{:>8.1f}%\n", row.kind, row.calls, row.own_seconds * 1e3,
+                        100 * row.own_seconds / all));
+    }
+  }
+}
+
 void run(const Options& options, const Settings& settings) {
   models::LoadOptions load = load_options(options.model, settings);
   load.keep_blocks = true;
+  if (options.machine) {
+    const Json machine = measure_machine();
+    options.json || options.format == "json" ? print_json(machine, 2) : print_machine(machine);
+    flush_output();
+    return;
+  }
+  check(!options.model.model.empty(), ErrorCode::invalid_argument,
+        "bench: which model? Use -m FOLDER or FILE, or --machine for the machine alone");
   const auto model = models::load_causal_lm(options.model.model, load);
-  const Json results = Bench(*model, options).run(settings);
+  Bench bench(*model, options);
+  const Json results = bench.run(settings);
   if (options.json || options.format == "json") {
     print_json(results, 2);
   } else if (options.format == "text") {
     print_text(results);
+    if (options.profile) print_profiles(bench);
   } else {
     print_table(results, options.format == "markdown");
   }
@@ -192,6 +275,7 @@ void run(const Options& options, const Settings& settings) {
 Run setup_bench(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
   add_model_options(app, options->model);
+  app.get_option("--model")->required(false);
   const CLI::Range lengths(1, 1 << 20);
   app.add_option("-p,--prompt-tokens", options->prompts, "prompts of so many tokens, as 512 or 64,512 (default: 512)")
       ->delimiter(',')
@@ -199,6 +283,11 @@ Run setup_bench(CLI::App& app, const Settings& settings) {
   app.add_option("-n,--new-tokens", options->tokens, "so many tokens one by one, as 128 or 32,128 (default: 128)")
       ->delimiter(',')
       ->check(lengths);
+  app.add_option("-b,--batch", options->batches, "so many sequences write together, as 16 or 1,4,16 (default: 1)")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 256));
+  app.add_flag("--machine", options->machine, "measure this machine alone: reading by footprint, multiplying by type");
+  app.add_flag("--profile", options->profile, "after the text: time by kind of layer, one more run of each test");
   app.add_option("-r,--repetitions", options->repetitions, "runs of each, after one to warm up (default: 5)")
       ->check(CLI::Range(1, 1000));
   app.add_option("--format", options->format, "text, json, csv or markdown (default: text)")
@@ -210,7 +299,8 @@ Run setup_bench(CLI::App& app, const Settings& settings) {
       "many\n"
       "bytes. Other programs on the same cores spoil every number.\n\nExamples:\n"
       "  caravan bench -m model.gguf\n"
-      "  caravan bench -m model.gguf -p 64,512 -n 128 -t 2 --format markdown");
+      "  caravan bench -m model.gguf -p 64,512 -n 128 -b 1,16 -t 2 --format markdown\n"
+      "  caravan bench --machine");
   return [options, &settings] { run(*options, settings); };
 }
 

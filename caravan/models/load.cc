@@ -8,7 +8,7 @@
 
 #include "caravan/base/dtype_names.h"
 #include "caravan/base/error.h"
-#include "caravan/base/file.h"
+#include "caravan/base/mapping.h"
 #include "caravan/formats/writer.h"
 #include "caravan/models/fused_tensors.h"
 #include "caravan/models/load_dtype.h"

@@ -248,12 +248,13 @@ TEST_F(LoadTest, BlocksThatAreKeptGiveTheDenseModelsLogits) {
   EXPECT_EQ(load_causal_lm(file, {.dtype = at::kFloat, .keep_blocks = true})->parameters()[0].scalar_type(),
             at::kFloat);
   const torch::NoGradGuard guard;
-  for (const int64_t tokens : {1, 3, 40}) {  // one input, a few, and more than are multiplied from the blocks
+  for (const int64_t tokens : {1, 3, 40}) {  // one input, a few, many
     const Tensor ids = at::arange(1, tokens + 1, at::kLong);
     nn::Step step = nn::Step::packed(std::vector<int64_t>{tokens});
     nn::Step same = nn::Step::packed(std::vector<int64_t>{tokens});
     const Tensor expected = dense->forward(ids, step), logits = kept->forward(ids, same);
-    EXPECT_LT((expected - logits).abs().max().item<float>(), 2e-5f * expected.abs().max().item<float>()) << tokens;
+    // Inputs of 16 bits: an error of some 1e-5 a product.
+    EXPECT_LT((expected - logits).abs().max().item<float>(), 2e-4f * expected.abs().max().item<float>()) << tokens;
   }
   EXPECT_THROW(save_model(*kept, folder + "/saved"), Error);
 }

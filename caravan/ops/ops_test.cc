@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <array>
 #include <cmath>
 
 #include "caravan/base/error.h"
@@ -147,6 +148,49 @@ TEST(Linear, FewRowsEqualManyRows) {
       EXPECT_LT(distance(linear(x, weight, b), want), scale * tolerance(type));
       EXPECT_LT(distance(linear(x.slice(0, 0, 1), weight, b), want.slice(0, 0, 1)), scale * tolerance(type));
     }
+  }
+}
+
+// A Q8_0 matrix: blocks of a half, 2^-7, and 32 integers.
+Tensor q8_blocks(int64_t rows, int64_t columns) {
+  Tensor blocks = at::randint(0, 256, {rows * columns / 32, 34}, at::kByte);
+  blocks.select(1, 0).fill_(0x00);
+  blocks.select(1, 1).fill_(0x20);
+  return blocks.flatten();
+}
+
+TEST(Linear, PackedBlocksGiveTheDenseProductsAndGradients) {
+  const Random random;
+  for (const int64_t rows : {1, 16, 50}) {
+    const Tensor blocks = q8_blocks(rows, 96);
+    Weight weight{.value = blocks, .dtype = DType::q8_0, .rows = rows, .columns = 96};
+    weight.packed = pack(weight);
+    const Tensor w = dense(weight, at::kDouble), bias = random({rows}, at::kFloat);
+    for (const int64_t m : {1, 3, 40}) {
+      Tensor x = random({m, 96}, at::kFloat);
+      const Tensor want = at::linear(x.to(at::kDouble), w, bias.to(at::kDouble));
+      EXPECT_LT(distance(linear(x, weight, bias), want), 2e-4) << rows << " " << m;
+      x.requires_grad_();
+      const Tensor g = random({m, rows}, at::kFloat);
+      linear(x, weight, bias).backward(g);
+      EXPECT_LT(distance(x.grad(), at::mm(g.to(at::kDouble), w)), 1e-4) << rows << " " << m;
+    }
+  }
+}
+
+TEST(Linear, OnePassOverSeveralWeightsGivesTheBitsOfSeveralPasses) {
+  const Random random;
+  const Tensor a = q8_blocks(50, 64), b = random({33, 64}, at::kFloat), none;
+  Weight first{.value = a, .dtype = DType::q8_0, .rows = 50, .columns = 64};
+  first.packed = pack(first);
+  const Weight second{.value = b, .dtype = DType::f32, .rows = 33, .columns = 64};
+  const Tensor bias = random({33}, at::kFloat);
+  for (const int64_t m : {1, 2, 5}) {
+    const Tensor x = random({m, 64}, at::kFloat);
+    const auto both = linears(x, std::array{first, second}, std::array{none, bias});
+    ASSERT_EQ(both.size(), 2u);
+    EXPECT_TRUE(at::equal(both[0], linear(x, first, none)));
+    EXPECT_TRUE(at::equal(both[1], linear(x, second, bias)));
   }
 }
 
