@@ -11,7 +11,7 @@ namespace {
 at::ScalarType activation_dtype(models::CausalLm& model) {
   const nn::Parameter& weight = model.backbone().input_embedding().weight;
   check(weight.defined(), ErrorCode::invalid_argument, "the model has no weights: load a checkpoint first");
-  return is_block_quantized(weight.dtype) ? at::kFloat : weight.value.scalar_type();
+  return ops::runs_in_fp32(weight.dtype, weight.packed) ? at::kFloat : weight.value.scalar_type();
 }
 
 Tensor id_tensor(std::span<const int32_t> ids, int64_t vocab_size) {

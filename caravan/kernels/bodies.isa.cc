@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "caravan/kernels/quads.h"
 #include "caravan/kernels/sixteen.h"
 #include "caravan/kernels/table.h"
 
@@ -263,6 +264,38 @@ void gemv(const T* w, const T* x, T* y, int64_t begin, int64_t end, int64_t widt
   }
 }
 
+// One row of halves against M inputs, two sums each, so that additions do not wait for each other.
+template <int M>
+void half_row(const uint16_t* w, const float* x, float* y, int64_t width, int64_t stride) {
+  Floats even[M], odd[M];
+  for (int i = 0; i < M; ++i) even[i] = odd[i] = zeros();
+  const auto* bytes = reinterpret_cast<const uint8_t*>(w);
+  int64_t at = 0;
+  for (; at + 32 <= width; at += 32) {
+    const Floats w0 = load_halves(bytes + 2 * at), w1 = load_halves(bytes + 2 * at + 32);
+#pragma GCC unroll 4
+    for (int i = 0; i < M; ++i) {
+      even[i] = multiply_add(w0, load(x + i * width + at), even[i]);
+      odd[i] = multiply_add(w1, load(x + i * width + at + 16), odd[i]);
+    }
+  }
+  for (int i = 0; i < M; ++i) {
+    float total = sum(add(even[i], odd[i]));
+    for (int64_t j = at; j < width; ++j) total += half_to_float(w[j]) * x[i * width + j];
+    y[i * stride] = total;
+  }
+}
+
+void gemv_f16(const uint16_t* w, const float* x, float* y, int64_t begin, int64_t end, int64_t width, int64_t m,
+              int64_t stride) {
+  for (int64_t r = begin; r < end; ++r) {
+    const uint16_t* row = w + r * width;
+    int64_t i = 0;
+    for (; i + 4 <= m; i += 4) half_row<4>(row, x + i * width, y + i * stride + r, width, stride);
+    for (; i < m; ++i) half_row<1>(row, x + i * width, y + i * stride + r, width, stride);
+  }
+}
+
 uint64_t sum_words(const uint64_t* words, int64_t n) {
   uint64_t sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += words[i];
@@ -291,6 +324,7 @@ const Table CARAVAN_TABLE = {
     attend<bf16>,
     gemv<float>,
     gemv<bf16>,
+    gemv_f16,
     sum_words,
     &CARAVAN_PACKED,
 };

@@ -64,6 +64,9 @@ struct Table {
                    int64_t stride);
   void (*gemv_bf16)(const bf16* w, const bf16* x, bf16* y, int64_t begin, int64_t end, int64_t width, int64_t m,
                     int64_t stride);
+  // Half-precision weights, float inputs.
+  void (*gemv_f16)(const uint16_t* w, const float* x, float* y, int64_t begin, int64_t end, int64_t width, int64_t m,
+                   int64_t stride);
   uint64_t (*sum_words)(const uint64_t* words, int64_t n);  // reads n words: what measures the memory's bandwidth
   const PackedTable* packed;                                // the same for block-quantized weights
 };

@@ -158,15 +158,28 @@ LoadReport match(Head& model, Sources& sources, const std::string& path, bool ch
   return report;
 }
 
-// multiplied: not only looked up, as an embedding that no head is tied to.
-void load_parameter(nn::Parameter& parameter, bool multiplied, SourceTensor& source,
-                    const formats::Checkpoint& checkpoint, const LoadOptions& options) {
+struct Target {
+  nn::Parameter& parameter;
+  bool multiplied;  // not only looked up, as an embedding that no head is tied to
+  ops::Arena* arena;
+};
+
+void load_parameter(const Target& target, SourceTensor& source, const formats::Checkpoint& checkpoint,
+                    const LoadOptions& options) {
+  nn::Parameter& parameter = target.parameter;
   source.load(checkpoint);
-  if (options.keep_blocks && is_block_quantized(source.dtype) && source.shape.size() == 2) {
+  const bool matrix = source.shape.size() == 2;
+  if (options.keep_blocks && matrix && source.dtype == DType::f16 && is_aligned(source.bytes, source.dtype)) {
+    parameter.value = share(source.bytes, source.shape, at::kHalf);
+    parameter.packed = parameter.value;
+    parameter.dtype = source.dtype;
+    return;
+  }
+  if (options.keep_blocks && matrix && is_block_quantized(source.dtype)) {
     parameter.value = share(source.bytes, {static_cast<int64_t>(source.bytes.bytes.size())}, at::kByte);
     parameter.dtype = source.dtype;
-    if (multiplied) {
-      parameter.packed = ops::pack(nn::view(parameter));
+    if (target.multiplied) {
+      parameter.packed = ops::pack(nn::view(parameter), target.arena);
       release_pages(source.bytes.bytes);  // the blocks stay in the file, for lookups of single rows
     }
     return;
@@ -190,13 +203,14 @@ LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, c
   const DType dtype = load_dtype(sources, checkpoint.config(), checkpoint.path());
   LoadOptions options = given;
   options.keep_blocks = given.keep_blocks && !given.dtype && given.device == at::kCPU;
-  if (!options.dtype) options.dtype = to_scalar_type(dtype);
+  if (!options.dtype) options.dtype = to_scalar_type(options.keep_blocks && dtype == DType::f16 ? DType::f32 : dtype);
   const auto* causal = dynamic_cast<const CausalLm*>(&model);
+  ops::Arena arena;
   for (const nn::NamedParameter& p : model.named_parameters()) {
     if (!sources.contains(p.name)) continue;
     const bool tied = causal != nullptr && causal->tied();
     const bool multiplied = tied || p.parameter != &model.backbone().input_embedding().weight;
-    load_parameter(*p.parameter, multiplied, sources.at(p.name), checkpoint, options);
+    load_parameter({*p.parameter, multiplied, &arena}, sources.at(p.name), checkpoint, options);
   }
   for (nn::Parameter* parameter : fresh) {
     parameter->value = parameter->value.to(options.device, *options.dtype);

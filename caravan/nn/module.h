@@ -33,7 +33,7 @@ using at::Tensor;
 struct Parameter {
   std::vector<int64_t> shape;
   Tensor value;              // undefined until loaded or initialized
-  Tensor packed;             // of a block-quantized matrix: ops::pack()
+  Tensor packed;             // of a matrix that runs from its stored form: ops::pack(), or a half-precision `value`
   DType dtype = DType::f32;  // of the stored value
   bool defined() const { return value.defined(); }
   operator const Tensor&() const { return value; }  // NOLINT: a dense parameter is used as the tensor it is

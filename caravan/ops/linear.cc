@@ -2,9 +2,11 @@
 // weight. Many inputs: libtorch's GEMM for dense weights; packed ones stay packed, whatever the number.
 #include "caravan/ops/linear.h"
 
+#include <sys/mman.h>
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "caravan/base/error.h"
 #include "caravan/kernels/table.h"
@@ -75,6 +77,10 @@ void multiply_rows(const Part& part, const Inputs& inputs, int64_t begin, int64_
     kernels.packed->multiply[static_cast<size_t>(part.type->index)](
         tiles, inputs.groups, part.y.mutable_data_ptr<float>() + begin,
         {.rows = end - begin, .width = weight.columns, .inputs = inputs.m, .stride = weight.rows});
+  } else if (weight.dtype == DType::f16) {
+    kernels.gemv_f16(reinterpret_cast<const uint16_t*>(weight.value.const_data_ptr<at::Half>()),
+                     inputs.x.const_data_ptr<float>(), part.y.mutable_data_ptr<float>(), begin, end, weight.columns,
+                     inputs.m, weight.rows);
   } else if (inputs.x.scalar_type() == at::kFloat) {
     kernels.gemv_f32(weight.value.const_data_ptr<float>(), inputs.x.const_data_ptr<float>(),
                      part.y.mutable_data_ptr<float>(), begin, end, weight.columns, inputs.m, weight.rows);
@@ -117,8 +123,35 @@ bool is_small(const Tensor& x, const Weight& weight) {
 
 // Whether our kernels multiply these, all in one pass.
 bool is_ours(const Tensor& x, const Weight& weight) {
-  if (!is_block_quantized(weight.dtype)) return is_small(x, weight);
-  return weight.packed.defined() && x.device().is_cpu() && x.scalar_type() == at::kFloat && x.numel() > 0;
+  constexpr int64_t kHalfRows = 8;  // more go through slabs of fp32
+  if (!weight.packed.defined()) return !is_block_quantized(weight.dtype) && is_small(x, weight);
+  return x.device().is_cpu() && x.scalar_type() == at::kFloat && x.numel() > 0 &&
+         (weight.dtype != DType::f16 || x.numel() / weight.columns <= kHalfRows);
+}
+
+constexpr int64_t kSlabElements = 1 << 18;  // 1 MiB: half of a core's second-level cache on the machines measured
+
+// Calls f(begin, end, rows) for slabs of a weight's rows as fp32, each used while it lies in the cache; never a whole
+// dense copy.
+template <class F>
+void for_each_slab(const Weight& weight, const F& f) {
+  const int64_t slab = std::max<int64_t>(16, kSlabElements / weight.columns);
+  for (int64_t begin = 0; begin < weight.rows; begin += slab) {
+    const int64_t end = std::min(weight.rows, begin + slab);
+    f(begin, end, dequantize_rows(weight, begin, end));
+  }
+}
+
+// Many inputs and a half-precision weight.
+Tensor multiply_slabs(const Tensor& input, const Weight& weight) {
+  const Tensor x = input.reshape({-1, weight.columns});
+  Tensor y = at::empty(output_sizes(input, weight), x.options());
+  const Tensor flat = y.view({-1, weight.rows});
+  for_each_slab(weight, [&](int64_t begin, int64_t end, const Tensor& rows) {
+    Tensor part = flat.slice(1, begin, end);
+    at::mm_out(part, x, rows.t());
+  });
+  return y;
 }
 
 std::vector<Tensor> multiply_ours(const Tensor& input, std::span<const Weight> weights) {
@@ -143,18 +176,18 @@ std::vector<Tensor> multiply_ours(const Tensor& input, std::span<const Weight> w
   return outputs;
 }
 
-// A frozen weight in blocks: forward from its packed form, the input's gradient g W slab by slab through dense rows.
+// A frozen weight in blocks or halves: forward from its packed form, the input's gradient g W slab by slab through
+// dense rows.
 struct PackedLinearFunction : torch::autograd::Function<PackedLinearFunction> {
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Weight& weight) {
     context->save_for_backward({weight.value});
     context->saved_data["dtype"] = static_cast<int64_t>(weight.dtype);
     context->saved_data["rows"] = weight.rows;
     context->saved_data["columns"] = weight.columns;
-    return multiply_ours(x, {&weight, 1})[0];
+    return is_ours(x, weight) ? multiply_ours(x, {&weight, 1})[0] : multiply_slabs(x, weight);
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& gradients) {
-    constexpr int64_t kSlabElements = 1 << 18;  // 1 MiB: half of a core's second-level cache on the machines measured
     const Tensor value = context->get_saved_variables()[0];
     const Weight weight{.value = value,
                         .dtype = static_cast<DType>(context->saved_data["dtype"].toInt()),
@@ -162,11 +195,8 @@ struct PackedLinearFunction : torch::autograd::Function<PackedLinearFunction> {
                         .columns = context->saved_data["columns"].toInt()};
     const Tensor g = gradients[0].reshape({-1, weight.rows});
     Tensor dx = at::zeros({g.size(0), weight.columns}, g.options());
-    const int64_t slab = std::max<int64_t>(16, kSlabElements / weight.columns);
-    for (int64_t begin = 0; begin < weight.rows; begin += slab) {
-      const int64_t end = std::min(weight.rows, begin + slab);
-      dx.addmm_(g.slice(1, begin, end), dequantize_rows(weight, begin, end));
-    }
+    for_each_slab(weight,
+                  [&](int64_t begin, int64_t end, const Tensor& rows) { dx.addmm_(g.slice(1, begin, end), rows); });
     auto sizes = gradients[0].sizes().vec();
     sizes.back() = weight.columns;
     return {dx.view(sizes), Tensor()};
@@ -175,9 +205,27 @@ struct PackedLinearFunction : torch::autograd::Function<PackedLinearFunction> {
 
 }  // namespace
 
-Tensor pack(const Weight& weight) {
+Tensor Arena::take(int64_t bytes) {
+  constexpr int64_t kHugePage = int64_t{2} << 20, kBlock = 16 * kHugePage;
+  const int64_t size = (bytes + 63) / 64 * 64;
+  if (!block_.defined() || block_.numel() - used_ < size) {
+    const int64_t whole = (std::max(size, kBlock) + kHugePage - 1) / kHugePage * kHugePage;
+    void* memory = std::aligned_alloc(kHugePage, static_cast<size_t>(whole));
+    check(memory != nullptr, ErrorCode::out_of_memory, "no memory for {} bytes of weights", whole);
+    madvise(memory, static_cast<size_t>(whole), MADV_HUGEPAGE);  // a wish: without it the pages are small
+    block_ = at::from_blob(
+        memory, {whole}, [](void* p) { std::free(p); }, at::kByte);
+    used_ = 0;
+  }
+  const Tensor piece = block_.narrow(0, used_, bytes);
+  used_ += size;
+  return piece;
+}
+
+Tensor pack(const Weight& weight, Arena* arena) {
   const PackedType& type = type_of(weight.dtype);
-  Tensor tiles = at::empty({kernels::packed_bytes(type, weight.rows, weight.columns)}, at::kByte);
+  const int64_t bytes = kernels::packed_bytes(type, weight.rows, weight.columns);
+  const Tensor tiles = arena != nullptr ? arena->take(bytes) : at::empty({bytes}, at::kByte);
   const auto* blocks = static_cast<const uint8_t*>(weight.value.const_data_ptr());
   auto* to = tiles.mutable_data_ptr<uint8_t>();
   parallel_rows(kernels::tile_count(weight.rows), kTaskRows * weight.columns, [&](int64_t begin, int64_t end) {
@@ -196,25 +244,24 @@ Tensor linear(const Tensor& x, const Weight& weight, const Tensor& bias) {
         "linear: the weight has no values; load or initialize the model first");
   check(x.size(-1) == weight.columns, ErrorCode::invalid_argument, "linear: {} input features, the weight has {}",
         x.size(-1), weight.columns);
-  const bool blocks = is_block_quantized(weight.dtype);
-  if (is_ours(x, weight)) {
-    if (!needs_gradient({x, blocks ? Tensor() : weight.value, bias})) {
-      Tensor y = std::move(multiply_ours(x, {&weight, 1})[0]);
-      return bias.defined() ? y.add_(bias) : y;
-    }
-    if (blocks) {
+  const bool frozen = weight.packed.defined() && x.device().is_cpu() && x.scalar_type() == at::kFloat;
+  if (needs_gradient({x, frozen ? Tensor() : weight.value, bias})) {
+    if (frozen) {
       const Tensor y = PackedLinearFunction::apply(x, weight);
       return bias.defined() ? y + bias : y;
     }
+  } else if (frozen || is_ours(x, weight)) {
+    Tensor y = is_ours(x, weight) ? std::move(multiply_ours(x, {&weight, 1})[0]) : multiply_slabs(x, weight);
+    return bias.defined() ? y.add_(bias) : y;
   }
-  const Tensor w = blocks ? dense(weight, x.scalar_type()) : weight.value;
+  const Tensor w = runs_in_fp32(weight.dtype, weight.packed) ? dense(weight, x.scalar_type()) : weight.value;
   return at::linear(x, w, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt);
 }
 
 std::vector<Tensor> linears(const Tensor& x, std::span<const Weight> weights, std::span<const Tensor> biases) {
   bool together = true;
   for (size_t i = 0; i < weights.size(); ++i) {
-    const bool frozen = is_block_quantized(weights[i].dtype);
+    const bool frozen = weights[i].packed.defined();
     together = together && weights[i].value.defined() && x.size(-1) == weights[i].columns && is_ours(x, weights[i]) &&
                !needs_gradient({x, frozen ? Tensor() : weights[i].value, biases[i]});
   }
@@ -238,7 +285,10 @@ Tensor embedding(const Tensor& ids, const Weight& weight, int64_t padding_index)
     check(low >= 0 && high < weight.rows, ErrorCode::invalid_argument, "token id {} is outside the vocabulary of {}",
           low < 0 ? low : high, weight.rows);
   }
-  if (!is_block_quantized(weight.dtype)) return at::embedding(weight.value, ids, padding_index);
+  if (!is_block_quantized(weight.dtype)) {
+    const Tensor rows = at::embedding(weight.value, ids, padding_index);
+    return weight.packed.defined() ? rows.to(at::kFloat) : rows;
+  }
   const Tensor flat = ids.reshape({-1}).to(at::kCPU).contiguous();
   Tensor rows = at::empty({flat.numel(), weight.columns}, at::kFloat);
   const DTypeInfo& info = dtype_info(weight.dtype);

@@ -13,7 +13,8 @@ namespace caravan::ops {
 using at::Tensor;
 
 // Dense: value [rows, columns] in a floating-point type. Block-quantized: the rows' blocks as u8, of type `dtype`, and
-// their packed form where it was made.
+// their packed form where it was made. Half precision with `packed` (the same tensor) stays in the file's halves and is
+// multiplied with fp32 inputs, as blocks are; without, inputs are halves too.
 struct Weight {
   const Tensor& value;
   DType dtype;
@@ -21,9 +22,23 @@ struct Weight {
   Tensor packed = {};  // pack() of a block-quantized weight
 };
 
+// Whether a weight's inputs and outputs are fp32, whatever it is stored in.
+inline bool runs_in_fp32(DType dtype, const Tensor& packed) { return is_block_quantized(dtype) || packed.defined(); }
+
+// Memory for what every token reads whole: pieces of large blocks, which the system backs with huge pages where it can.
+// Ten thousands of small pages cost a third of the bandwidth (measured: 9.8 GB/s instead of 14.1).
+class Arena {
+ public:
+  Tensor take(int64_t bytes);  // u8, uninitialized, aligned to 64 bytes; the block lives as long as a piece of it
+
+ private:
+  Tensor block_;
+  int64_t used_ = 0;
+};
+
 // A block-quantized weight in the order in which products read it (kernels/packed.h): as many bytes, made once.
 // Products round their inputs to 16 bits a group of 32; without the packed form they go through a dense copy.
-Tensor pack(const Weight& weight);
+Tensor pack(const Weight& weight, Arena* arena = nullptr);
 
 // x [..., columns] -> [..., rows]; bias undefined or [rows]. Differentiable in x, and in a dense weight and bias.
 Tensor linear(const Tensor& x, const Weight& weight, const Tensor& bias);
