@@ -26,8 +26,12 @@ std::string ascii_repr(const Value& v) {
     const char32_t c = next_code_point(text, i);
     if (c < 0x80)
       out += static_cast<char>(c);
+    else if (c < 0x100)
+      out += fmt::format("\\x{:02x}", static_cast<uint32_t>(c));
+    else if (c < 0x10000)
+      out += fmt::format("\\u{:04x}", static_cast<uint32_t>(c));
     else
-      out += escaped(c);
+      out += fmt::format("\\U{:08x}", static_cast<uint32_t>(c));
   }
   return out;
 }
@@ -270,7 +274,7 @@ std::string format_value(const Value& v, std::string_view text) {
 
 class Formatter {
  public:
-  Formatter(Interpreter& in, Arguments& arguments, bool markup) : in_(in), arguments_(arguments), markup_(markup) {}
+  Formatter(Interpreter& in, Arguments& arguments) : in_(in), arguments_(arguments) {}
 
   std::string run(std::string_view f, int depth) {
     std::string out;
@@ -327,11 +331,7 @@ class Formatter {
       rest.remove_prefix(2);
     }
     if (!rest.empty()) rest.remove_prefix(1);
-    const std::string spec = run(rest, depth - 1);
-    if (!markup_) return format_value(v, spec);
-    if (!v.is(Kind::string) || !v.text().markup) return escape_markup(format_value(v, spec));
-    if (!spec.empty()) raise(Raised::value, "Unsupported format specification for Markup.");
-    return v.str();
+    return format_value(v, run(rest, depth - 1));
   }
 
   Value lookup(std::string_view path) {
@@ -377,15 +377,14 @@ class Formatter {
 
   Interpreter& in_;
   Arguments& arguments_;
-  const bool markup_;  // of a Markup: fields are escaped
   size_t automatic_ = 0;
   bool manual_ = false;
 };
 
 }  // namespace
 
-std::string str_format(Interpreter& in, std::string_view format, Arguments& arguments, bool markup) {
-  return Formatter(in, arguments, markup).run(format, 2);
+std::string str_format(Interpreter& in, std::string_view format, Arguments& arguments) {
+  return Formatter(in, arguments).run(format, 2);
 }
 
 namespace {

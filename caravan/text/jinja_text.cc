@@ -431,13 +431,6 @@ std::vector<std::string> splitlines(std::string_view s, bool keep_ends) {
   return lines;
 }
 
-std::string escaped(char32_t c) {
-  const auto code = static_cast<uint32_t>(c);
-  return c < 0x100     ? fmt::format("\\x{:02x}", code)
-         : c < 0x10000 ? fmt::format("\\u{:04x}", code)
-                       : fmt::format("\\U{:08x}", code);
-}
-
 std::string repr_string(std::string_view s) {
   const char quote = s.find('\'') != std::string_view::npos && s.find('"') == std::string_view::npos ? '"' : '\'';
   std::string out(1, quote);
@@ -452,8 +445,12 @@ std::string repr_string(std::string_view s) {
       out += "\\t";
     else if (is_printable(c))
       out += s.substr(begin, end - begin);
+    else if (c < 0x100)
+      out += fmt::format("\\x{:02x}", static_cast<uint32_t>(c));
+    else if (c < 0x10000)
+      out += fmt::format("\\u{:04x}", static_cast<uint32_t>(c));
     else
-      out += escaped(c);
+      out += fmt::format("\\U{:08x}", static_cast<uint32_t>(c));
   });
   return out += quote;
 }

@@ -52,7 +52,6 @@ std::vector<std::string> rsplit(std::string_view s, std::string_view separator, 
 std::vector<std::string> splitlines(std::string_view s, bool keep_ends = false);
 
 std::string repr_string(std::string_view s);  // Python's repr of a str
-std::string escaped(char32_t c);              // \xe9, \u4e2d or \U0001f600
 std::string json_string(std::string_view s, bool ensure_ascii);
 
 }  // namespace caravan::text::jinja

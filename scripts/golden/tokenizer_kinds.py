@@ -158,7 +158,8 @@ def byte_level_kinds():
     yield "whisper", build(gpt_model(), None, P.ByteLevel(add_prefix_space=False), template("<|startoftranscript|> <|notimestamps|> $A <|endoftext|>", "<|startoftranscript|> <|notimestamps|> $A $B <|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>", "<|endoftext|>"), undo,
                            [*special("<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|notimestamps|>"), *[AddedToken(f"<|{n / 50:.2f}|>", normalized=False) for n in range(0, 40, 7)]])
     model = suffix_bpe()
-    clip = models.BPE(vocab=model["vocab"], merges=[tuple(m) for m in model["merges"]], end_of_word_suffix="</w>", unk_token="<|endoftext|>")
+    vocab = {**model["vocab"], "<|startoftext|>": len(model["vocab"]), "<|endoftext|>": len(model["vocab"]) + 1}
+    clip = models.BPE(vocab=vocab, merges=[tuple(m) for m in model["merges"]], end_of_word_suffix="</w>", unk_token="<|endoftext|>")
     yield "clip", build(clip, N.Sequence([N.NFC(), N.Replace(Regex(r"\s+"), " "), N.Lowercase()]), P.Sequence([P.Split(Regex(CLIP), "removed", invert=True), P.ByteLevel(add_prefix_space=False)]),
                         lambda ids: processors.RobertaProcessing(("<|endoftext|>", ids("<|endoftext|>")), ("<|startoftext|>", ids("<|startoftext|>")), trim_offsets=False, add_prefix_space=False), undo, special("<|startoftext|>", "<|endoftext|>"))
 
@@ -262,6 +263,17 @@ def random_processor(rng):
                        lambda ids: processors.Sequence([processors.ByteLevel(trim_offsets=True), processors.TemplateProcessing(single="$A [B]", pair="$A [B] $B", special_tokens=[("[B]", 2)])])])
 
 
+def distinct(tokens, normalizer):
+    """Without those that the reference has no answer for: a token that its normalizer empties matches between any two bytes (it
+    panics on most texts); of two that become equal it takes one at random."""
+    kept = {}
+    for t in tokens:
+        key = normalizer.normalize_str(t.content) if t.normalized and normalizer else t.content
+        if key:
+            kept.setdefault((t.normalized, key), t)
+    return list(kept.values())
+
+
 def at_random(count, seed):
     out = {}
     for i in range(count):
@@ -269,5 +281,6 @@ def at_random(count, seed):
         normalizer = random_normalizer(rng) if rng.random() < 0.6 else None
         pre_tokenizer = random_pre_tokenizer(rng) if rng.random() < 0.8 else None
         decoder = random_decoder(rng) if rng.random() < 0.8 else None
-        out[f"random-{seed}-{i}"] = build(random_model(rng), normalizer, pre_tokenizer, random_processor(rng), decoder, random_added(rng))
+        added = distinct(random_added(rng), normalizer)
+        out[f"random-{seed}-{i}"] = build(random_model(rng), normalizer, pre_tokenizer, random_processor(rng), decoder, added)
     return out
