@@ -204,7 +204,9 @@ Value encode_method(Interpreter& in, const Value& self, Arguments& a) {
     else if (errors == "xmlcharrefreplace")
       out += fmt::format("&#{};", static_cast<uint32_t>(c));
     else if (errors == "backslashreplace")
-      out += escaped(c);
+      out += c < 0x100     ? fmt::format("\\x{:02x}", static_cast<uint32_t>(c))
+             : c < 0x10000 ? fmt::format("\\u{:04x}", static_cast<uint32_t>(c))
+                           : fmt::format("\\U{:08x}", static_cast<uint32_t>(c));
     else if (errors == "strict")
       raise(Raised::value, "codec can't encode character in position {}", code_points(s.substr(0, begin)));
     else if (errors != "ignore")

@@ -46,17 +46,6 @@ class Interpreter::Depth {
   int& counter_;
 };
 
-// The output goes to a text of its own for as long as the object lives.
-class Interpreter::Capture {
- public:
-  Capture(Interpreter& in, std::string& text) : in_(in), outer_(std::exchange(in.out_, &text)) { ++in.buffers_; }
-  ~Capture() { in_.out_ = outer_, --in_.buffers_; }
-
- private:
-  Interpreter& in_;
-  std::string* outer_;
-};
-
 // `loop`: jinja2.runtime.LoopContext.
 struct Interpreter::LoopState : Native {
   LoopState(Interpreter& in, const Statement& loop, const Value& sequence, Frame* frame, int depth)
@@ -326,7 +315,13 @@ Interpreter::Flow Interpreter::execute(const Body& body, Frame* frame) {
 }
 
 Interpreter::Flow Interpreter::capture(const Body& body, Frame* frame, std::string& text) {
-  const Capture captured(*this, text);
+  std::string* outer = std::exchange(out_, &text);
+  ++buffers_;
+  struct Restore {
+    Interpreter& in;
+    std::string* outer;
+    ~Restore() { in.out_ = outer, --in.buffers_; }
+  } restore{*this, outer};
   return execute(body, frame);
 }
 
@@ -478,7 +473,13 @@ Interpreter::Flow Interpreter::execute_loop(const Statement& s, const Value& seq
 std::string Interpreter::run_loop(const Statement& loop, const Value& sequence, Frame* frame, int depth) {
   const Depth guard(*this, calls_, max_depth_);
   std::string text;
-  const Capture captured(*this, text);
+  std::string* outer = std::exchange(out_, &text);
+  ++buffers_;
+  struct Restore {
+    Interpreter& in;
+    std::string* outer;
+    ~Restore() { in.out_ = outer, --in.buffers_; }
+  } restore{*this, outer};
   execute_loop(loop, sequence, frame, depth);
   return text;
 }

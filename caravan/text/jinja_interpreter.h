@@ -66,7 +66,6 @@ class Interpreter {
   enum class Flow { normal, broken, continued };
   class Scope;
   class Depth;
-  class Capture;
   struct LoopState;
 
   Flow execute(const Body& body, Frame* frame);
@@ -142,8 +141,8 @@ Value make_iterator(Budget& budget, std::string type, std::vector<Value> keeps, 
 Value slice_value(Interpreter& in, const Value& object, const Value& start, const Value& stop, const Value& step);
 std::string python_format(Interpreter& in, std::string_view format, const Value& arguments,
                           bool markup);  // format % arguments
-std::string str_format(Interpreter& in, std::string_view format, Arguments& arguments,
-                       bool markup);  // format.format(*args, **kwargs)
+std::string str_format(Interpreter& in, std::string_view format,
+                       Arguments& arguments);  // format.format(*args, **kwargs)
 std::string to_json(Interpreter& in, const Value& value, bool ensure_ascii, const Value& indent,
                     const Value& separators, bool sort_keys);
 Int to_index(const Value& v);  // an int where Python needs one

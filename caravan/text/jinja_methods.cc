@@ -170,7 +170,7 @@ Value join_method(Interpreter& in, const Value& self, Arguments& a) {
 }
 
 Value format_method(Interpreter& in, const Value& self, Arguments& a) {
-  return derived(in, self, str_format(in, self.str(), a, self.text().markup));
+  return derived(in, self, self.text().markup ? markup_format(in, self.str(), a) : str_format(in, self.str(), a));
 }
 
 Value format_map_method(Interpreter& in, const Value& self, Arguments& a) {
@@ -180,7 +180,8 @@ Value format_map_method(Interpreter& in, const Value& self, Arguments& a) {
   for (const auto& [key, value] : args[0].dict().items) {
     if (key.is(Kind::string)) named.keywords.emplace_back(key.str(), value);
   }
-  return derived(in, self, str_format(in, self.str(), named, self.text().markup));
+  return derived(in, self,
+                 self.text().markup ? markup_format(in, self.str(), named) : str_format(in, self.str(), named));
 }
 
 template <char Align>
