@@ -110,7 +110,7 @@ Value sort_filter(Interpreter& in, const Value& v, Arguments& a) {
   for (Value& item : in.list_of(v)) {
     std::vector<Value> keys;
     for (const AttributePath& path : paths) keys.push_back(ignore_case(in, path(in, item), flag(args[1])));
-    keyed.push_back({keys.size() == 1 ? keys[0] : make_list(in.budget(), std::move(keys)), item});
+    keyed.push_back({make_list(in.budget(), std::move(keys)), item});  // as lists, two that are None are in order
   }
   sort_by_key(keyed, flag(args[0]));
   return make_list(in.budget(), items_of(std::move(keyed)));
