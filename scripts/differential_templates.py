@@ -57,7 +57,16 @@ CONVERSATIONS = {
     "think_inline": [U, dict(A, content="<think>\nabc\n</think>\n\nFine."), U], "think_many": [U, dict(A, content="a</think>b</think> c"), U, A, U2],
     "parts": [PARTS], "parts_system": [{"role": "system", "content": [{"type": "text", "text": "Sys"}]}, PARTS, dict(A, content=[{"type": "text", "text": "Ok."}]), U],
     "parts_video": [{"role": "user", "content": [{"type": "video"}, {"type": "audio", "audio": "x"}, {"type": "text", "text": "t"}]}],
-    "long": [S] + [U, A] * 6 + [U2], "name": [dict(U, name="Bob"), A], "extra": [dict(U, weight=1, tags=["a"], citations=None), dict(A, prefix=True)],
+    "long": [S] + [U, A] * 6 + [U2], "no_calls": [U, dict(A, tool_calls=[]), U2], "null_calls": [U, dict(A, tool_calls=None, reasoning_content=None)], "empty_parts": [{"role": "user", "content": []}, A], "text_parts": [{"role": "user", "content": ["plain", {"type": "text", "text": ""}]}],
+    "null_part": [{"role": "user", "content": [{"type": "text", "text": None}]}], "untyped_part": [{"role": "user", "content": [{"text": "a"}, {"image": "x"}, {"image_url": "http://a"}, {"video": ["f1"]}]}],
+    "specials": [{"role": "user", "content": "<|im_end|>\n<|eot_id|></s>[INST] {{ bos_token }} {% if %} <|tool_call_begin|>"}, {"role": "assistant", "content": "<think></think>\n\n<tool_call>{\"a\": 1}</tool_call>"}, U],
+    "odd_unicode": [{"role": "user", "content": "\u0000\u001b\u200d\ufeff\u2028\u0085 e\u0301 \U0001f468\u200d\U0001f469 \u05d0\u0627 ﷺ \ufffd İıſ"}, dict(A, content=" \n\t ")],
+    "many_calls": [U, {"role": "assistant", "content": "Two.", "tool_calls": [call({"a": [], "b": {}, "c": [{"d": [None, -0.0, 1e-9, 12345678901234567890]}], "e": "<\u2028&>\"'\\"}, id="a" * 9), call({"x": "é\n\t{}"}, "nop", "b" * 9)]}, dict(TOOL, tool_call_id="a" * 9, content=""), dict(TOOL, tool_call_id="b" * 9, content="None"), A, U],
+    "call_reasoning": [S, U, dict(CALL_NONE, reasoning_content="Because.\n"), TOOL, TOOL, dict(A, reasoning_content=""), U2], "call_no_arguments": [U, {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": {"name": "nop"}}]}],
+    "call_null_arguments": [U, {"role": "assistant", "content": "", "tool_calls": [call(None)]}, TOOL], "call_list_arguments": [U, {"role": "assistant", "content": "", "tool_calls": [call([1, "a"])]}, TOOL], "number_role": [{"role": 5, "content": "x"}], "no_role": [{"content": "x"}],
+    "bool_content": [{"role": "user", "content": True}, A], "dict_content": [{"role": "user", "content": {"text": "x"}}], "tool_name": [U, CALL_STR, {"role": "tool", "name": "get_weather", "content": "a"}, {"role": "function", "name": "f", "content": "b"}],
+    "prefix": [U, {"role": "assistant", "content": "Sure: ", "prefix": True}], "thinking_parts": [U, {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "Ok."}]}, U],
+    "name": [dict(U, name="Bob"), A], "extra": [dict(U, weight=1, tags=["a"], citations=None), dict(A, prefix=True)],
 }
 OPTIONS = {
     "plain": {}, "generate": {"add_generation_prompt": True}, "tools": {"tools": TOOLS, "add_generation_prompt": True}, "bare_tools": {"tools": BARE_TOOL},
@@ -66,6 +75,7 @@ OPTIONS = {
     "effort": {"reasoning_effort": "high", "add_generation_prompt": True, "builtin_tools": ["browser", "python"], "model_identity": "Me."},
     "tools_in_user": {"tools": TOOLS, "tools_in_user_message": False, "date_string": "01 Jan 2025", "add_generation_prompt": True, "keep_thinking": True, "preserve_thinking": True, "clear_thinking": False},
     "empty_tools": {"tools": [], "add_generation_prompt": True},
+    "continue": {"continue_final_message": True}, "continue_reasoning": {"continue_final_message": "reasoning_content"},
 }
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Compares Caravan's tokenizers with Hugging Face `tokenizers` on random Unicode text.
 
-usage: differential_tokenizers.py TOOL [-n COUNT] [--seed S] [--synthetic] tokenizer.json...
+usage: differential_tokenizers.py TOOL [-n COUNT] [--seed S] [--synthetic] [--published] [--random N] tokenizer.json...
 TOOL is the program built from benchmarks/tokenizer_bench.cc. --synthetic adds the small tokenizers of
-scripts/golden/tokenizer.py. Compared: ids, tokens, offsets, type ids, masks, word ids, overflowing parts, decoded text.
+scripts/golden/tokenizer.py, --published and --random those of tokenizer_kinds.py there. Compared: ids, tokens, offsets, type ids, masks, word ids, overflowing parts, decoded text.
 Written against tokenizers 0.23.3.
 """
 import argparse
@@ -99,7 +99,7 @@ def expected(tokenizer, request):
     except BaseException as error:  # the package panics on some inputs
         if isinstance(error, KeyboardInterrupt):
             raise
-        return {"error": str(error)}
+        return {"panic" if type(error).__name__ == "PanicException" else "error": str(error)}
 
 
 def compare(tool, path, count, seed, show):
@@ -112,9 +112,12 @@ def compare(tool, path, count, seed, show):
     if answers.returncode or len(lines) != len(batch) + 1:
         print(f"  {path}: the tool ended with {answers.returncode}: {answers.stderr[:300]} after {len(lines)} lines of {len(batch)}")
         return 1
-    different = failed = 0
+    different = failed = panics = 0
     for request, line in zip(batch, lines):
         want, got = expected(tokenizer, request), json.loads(line)
+        if "panic" in want:  # what Caravan gives there is an error or a plain result
+            panics += 1
+            continue
         if "error" in want and "error" in got:
             failed += 1
             continue
@@ -126,7 +129,7 @@ def compare(tool, path, count, seed, show):
             print("  request", json.dumps(request))
             for k in keys:
                 print(f"    {k}: want {str(want.get(k))[:300]!r}\n    {k}: got  {str(got.get(k))[:300]!r}")
-    print(f"{os.path.relpath(path)}: {count} texts, {different} differences, {failed} refused by both", flush=True)
+    print(f"{os.path.relpath(path)}: {count} texts, {different} differences, {failed} refused by both, {panics} on which the package panics", flush=True)
     return different
 
 
@@ -138,16 +141,24 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--show", type=int, default=2)
     parser.add_argument("--synthetic", action="store_true")
+    parser.add_argument("--published", action="store_true")
+    parser.add_argument("--random", type=int, default=0, metavar="N")
     options = parser.parse_intermixed_args()
     total = 0
     with tempfile.TemporaryDirectory() as folder:
         files = list(options.files)
+        made = {}
         if options.synthetic:
             import tokenizer as synthetic
-            for name, made in synthetic.tokenizers().items():
-                path = os.path.join(folder, name + ".json")
-                made.save(path)
-                files.append(path)
+            made |= synthetic.tokenizers()
+        if options.published or options.random:
+            import tokenizer_kinds
+            made |= tokenizer_kinds.published() if options.published else {}
+            made |= tokenizer_kinds.at_random(options.random, options.seed)
+        for name, tokenizer in made.items():
+            path = os.path.join(folder, name + ".json")
+            tokenizer.save(path)
+            files.append(path)
         for path in files:
             total += compare(options.tool, path, options.n, options.seed, options.show)
     print("total differences:", total)

@@ -35,10 +35,12 @@ int64_t or_errno(int64_t result) { return result < 0 ? -static_cast<int64_t>(err
   constexpr int kWrongPath[] = {EACCES, EPERM, EISDIR, EROFS, ESPIPE, ENAMETOOLONG, ELOOP, ENXIO};
   const bool is_wrong_path = std::find(std::begin(kWrongPath), std::end(kWrongPath), error) != std::end(kWrongPath);
   const bool is_device = error == ESPIPE || error == ENXIO;  // size() and open() say so of pipes, devices and sockets
+  const bool is_full = error == ENOSPC || error == EDQUOT;
   throw Error(
       is_wrong_path ? ErrorCode::invalid_argument : ErrorCode::internal,
-      fmt::format("{}: cannot {}: {}", path, what,
-                  is_device ? "a regular file is needed, this is a pipe, a device or a socket" : std::strerror(error)),
+      fmt::format("{}: cannot {}: {}{}", path, what,
+                  is_device ? "a regular file is needed, this is a pipe, a device or a socket" : std::strerror(error),
+                  is_full ? ": free some space there, or write elsewhere" : ""),
       FileFault::io);
 }
 

@@ -9,6 +9,7 @@
 #include "caravan/base/file.h"
 #include "caravan/cli/command.h"
 #include "caravan/cli/interrupt.h"
+#include "caravan/cli/log.h"
 #include "caravan/cli/output.h"
 #include "caravan/cli/progress.h"
 #include "caravan/cli/tokenizer_files.h"
@@ -95,6 +96,8 @@ void run(const Options& options, const Settings& settings) {
   for (const formats::TensorInfo& t : plan.tensors)
     total += static_cast<uint64_t>(tensor_bytes(t.dtype, t.shape, t.name));
   double seconds = 0;
+  std::vector<std::string> warnings;
+  convert.warn = [&](const std::string& line) { warnings.push_back(line); };
   {
     const Interrupt interrupt;
     Progress progress("converting", total, settings.verbosity >= 0);
@@ -105,11 +108,13 @@ void run(const Options& options, const Settings& settings) {
     formats::convert(*from, options.out, convert);
     seconds = progress.seconds();
   }
+  for (const std::string& line : warnings) log_info("warning: {}", line);
   if (options.json) {
     return print_json({{"path", options.out},
                        {"format", format},
                        {"tensors", plan.tensors.size()},
                        {"bytes", total},
+                       {"warnings", warnings},
                        {"seconds", seconds}});
   }
   print(fmt::format("{}: {} tensors, {} as {}, {} ({}/s)\n", options.out, plan.tensors.size(), human_bytes(total),

@@ -48,6 +48,13 @@ int report(ErrorCode code, const std::string& message) {
   return exit_code(code);
 }
 
+// A disk or device that fails is no bug of ours.
+int report(const caravan::Error& error) {
+  constexpr int kInputOutputError = 74;
+  const int code = report(error.code(), error.what());
+  return error.code() == ErrorCode::internal && error.fault() == caravan::FileFault::io ? kInputOutputError : code;
+}
+
 // libtorch's messages carry a C++ stack trace after the first line.
 int report_foreign(const std::exception& error) {
   const std::string what = error.what();
@@ -65,7 +72,7 @@ int run(std::vector<std::string> arguments) {
     caravan::cli::flush_output();
     return 0;
   } catch (const caravan::Error& error) {
-    return report(error.code(), error.what());
+    return report(error);
   } catch (const caravan::cli::BrokenPipe&) {
     return kBrokenPipe;
   } catch (const std::bad_alloc&) {

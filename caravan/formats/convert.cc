@@ -3,29 +3,17 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "caravan/base/checked.h"
 #include "caravan/base/dtype_names.h"
 #include "caravan/formats/cast.h"
+#include "caravan/formats/convert_losses.h"
 #include "caravan/formats/gguf_checkpoint.h"
 #include "caravan/formats/gguf_vocabulary.h"
 
 namespace caravan::formats {
 namespace {
-
-constexpr std::array kSideFiles = std::to_array<std::string_view>({
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "chat_template.jinja",
-    "generation_config.json",
-    "preprocessor_config.json",
-});
 
 // Tables that transformers before 4.32 saved and every version computes itself.
 bool is_derived_buffer(std::string_view name) {
@@ -113,10 +101,22 @@ class Converter {
     return planned.dtype == DType::f32 ? bytes : cast(DType::f32, bytes, planned);
   }
 
+  std::optional<std::string> overflow(DType dtype) const {
+    if (overflown_ == 0) return std::nullopt;
+    return fmt::format(
+        "{} numbers are beyond the range of {} and became infinite, the first in {}: bf16 or f32 hold them", overflown_,
+        to_string(dtype), first_overflown_);
+  }
+
  private:
   std::span<const std::byte> cast(DType dtype, std::span<const std::byte> bytes, const TensorInfo& planned) {
     converted_.resize(static_cast<size_t>(tensor_bytes(planned.dtype, planned.shape, planned.name)));
     cast_elements(dtype, bytes, planned.dtype, converted_);
+    if (const size_t infinite = count_infinite(planned.dtype, converted_); infinite != 0) {
+      const size_t lost = infinite - std::min(infinite, count_infinite(dtype, bytes));
+      if (lost != 0 && overflown_ == 0) first_overflown_ = planned.name;
+      overflown_ += lost;
+    }
     return converted_;
   }
 
@@ -125,6 +125,8 @@ class Converter {
   TensorBytes source_;
   std::vector<float> floats_;
   std::vector<std::byte> converted_;
+  size_t overflown_ = 0;  // numbers that the dtype cannot hold: infinite now
+  std::string first_overflown_;
 };
 
 }  // namespace
@@ -172,13 +174,17 @@ void convert(const Checkpoint& from, const std::string& to, const ConvertOptions
     writer->write(tensor.name, bytes);
     done += static_cast<int64_t>(bytes.size());
   }
+  if (options.warn) {
+    for (const std::string& line : conversion_losses(from, options.write.format)) options.warn(line);
+    if (const auto line = converter.overflow(options.dtype.value_or(options.dequantized_dtype))) options.warn(*line);
+  }
   from.check();  // before anything becomes visible: bytes of a file cut in the meantime are zeros
   writer->finish();
 }
 
 std::map<std::string, std::string> side_files_of(const Checkpoint& from) {
   std::map<std::string, std::string> files;
-  for (const std::string_view name : kSideFiles) {
+  for (const std::string_view name : carried_side_files()) {
     std::string text = from.side_file(name);
     if (!text.empty()) files.emplace(name, std::move(text));
   }

@@ -35,6 +35,7 @@ struct ConvertOptions {
   WriteOptions write;  // side_files of the source are added where not given here
   Dequantize dequantize;
   std::function<void(const ConvertProgress&)> progress;  // before each tensor; may throw to stop
+  std::function<void(const std::string&)> warn;          // of what gets lost: convert_losses.h, and overflows
 };
 
 // What will be written, from the source's tensor list alone.

@@ -172,6 +172,66 @@ TEST(Convert, EveryFormatGivesBackEveryBit) {
   }
 }
 
+std::vector<std::string> warnings_of(const Checkpoint& from, ConvertOptions options) {
+  const TemporaryFolder folder;
+  std::vector<std::string> lines;
+  options.warn = [&](const std::string& line) { lines.push_back(line); };
+  convert(from, folder / (options.write.format == "gguf" ? "out.gguf" : "out"), options);
+  return lines;
+}
+
+TEST(Convert, TellsWhatAGgufCannotHold) {
+  const auto lines_of = [](const Json& more, const char* generation = "") {
+    const auto plain = small_llama();
+    Json config = plain->config();
+    config.update(more);
+    MemoryCheckpoint from("made", config);
+    for (const TensorInfo& t : plain->tensors()) {
+      const TensorBytes read = plain->read(t.name);
+      from.add(t, {read.bytes.begin(), read.bytes.end()});
+    }
+    if (*generation != 0) from.add_side_file("generation_config.json", generation);
+    return warnings_of(from, {.write = {.format = "gguf"}});
+  };
+  const auto expect_line = [](const std::vector<std::string>& lines, std::string_view part) {
+    ASSERT_EQ(lines.size(), 1u) << part;
+    EXPECT_NE(lines[0].find(part), std::string::npos) << lines[0];
+  };
+  EXPECT_TRUE(lines_of({}).empty());
+  Json yarn = {{"rope_type", "yarn"}, {"factor", 2.0}, {"beta_fast", 32}, {"beta_slow", 1.0}};
+  EXPECT_TRUE(lines_of({{"rope_scaling", yarn}}).empty());
+  yarn["beta_fast"] = 16;
+  expect_line(lines_of({{"rope_scaling", yarn}}), "beta_fast 16");
+  expect_line(lines_of({{"rope_parameters", yarn}}), "beta_fast 16");
+  expect_line(lines_of({{"model_type", "mistral"}, {"sliding_window", 16}, {"max_position_embeddings", 64}}),
+              "sliding window");
+  EXPECT_TRUE(lines_of({{"model_type", "mistral"}, {"sliding_window", 64}, {"max_position_embeddings", 64}}).empty());
+  expect_line(lines_of({}, R"({"eos_token_id": [1, 2]})"), "end-of-text");
+  expect_line(lines_of({}, R"({"temperature": 0.6, "top_p": null, "bos_token_id": 1})"), "behind: temperature");
+  EXPECT_TRUE(lines_of({}, "[1").empty());
+}
+
+TEST(Convert, TellsWhichNumbersBecameInfinite) {
+  MemoryCheckpoint from("made");
+  from.add({"a", DType::f32, {4}}, bytes_of<float>({1, 65504, -70000, INFINITY}));
+  from.add({"b", DType::f32, {2}}, bytes_of<float>({1e30f, 2}));
+  EXPECT_TRUE(warnings_of(from, {.dtype = DType::bf16}).empty());
+  const auto lines = warnings_of(from, {.dtype = DType::f16});
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_NE(lines[0].find("2 numbers are beyond the range of f16"), std::string::npos) << lines[0];
+  EXPECT_NE(lines[0].find("first in a"), std::string::npos) << lines[0];
+}
+
+TEST(Convert, TellsWhichFilesStayBehind) {
+  const TemporaryFolder folder;
+  convert(*small_llama(), folder / "in", {});
+  for (const char* name : {"modeling_x.py", "README.md", "tokenizer_config.json"})
+    write_file(folder / fmt::format("in/{}", name), "{}");
+  const auto lines = warnings_of(*Checkpoint::open(folder / "in"), {});
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0], "not carried over: modeling_x.py");
+}
+
 TEST(Convert, StoppingLeavesNothing) {
   const TemporaryFolder folder;
   const auto stop = [](const ConvertProgress& p) {

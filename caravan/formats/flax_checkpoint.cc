@@ -4,10 +4,10 @@
 #include <cstring>
 
 #include "caravan/base/error.h"
-#include "caravan/base/file.h"
 #include "caravan/formats/config_file.h"
 #include "caravan/formats/flax_names.h"
 #include "caravan/formats/flax_tree.h"
+#include "caravan/formats/mapped_tensors.h"
 #include "caravan/formats/shards.h"
 
 namespace caravan::formats {
@@ -31,23 +31,22 @@ bool take_parameter(bool has_collections, FlaxArray& array) {
 
 class FlaxCheckpoint final : public Checkpoint {
  public:
-  explicit FlaxCheckpoint(const Location& at) : Checkpoint(at.path), config_(read_config(at)) {
+  explicit FlaxCheckpoint(const Location& at) : Checkpoint(at.path) {
+    in_.config = read_config(at);
     open_files(at, kFile, kIndex, [this](const std::string& path) { return add_file(path); });
     refuse_equal_names();
   }
 
   std::string_view format() const override { return "flax"; }
-  const std::vector<TensorInfo>& tensors() const override { return tensors_; }
-  const Json& config() const override { return config_; }
+  const std::vector<TensorInfo>& tensors() const override { return in_.tensors; }
+  const Json& config() const override { return in_.config; }
 
   TensorBytes read(std::string_view name) const override {
-    const TensorInfo* tensor = find(name);
-    caravan::check(tensor != nullptr, ErrorCode::not_found, "{}: there is no tensor '{}'", path_, name);
-    const Place& place = places_[static_cast<size_t>(tensor - tensors_.data())];
-    const auto unit = static_cast<size_t>(dtype_info(tensor->dtype).block_bytes);
+    const auto& [tensor, place] = in_.at(*this, name);
+    const auto unit = static_cast<size_t>(dtype_info(tensor.dtype).block_bytes);
     const std::span<const std::byte> first = place.array.chunks[0];
     const bool is_view = place.array.chunks.size() == 1 && reinterpret_cast<uintptr_t>(first.data()) % unit == 0;
-    if (is_view && !place.is_transposed) return {first, files_[place.file]};
+    if (is_view && !place.is_transposed) return {first, in_.files[place.file]};
     auto whole = is_view ? nullptr : std::make_shared<std::vector<std::byte>>(joined(place.array));
     if (!place.is_transposed) return {*whole, whole};
     const std::span<const std::byte> stored = is_view ? first : std::span<const std::byte>(*whole);
@@ -56,9 +55,7 @@ class FlaxCheckpoint final : public Checkpoint {
     return {*turned, turned};
   }
 
-  void check() const override {
-    for (const auto& file : files_) file->check();
-  }
+  void check() const override { in_.check(); }
 
  private:
   struct Place {
@@ -88,29 +85,26 @@ class FlaxCheckpoint final : public Checkpoint {
       paths.push_back(fmt::format("{}", fmt::join(array.path, "/")));
       if (take_parameter(has_collections, array)) add_tensor(std::move(array));
     }
-    files_.push_back(std::move(file));
+    in_.files.push_back(std::move(file));
     return paths;
   }
 
   void add_tensor(FlaxArray array) {
     const bool is_transposed = is_flax_kernel(array.path.back(), array.shape.size());
-    tensors_.push_back({from_flax_name({array.path, is_transposed}), array.dtype,
-                        is_transposed ? from_flax_shape(array.shape) : array.shape});
-    places_.push_back({files_.size(), is_transposed, std::move(array)});
+    TensorInfo tensor{from_flax_name({array.path, is_transposed}), array.dtype,
+                      is_transposed ? from_flax_shape(array.shape) : array.shape};
+    in_.add(std::move(tensor), {in_.files.size(), is_transposed, std::move(array)});
   }
 
   // a/scale and a/weight are different names in the file, and the same here.
   void refuse_equal_names() const {
-    for (size_t i = 0; i < tensors_.size(); ++i) {
-      check_file(find(tensors_[i].name) == &tensors_[i], FileFault::duplicate, path_,
-                 "two arrays stand for the tensor '{}'", tensors_[i].name);
+    for (const TensorInfo& tensor : in_.tensors) {
+      check_file(find(tensor.name) == &tensor, FileFault::duplicate, path_, "two arrays stand for the tensor '{}'",
+                 tensor.name);
     }
   }
 
-  Json config_;
-  std::vector<std::shared_ptr<const MappedFile>> files_;
-  std::vector<TensorInfo> tensors_;
-  std::vector<Place> places_;  // of tensors_[i]
+  MappedTensors<Place> in_;
 };
 
 }  // namespace

@@ -78,7 +78,7 @@ std::string_view to_string(GgufType type) {
 
 std::shared_ptr<const GgufFile> GgufFile::open(const std::string& path) {
   std::shared_ptr<GgufFile> file(new GgufFile(path));
-  file->add_part(path, 0, 0);
+  const int64_t promise = file->add_part(path, 0, 0);
   const int64_t count = file->get_int("split.count", {.min = 0, .max = kMaxParts}, 0);
   const int64_t number = file->get_int("split.no", {}, 0);
   check_file(number >= 0 && number < std::max<int64_t>(count, 1), FileFault::layout, path,
@@ -89,12 +89,13 @@ std::shared_ptr<const GgufFile> GgufFile::open(const std::string& path) {
                part_name("NAME", number + 1, count));
     return open(part_name(prefix, 1, count));
   }
-  if (count > 1) file->open_split(count);
+  if (count > 1) file->open_split(count, promise);
   file->check();
   return file;
 }
 
-void GgufFile::add_part(const std::string& path, int64_t number, int64_t count) {
+int64_t GgufFile::add_part(const std::string& path, int64_t number, int64_t count) {
+  int64_t promise = kNoPromise;
   std::shared_ptr<const MappedFile> map = MappedFile::open(path);
   GgufPart part = parse_gguf(map->bytes(), path);
   map->check();
@@ -110,22 +111,28 @@ void GgufFile::add_part(const std::string& path, int64_t number, int64_t count) 
     const int64_t no = other.get_int("split.no"), of = other.get_int("split.count");
     check_file(no == number && of == count, FileFault::layout, path, "this is part {} of {}, expected part {} of {}",
                no + 1, of, number + 1, count);
+    promise = other.get_int("split.tensors.count", {}, kNoPromise);
   }
   for (GgufTensor& tensor : part.tensors) {
     check_file(tensor_index_.emplace(tensor.name, tensors_.size()).second, FileFault::duplicate, path,
                "the tensor \"{}\" is in an earlier part as well", tensor.name);
     tensors_.push_back(std::move(tensor));
   }
+  return number == 0 ? get_int("split.tensors.count", {}, kNoPromise) : promise;
 }
 
-void GgufFile::open_split(int64_t count) {
+void GgufFile::open_split(int64_t count, int64_t promise) {
   const std::string prefix = split_prefix(path_, 1, count);
   check_file(!prefix.empty(), FileFault::layout, path_, "the first of {} parts must be named {}", count,
              part_name("NAME", 1, count));
-  for (int64_t i = 1; i < count; ++i) add_part(part_name(prefix, i + 1, count), i, count);
-  const int64_t promised = get_int("split.tensors.count", {}, static_cast<int64_t>(tensors_.size()));
-  check_file(promised == static_cast<int64_t>(tensors_.size()), FileFault::layout, path_,
-             "split.tensors.count is {}, the {} parts hold {} tensors", promised, count, tensors_.size());
+  std::vector<int64_t> promises = {promise};
+  for (int64_t i = 1; i < count; ++i) promises.push_back(add_part(part_name(prefix, i + 1, count), i, count));
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t promised = promises[static_cast<size_t>(i)];
+    check_file(promised == kNoPromise || promised == static_cast<int64_t>(tensors_.size()), FileFault::layout,
+               part_name(prefix, i + 1, count), "split.tensors.count is {}, the {} parts hold {} tensors", promised,
+               count, tensors_.size());
+  }
 }
 
 const GgufField* GgufFile::find(std::string_view key) const {

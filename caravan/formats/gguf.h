@@ -76,8 +76,11 @@ class GgufFile {
 
  private:
   explicit GgufFile(std::string path) : path_(std::move(path)) {}
-  void add_part(const std::string& path, int64_t number, int64_t count);
-  void open_split(int64_t count);
+  // Each part promises how many tensors all parts hold (kNoPromise where it does not say): returned, and checked once
+  // all parts are open.
+  static constexpr int64_t kNoPromise = -1;
+  int64_t add_part(const std::string& path, int64_t number, int64_t count);
+  void open_split(int64_t count, int64_t promise);
   const GgufField* find_array(std::string_view key, std::string_view wanted, bool (*accepts)(GgufType)) const;
 
   using Maps = std::vector<std::shared_ptr<const MappedFile>>;

@@ -313,6 +313,12 @@ TEST(Gguf, ContradictingSplitsAreLayoutErrors) {  // G42
   write_part("m-00001-of-00002.gguf", {0, 2, 2}, "x");
   write_part("m-00002-of-00002.gguf", {1, 2, 2}, "x");
   EXPECT_EQ(open_fault("m-00001-of-00002.gguf"), FileFault::duplicate);
+  for (const auto& [first, second] : {std::pair{2, 3}, {3, 2}}) {  // one of the parts promises another sum
+    write_part("m-00001-of-00002.gguf", {0, 2, first}, "x");
+    write_part("m-00002-of-00002.gguf", {1, 2, second}, "y");
+    EXPECT_EQ(open_fault("m-00001-of-00002.gguf"), FileFault::layout);
+    EXPECT_EQ(open_fault("m-00002-of-00002.gguf"), FileFault::layout);
+  }
   write_part("renamed.gguf", {0, 2, 2}, "x");
   EXPECT_EQ(open_fault("renamed.gguf"), FileFault::layout);
 }

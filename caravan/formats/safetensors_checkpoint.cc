@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "caravan/base/error.h"
-#include "caravan/base/file.h"
 #include "caravan/formats/config_file.h"
+#include "caravan/formats/mapped_tensors.h"
 #include "caravan/formats/safetensors_header.h"
 #include "caravan/formats/shards.h"
 
@@ -18,28 +18,25 @@ bool is_index(const Location& at) { return !at.is_folder && at.path.ends_with(".
 
 class SafetensorsCheckpoint final : public Checkpoint {
  public:
-  explicit SafetensorsCheckpoint(const Location& at) : Checkpoint(at.path), config_(read_config(at)) {
+  explicit SafetensorsCheckpoint(const Location& at) : Checkpoint(at.path) {
+    in_.config = read_config(at);
     open_files(at, kFile, kIndex, [this](const std::string& path) { return add_file(path); });
   }
 
   std::string_view format() const override { return "safetensors"; }
-  const std::vector<TensorInfo>& tensors() const override { return tensors_; }
-  const Json& config() const override { return config_; }
+  const std::vector<TensorInfo>& tensors() const override { return in_.tensors; }
+  const Json& config() const override { return in_.config; }
 
   TensorBytes read(std::string_view name) const override {
-    const TensorInfo* tensor = find(name);
-    caravan::check(tensor != nullptr, ErrorCode::not_found, "{}: there is no tensor '{}'", path_, name);
-    const Place& place = places_[static_cast<size_t>(tensor - tensors_.data())];
-    const std::shared_ptr<const MappedFile>& file = files_[place.file];
+    const auto& [tensor, place] = in_.at(*this, name);
+    const std::shared_ptr<const MappedFile>& file = in_.files[place.file];
     const std::span<const std::byte> bytes = file->bytes().subspan(place.offset, place.size);
-    const auto unit = static_cast<uintptr_t>(dtype_info(tensor->dtype).block_bytes);
+    const auto unit = static_cast<uintptr_t>(dtype_info(tensor.dtype).block_bytes);
     if (reinterpret_cast<uintptr_t>(bytes.data()) % unit == 0) return {bytes, file};
     return aligned_copy(bytes);
   }
 
-  void check() const override {
-    for (const auto& file : files_) file->check();
-  }
+  void check() const override { in_.check(); }
 
  private:
   struct Place {
@@ -61,17 +58,13 @@ class SafetensorsCheckpoint final : public Checkpoint {
     std::vector<std::string> names;
     for (SafetensorsEntry& entry : header.entries) {
       names.push_back(entry.tensor.name);
-      places_.push_back({files_.size(), header.data_begin + entry.begin, entry.end - entry.begin});
-      tensors_.push_back(std::move(entry.tensor));
+      in_.add(std::move(entry.tensor), {in_.files.size(), header.data_begin + entry.begin, entry.end - entry.begin});
     }
-    files_.push_back(std::move(file));
+    in_.files.push_back(std::move(file));
     return names;
   }
 
-  Json config_;
-  std::vector<std::shared_ptr<const MappedFile>> files_;
-  std::vector<TensorInfo> tensors_;
-  std::vector<Place> places_;  // of tensors_[i]
+  MappedTensors<Place> in_;
 };
 
 }  // namespace

@@ -24,6 +24,12 @@ struct CallArguments {
   ExpressionPtr star, double_star;
 };
 
+// What {% autoescape %} says of a place: whether text is escaped there, or whether only the render knows (its
+// expression is no literal). Then literals go by what the blocks around it say, as in the code that Jinja generates.
+struct Escape {
+  bool on = false, dynamic = false;
+};
+
 enum class Op : uint8_t { add, sub, mul, div, floordiv, mod, pow, eq, ne, lt, lteq, gt, gteq, in, notin };
 
 enum class Expr : uint8_t {
@@ -58,6 +64,7 @@ struct Expression {
   Value value;
   std::vector<ExpressionPtr> items;
   std::vector<Op> ops;
+  Escape escape;  // of a concat
   std::unique_ptr<CallArguments> arguments;
 };
 
@@ -80,7 +87,7 @@ enum class Stmt : uint8_t {
   call_block,    // expressions[0] called with macro as its caller
   filter_block,  // body through expressions[0]
   with,          // targets[i] = expressions[i]
-  scope,         // body in a scope of its own (autoescape)
+  autoescape,    // body, with autoescape set to expressions[0]
   generation,    // body, and where it stands in the output
   block,         // text names it; body
   break_loop,
@@ -93,6 +100,7 @@ struct Statement {
   uint32_t id = 0;
   bool recursive = false;
   bool scoped = false;
+  Escape escape;
   std::string text;
   Value value;
   ExpressionPtr target;

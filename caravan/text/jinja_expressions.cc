@@ -2,6 +2,7 @@
 // Semantics: jinja2/compiler.py and jinja2/sandbox.py (ImmutableSandboxedEnvironment) 3.1.6.
 #include <algorithm>
 
+#include "caravan/base/markup.h"
 #include "caravan/text/jinja_interpreter.h"
 #include "caravan/text/jinja_text.h"
 
@@ -139,16 +140,18 @@ Value Interpreter::evaluate_compare(const Expression& e, Frame* frame) {
 }
 
 Value Interpreter::evaluate_concat(const Expression& e, Frame* frame) {
+  const std::vector<Value> values = evaluate_all(e.items, frame);
+  const auto is_markup = [](const Value& v) { return v.is(Kind::string) && v.text().markup; };
+  const bool escape = e.escape.on && !e.escape.dynamic && std::any_of(values.begin(), values.end(), is_markup);
   std::string text;
-  for (const auto& item : e.items) {
-    const Value v = evaluate(*item, frame);
-    if (v.is(Kind::string))
+  for (const Value& v : values) {
+    if (v.is(Kind::string) && (!escape || is_markup(v)))
       text += v.str();
     else
-      text += to_text(v);
+      text += escape ? escape_markup(to_text(v)) : to_text(v);
     budget_.check_string(text.size());
   }
-  return string(std::move(text));
+  return string(std::move(text), escape);
 }
 
 Value Interpreter::evaluate_conditional(const Expression& e, Frame* frame) {
@@ -268,8 +271,8 @@ bool python_item(const Value& object, const Value& key, Value& out) {
     const Value* v = key.is(Kind::string) ? object.dict().find(key.str()) : object.dict().find(key);
     return v != nullptr ? (out = *v, true) : false;
   }
-  const bool indexable =
-      object.is(Kind::string) || object.is(Kind::list) || object.is(Kind::tuple) || object.is(Kind::range);
+  const bool indexable = object.is(Kind::string) || object.is(Kind::list) || object.is(Kind::tuple) ||
+                         object.is(Kind::range) || (object.is(Kind::native) && object.native().is_sequence());
   if (!indexable || !key.is_integer()) return false;
   const Int n = static_cast<Int>(length(object));
   Int i = key.integer();
@@ -278,6 +281,8 @@ bool python_item(const Value& object, const Value& key, Value& out) {
   const auto at = static_cast<size_t>(i);
   if (object.is(Kind::range))
     out = object.range().at(static_cast<int64_t>(i));
+  else if (object.is(Kind::native))
+    return object.native().item(at, out);
   else if (!object.is(Kind::string))
     out = object.items()[at];
   else {

@@ -1,5 +1,5 @@
 // Finds built-in filters by name, and holds those on numbers and on whole values. Source: jinja2/filters.py 3.1.6;
-// tojson is transformers' own. Left out: urlize and pprint (no use in prompts).
+// tojson is transformers' own.
 #include "caravan/text/jinja_filters.h"
 
 #include <algorithm>
@@ -151,7 +151,8 @@ std::span<const FilterEntry> number_filters() { return kNumber; }
 Filter find_filter(std::string_view name) {
   static const std::unordered_map<std::string_view, Filter> all = [] {
     std::unordered_map<std::string_view, Filter> map;
-    for (const auto& part : {number_filters(), text_filters(), sequence_filters(), selection_filters()})
+    for (const auto& part :
+         {number_filters(), text_filters(), sequence_filters(), selection_filters(), print_filters(), link_filters()})
       map.insert(part.begin(), part.end());
     return map;
   }();

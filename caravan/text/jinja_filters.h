@@ -12,6 +12,12 @@ std::span<const FilterEntry> text_filters();
 std::span<const FilterEntry> number_filters();
 std::span<const FilterEntry> sequence_filters();
 std::span<const FilterEntry> selection_filters();
+std::span<const FilterEntry> print_filters();
+std::span<const FilterEntry> link_filters();
+
+// s with `from` replaced by `to`, `limit` times at most; between all characters where `from` is empty. -1: everywhere.
+std::string replace_text(Interpreter& in, const std::string& s, const std::string& from, const std::string& to,
+                         Int limit);
 
 // An argument that was given and is not None.
 inline bool has(const Value& v) { return given(v) && !v.is(Kind::none); }

@@ -2,6 +2,7 @@
 // item that nobody asks for is never raised. Source: jinja2/filters.py 3.1.6.
 #include <algorithm>
 
+#include "caravan/base/markup.h"
 #include "caravan/text/jinja_filters.h"
 #include "caravan/text/jinja_text.h"
 
@@ -60,19 +61,24 @@ Value items_filter(Interpreter& in, const Value& v, Arguments& a) {
 
 Value join_filter(Interpreter& in, const Value& v, Arguments& a) {
   const auto args = a.bind("join", {"d", "attribute"});
-  const std::string between = given(args[0]) ? to_text(args[0]) : "";
   const AttributePath path(in, args[1]);
+  const auto is_markup = [](const Value& x) { return x.is(Kind::string) && x.text().markup; };
+  std::vector<Value> items;
   const Value iterator = in.iterate(v);
-  std::string out;
-  bool first = true;
-  for (Value item; iterator.iterator().next(item);) {
+  for (Value item; iterator.iterator().next(item); items.push_back(item)) {
     in.budget().spend(1);
-    if (!std::exchange(first, false)) out += between;
     if (has(args[1])) item = path(in, item);
-    out += item.is(Kind::string) ? item.str() : to_text(item);
+  }
+  const bool markup = in.autoescape() && (is_markup(args[0]) || std::any_of(items.begin(), items.end(), is_markup));
+  const auto piece = [&](const Value& x) { return markup && !is_markup(x) ? escape_markup(to_text(x)) : to_text(x); };
+  const std::string between = given(args[0]) ? piece(args[0]) : "";
+  std::string out;
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (i != 0) out += between;
+    out += piece(items[i]);
     in.budget().check_string(out.size());
   }
-  return in.string(std::move(out));
+  return in.string(std::move(out), markup);
 }
 
 struct Keyed {
@@ -104,7 +110,7 @@ Value sort_filter(Interpreter& in, const Value& v, Arguments& a) {
   for (Value& item : in.list_of(v)) {
     std::vector<Value> keys;
     for (const AttributePath& path : paths) keys.push_back(ignore_case(in, path(in, item), flag(args[1])));
-    keyed.push_back({keys.size() == 1 ? keys[0] : make_list(in.budget(), std::move(keys)), item});
+    keyed.push_back({make_list(in.budget(), std::move(keys)), item});  // as lists, two that are None are in order
   }
   sort_by_key(keyed, flag(args[0]));
   return make_list(in.budget(), items_of(std::move(keyed)));

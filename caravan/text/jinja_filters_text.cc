@@ -71,31 +71,14 @@ Value trim_filter(Interpreter& in, const Value& v, Arguments& a) {
 
 Value replace_filter(Interpreter& in, const Value& v, Arguments& a) {
   const auto args = a.bind("replace", {"old", "new", "count"}, 2);
-  const std::string s = to_text(v), from = to_text(args[0]), to = to_text(args[1]);
-  Int limit = has(args[2]) ? to_index(args[2]) : -1;
-  std::string out;
-  in.budget().spend_bytes(s.size() * 2);
-  if (from.empty()) {  // between all characters
-    for (size_t i = 0; limit != 0;) {
-      out += to;
-      --limit;
-      if (i >= s.size()) return in.string(std::move(out));
-      const size_t begin = i;
-      next_code_point(s, i);
-      out.append(s, begin, i - begin);
-      in.budget().check_string(out.size());
-      if (limit == 0) return in.string(out + s.substr(i));
-    }
-    return in.string(s);
+  std::string s = to_text(v), to = to_text(args[1]);
+  bool markup = false;
+  if (in.autoescape()) {  // a Markup among the arguments makes one of the text, and that escapes what is put into it
+    markup = is_markup(v);
+    if (!markup && (is_markup(args[0]) || is_markup(args[1]))) s = escape_markup(s), markup = true;
+    if (markup && !is_markup(args[1])) to = escape_markup(to);
   }
-  size_t begin = 0;
-  for (size_t at = s.find(from); at != std::string::npos && limit != 0; at = s.find(from, begin), --limit) {
-    out.append(s, begin, at - begin);
-    out += to;
-    in.budget().check_string(out.size());
-    begin = at + from.size();
-  }
-  return in.string(out.append(s, begin, std::string::npos));
+  return in.string(replace_text(in, s, to_text(args[0]), to, has(args[2]) ? to_index(args[2]) : -1), markup);
 }
 
 Value center_filter(Interpreter& in, const Value& v, Arguments& a) {
@@ -292,7 +275,7 @@ Value xmlattr_filter(Interpreter& in, const Value& v, Arguments& a) {
     in.budget().check_string(out.size());
   }
   if (!out.empty() && (!given(args[0]) || truth(args[0]))) out.insert(0, 1, ' ');
-  return in.string(std::move(out));
+  return in.string(std::move(out), in.autoescape());
 }
 
 // html.unescape for the entities that occur in practice.
@@ -374,5 +357,32 @@ constexpr FilterEntry kText[] = {{"capitalize", text_filter<capitalize>},
 }  // namespace
 
 std::span<const FilterEntry> text_filters() { return kText; }
+
+std::string replace_text(Interpreter& in, const std::string& s, const std::string& from, const std::string& to,
+                         Int limit) {
+  std::string out;
+  in.budget().spend_bytes(s.size() * 2);
+  if (from.empty()) {
+    for (size_t i = 0; limit != 0;) {
+      out += to;
+      --limit;
+      if (i >= s.size()) return out;
+      const size_t begin = i;
+      next_code_point(s, i);
+      out.append(s, begin, i - begin);
+      in.budget().check_string(out.size());
+      if (limit == 0) return out + s.substr(i);
+    }
+    return s;
+  }
+  size_t begin = 0;
+  for (size_t at = s.find(from); at != std::string::npos && limit != 0; at = s.find(from, begin), --limit) {
+    out.append(s, begin, at - begin);
+    out += to;
+    in.budget().check_string(out.size());
+    begin = at + from.size();
+  }
+  return out.append(s, begin, std::string::npos);
+}
 
 }  // namespace caravan::text::jinja

@@ -6,7 +6,7 @@
 #include <cstdlib>
 
 #include "caravan/base/markup.h"
-#include "caravan/text/jinja_interpreter.h"
+#include "caravan/text/jinja_methods.h"
 #include "caravan/text/jinja_text.h"
 
 namespace caravan::text::jinja {
@@ -274,7 +274,7 @@ std::string format_value(const Value& v, std::string_view text) {
 
 class Formatter {
  public:
-  Formatter(Interpreter& in, Arguments& arguments) : in_(in), arguments_(arguments) {}
+  Formatter(Interpreter& in, Arguments& arguments, bool markup) : in_(in), arguments_(arguments), markup_(markup) {}
 
   std::string run(std::string_view f, int depth) {
     std::string out;
@@ -331,7 +331,11 @@ class Formatter {
       rest.remove_prefix(2);
     }
     if (!rest.empty()) rest.remove_prefix(1);
-    return format_value(v, run(rest, depth - 1));
+    const std::string spec = run(rest, depth - 1);
+    if (!markup_) return format_value(v, spec);
+    if (!v.is(Kind::string) || !v.text().markup) return escape_markup(format_value(v, spec));
+    if (!spec.empty()) raise(Raised::value, "Unsupported format specification for Markup.");
+    return v.str();
   }
 
   Value lookup(std::string_view path) {
@@ -377,6 +381,7 @@ class Formatter {
 
   Interpreter& in_;
   Arguments& arguments_;
+  const bool markup_;  // of a Markup: fields are escaped
   size_t automatic_ = 0;
   bool manual_ = false;
 };
@@ -384,7 +389,11 @@ class Formatter {
 }  // namespace
 
 std::string str_format(Interpreter& in, std::string_view format, Arguments& arguments) {
-  return Formatter(in, arguments).run(format, 2);
+  return Formatter(in, arguments, false).run(format, 2);
+}
+
+std::string markup_format(Interpreter& in, std::string_view format, Arguments& arguments) {
+  return Formatter(in, arguments, true).run(format, 2);
 }
 
 namespace {

@@ -189,12 +189,107 @@ Value strftime_function(Interpreter& in, Arguments& a) {
   return in.string(sanitize_utf8(text));
 }
 
-Value lipsum_function(Interpreter& in, Arguments&) {
-  fail_file(FileFault::unsupported, in.budget().where,
-            "lipsum() makes random text, which a chat template has no use for");
+// jinja2.utils.generate_lorem_ipsum, with the same random numbers every time: a prompt must not change.
+class Lipsum {
+ public:
+  explicit Lipsum(Interpreter& in) : in_(in) {}
+
+  std::string paragraph(Int min, Int max) {
+    static const std::vector<std::string> kWords = split_whitespace(
+        "lorem ipsum dolor sit amet consectetuer adipiscing elit sed diam nonummy nibh euismod tincidunt ut laoreet "
+        "dolore magna aliquam erat volutpat enim ad minim veniam quis nostrud ullamcorper suscipit lobortis nisl ex ea "
+        "commodo consequat duis autem vel eum iriure in hendrerit vulputate velit esse molestie illum eu feugiat "
+        "nulla");
+    std::string out;
+    bool capital = true;
+    Int comma = 0, full_stop = 0;
+    const Int n = below(min, max);
+    size_t last = kWords.size();
+    for (Int i = 0; i < n; ++i) {
+      size_t at = last;
+      while (at == last) at = static_cast<size_t>(below(0, static_cast<Int>(kWords.size())));
+      last = at;
+      std::string word = std::exchange(capital, false) ? capitalize(kWords[at]) : kWords[at];
+      if (i - below(3, 8) > comma) comma = i, full_stop += 2, word += ',';
+      if (i - below(10, 20) > full_stop) comma = full_stop = i, word += '.', capital = true;
+      out += (out.empty() ? "" : " ") + word;
+      in_.budget().spend(1);
+      in_.budget().check_string(out.size());
+    }
+    if (out.ends_with(',')) out.pop_back();
+    return out.ends_with('.') ? out : out + ".";
+  }
+
+ private:
+  Int below(Int min, Int max) {  // randrange
+    if (max <= min) raise(Raised::value, "empty range in randrange({}, {})", int_text(min), int_text(max));
+    state_ = state_ * 6364136223846793005u + 1442695040888963407u;
+    return min + static_cast<Int>(state_ >> 33) % (max - min);
+  }
+  Interpreter& in_;
+  uint64_t state_ = 1;
+};
+
+Value lipsum_function(Interpreter& in, Arguments& a) {
+  const auto args = a.bind("lipsum", {"n", "html", "min", "max"});
+  const Int n = given(args[0]) ? to_index(args[0]) : 5;
+  const bool html = !given(args[1]) || truth(args[1]);
+  const Int min = given(args[2]) ? to_index(args[2]) : 20, max = given(args[3]) ? to_index(args[3]) : 100;
+  Lipsum lipsum(in);
+  std::string out;
+  for (Int i = 0; i < n; ++i) {
+    const std::string text = lipsum.paragraph(min, max);
+    if (i != 0) out += html ? "\n" : "\n\n";
+    out += html ? "<p>" + text + "</p>" : text;
+    in.budget().check_string(out.size());
+  }
+  return in.string(std::move(out), html);
 }
 
+using Blocks = std::unordered_map<std::string_view, const Statement*>;
+
+void collect_blocks(const Body& body, Blocks& blocks) {
+  for (const auto& s : body) {
+    if (s->kind == Stmt::block) blocks.emplace(s->text, s.get());
+    collect_blocks(s->body, blocks);
+    collect_blocks(s->otherwise, blocks);
+    if (s->macro) collect_blocks(s->macro->body, blocks);
+    for (const Body& branch : s->branches) collect_blocks(branch, blocks);
+  }
+}
+
+struct BlockReference : Native {
+  explicit BlockReference(const Statement& block) : block(block) {}
+  std::string type_name() const override { return "jinja2.runtime.BlockReference"; }
+  Value call(Interpreter& in, Arguments& arguments) override {
+    arguments.bind("BlockReference.__call__", {});
+    std::string text = in.run_block(block);
+    return in.string(std::move(text), in.autoescape());
+  }
+  bool attribute(Interpreter& in, std::string_view name, Value& out) override {
+    if (name == "name") return out = in.string(block.text), true;
+    if (name != "super") return false;
+    return out = make_undefined(fmt::format("there is no parent block called '{}'.", block.text)), true;
+  }
+  const Statement& block;
+};
+
+// `self`: the blocks of the template as attributes.
+struct TemplateReference : Native {
+  explicit TemplateReference(const Syntax& syntax) { collect_blocks(syntax.body, blocks); }
+  std::string type_name() const override { return "jinja2.runtime.TemplateReference"; }
+  std::string repr() const override { return "<TemplateReference None>"; }
+  bool callable() const override { return false; }
+  bool attribute(Interpreter&, std::string_view name, Value& out) override {
+    const auto it = blocks.find(name);
+    return it != blocks.end() ? (out = make_native(new BlockReference(*it->second)), true) : false;
+  }
+  Blocks blocks;
+};
+
 }  // namespace
+
+Value make_template_reference(const Syntax& syntax) { return make_native(new TemplateReference(syntax)); }
 
 Value make_function(std::string name, Function function) {
   return make_native(new FunctionObject(std::move(name), function));

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "caravan/base/markup.h"
+
 namespace caravan::text::jinja {
 
 // A frame for as long as the object lives; longer where a macro closed over it.
@@ -115,7 +117,7 @@ struct Interpreter::LoopState : Native {
     auto args = arguments.bind("loop", {"iterable"}, 1);
     if (!loop.recursive) raise(Raised::type, "The loop must have the 'recursive' marker to be called recursively.");
     if (finished) raise(Raised::runtime, "a loop was called after it had ended");
-    return in.string(in.run_loop(loop, args[0], frame, depth0 + 1));
+    return in.string(in.run_loop(loop, args[0], frame, depth0 + 1), in.escapes(loop.escape));
   }
   bool attribute(Interpreter&, std::string_view name, Value& out) override;
   void end() {
@@ -166,46 +168,6 @@ struct Macro : Native {
   }
   const MacroBody& body;
   Frame* closure;
-};
-
-using Blocks = std::unordered_map<std::string_view, const Statement*>;
-
-void collect_blocks(const Body& body, Blocks& blocks) {
-  for (const auto& s : body) {
-    if (s->kind == Stmt::block) blocks.emplace(s->text, s.get());
-    collect_blocks(s->body, blocks);
-    collect_blocks(s->otherwise, blocks);
-    if (s->macro) collect_blocks(s->macro->body, blocks);
-    for (const Body& branch : s->branches) collect_blocks(branch, blocks);
-  }
-}
-
-struct BlockReference : Native {
-  explicit BlockReference(const Statement& block) : block(block) {}
-  std::string type_name() const override { return "jinja2.runtime.BlockReference"; }
-  Value call(Interpreter& in, Arguments& arguments) override {
-    arguments.bind("BlockReference.__call__", {});
-    return in.string(in.run_block(block));
-  }
-  bool attribute(Interpreter& in, std::string_view name, Value& out) override {
-    if (name == "name") return out = in.string(block.text), true;
-    if (name != "super") return false;
-    return out = make_undefined(fmt::format("there is no parent block called '{}'.", block.text)), true;
-  }
-  const Statement& block;
-};
-
-// `self`: the blocks of the template as attributes.
-struct TemplateReference : Native {
-  explicit TemplateReference(const Syntax& syntax) { collect_blocks(syntax.body, blocks); }
-  std::string type_name() const override { return "jinja2.runtime.TemplateReference"; }
-  std::string repr() const override { return "<TemplateReference None>"; }
-  bool callable() const override { return false; }
-  bool attribute(Interpreter&, std::string_view name, Value& out) override {
-    const auto it = blocks.find(name);
-    return it != blocks.end() ? (out = make_native(new BlockReference(*it->second)), true) : false;
-  }
-  Blocks blocks;
 };
 
 }  // namespace
@@ -273,7 +235,7 @@ std::string Interpreter::run(const std::vector<std::pair<std::string, Value>>& v
   for (size_t id = 0; id < syntax_.names.size(); ++id) {
     const auto it = by_name.find(syntax_.names[id]);
     if (syntax_.names[id] == "self")
-      context_[id] = make_native(new TemplateReference(syntax_));
+      context_[id] = make_template_reference(syntax_);
     else if (it != by_name.end())
       context_[id] = *it->second;
     else
@@ -293,11 +255,11 @@ void Interpreter::write(std::string_view text) {
   out_->append(text);
 }
 
-void Interpreter::write_value(const Value& v) {
+void Interpreter::write_value(const Value& v, bool escape) {
   if (v.is(Kind::string))
-    write(v.str());
+    write(escape && !v.text().markup ? escape_markup(v.str()) : v.str());
   else
-    write(to_text(v));
+    write(escape ? escape_markup(to_text(v)) : to_text(v));
 }
 
 void Interpreter::store(Frame* frame, uint32_t id, Value value) {
@@ -390,6 +352,15 @@ std::string Interpreter::run_block(const Statement& block) {
   return text;
 }
 
+// As the generated code has it, break and continue leave the setting as it is.
+Interpreter::Flow Interpreter::execute_autoescape(const Statement& s, Frame* frame) {
+  const bool outside = std::exchange(autoescape_, truth(evaluate(*s.expressions[0], frame)));
+  Scope scope(*this, frame);
+  const Flow flow = execute(s.body, scope.frame());
+  if (flow == Flow::normal) autoescape_ = outside;
+  return flow;
+}
+
 void Interpreter::execute_generation(const Statement& s, Frame* frame) {
   Scope scope(*this, frame);
   std::string text;
@@ -404,10 +375,10 @@ Interpreter::Flow Interpreter::execute_captured(const Statement& s, Frame* frame
   std::string text;
   const Flow flow = capture(s.body, scope.frame(), text);
   if (flow != Flow::normal) return flow;
-  Value value = string(std::move(text));
+  Value value = string(std::move(text), escapes(s.escape) || (autoescape_ && !s.expressions[0]));
   if (s.expressions[0]) value = evaluate_filter(*s.expressions[0], scope.frame(), &value);
   if (s.kind == Stmt::assign_block)
-    assign(*s.target, std::move(value), frame);
+    assign(*s.target, autoescape_ ? string(to_text(value), true) : std::move(value), frame);
   else
     write_value(value);
   return Flow::normal;
@@ -422,6 +393,14 @@ void Interpreter::execute_call_block(const Statement& s, Frame* frame) {
   write_value(call(callee, arguments));
 }
 
+namespace {
+bool is_literal(const Expression& e) {
+  const bool container = e.kind == Expr::list || e.kind == Expr::tuple || e.kind == Expr::dict;
+  return e.kind == Expr::constant ||
+         (container && std::all_of(e.items.begin(), e.items.end(), [](const auto& item) { return is_literal(*item); }));
+}
+}  // namespace
+
 Interpreter::Flow Interpreter::execute(const Statement& s, Frame* frame) {
   budget_.spend(1);
   line_ = s.line;
@@ -431,7 +410,8 @@ Interpreter::Flow Interpreter::execute(const Statement& s, Frame* frame) {
       write(s.text);
       break;
     case Stmt::output:
-      for (const auto& e : s.expressions) write_value(evaluate(*e, frame));
+      for (const auto& e : s.expressions)
+        write_value(evaluate(*e, frame), is_literal(*e) ? s.escape.on : escapes(s.escape));
       break;
     case Stmt::loop:
       return execute_loop(s, evaluate(*s.expressions[0], frame), frame, 0);
@@ -453,11 +433,8 @@ Interpreter::Flow Interpreter::execute(const Statement& s, Frame* frame) {
     case Stmt::with:
       execute_with(s, frame);
       break;
-    case Stmt::scope: {
-      evaluate(*s.expressions[0], frame);
-      Scope scope(*this, frame);
-      return execute(s.body, scope.frame());
-    }
+    case Stmt::autoescape:
+      return execute_autoescape(s, frame);
     case Stmt::generation:
       execute_generation(s, frame);
       break;
@@ -555,9 +532,10 @@ Value Interpreter::run_macro(const MacroBody& macro, Frame* closure, Arguments& 
   for (size_t i = first_default; i < n; ++i) {
     if (missing[i]) store(frame, macro.parameters[i].first, evaluate(*macro.defaults[i - first_default], frame));
   }
+  const bool markup = autoescape_;
   std::string text;
   capture(macro.body, frame, text);
-  return string(std::move(text));
+  return string(std::move(text), markup);
 }
 
 Value Interpreter::call(const Value& callee, Arguments& arguments) {

@@ -53,6 +53,8 @@ class Interpreter {
   Value iterate(const Value& v);  // a Kind::iterator value; raises where v is not iterable
   std::vector<Value> list_of(const Value& v);
   Value string(std::string text, bool markup = false) { return make_string(budget_, std::move(text), markup); }
+  bool autoescape() const { return autoescape_; }
+  bool escapes(const Escape& e) const { return e.dynamic ? autoescape_ : e.on; }
   Value register_space(std::vector<std::pair<std::string, Value>> attributes);
 
   // For macros and loops.
@@ -74,10 +76,11 @@ class Interpreter {
   void execute_call_block(const Statement& s, Frame* frame);
   void execute_with(const Statement& s, Frame* frame);
   void execute_block(const Statement& s, Frame* frame);
+  Flow execute_autoescape(const Statement& s, Frame* frame);
   void execute_generation(const Statement& s, Frame* frame);
   Flow capture(const Body& body, Frame* frame, std::string& text);  // runs a body into its own buffer
   void write(std::string_view text);
-  void write_value(const Value& v);
+  void write_value(const Value& v, bool escape = false);
   void assign(const Expression& target, Value value, Frame* frame);
   static void store(Frame* frame, uint32_t id, Value value);
   void close_over(Frame* frame);
@@ -108,6 +111,7 @@ class Interpreter {
   std::vector<Value> spaces_;  // every namespace, so that cycles through them can be undone
   Frame* root_ = nullptr;
   std::string* out_ = nullptr;
+  bool autoescape_ = false;
   int buffers_ = 0;  // nesting of captures: 0 where out_ is the real output
   std::vector<std::pair<size_t, size_t>> generations_;
   int line_ = 0, evaluations_ = 0, calls_ = 0;
@@ -124,6 +128,8 @@ bool find_method(Interpreter& in, const Value& object, const std::string& name, 
 
 // range, dict, namespace, cycler, joiner, raise_exception, strftime_now, lipsum; none for other names.
 std::optional<Value> find_global(std::string_view name);
+
+Value make_template_reference(const Syntax& syntax);  // self
 
 // A function value from a plain function.
 using Function = Value (*)(Interpreter& in, Arguments& arguments);

@@ -1,12 +1,12 @@
 // The methods of str, dict, list, tuple, int and float that a template can call, with Python's argument rules and
-// errors. What changes its object (append, update ...) is unsafe, as in Jinja's ImmutableSandboxedEnvironment. Left
-// out: encode, translate and maketrans of str.
+// errors. What changes its object (append, update ...) is unsafe, as in Jinja's ImmutableSandboxedEnvironment.
 #include <algorithm>
 #include <cmath>
 #include <span>
 
 #include "caravan/base/markup.h"
-#include "caravan/text/jinja_interpreter.h"
+#include "caravan/text/jinja_filters.h"
+#include "caravan/text/jinja_methods.h"
 #include "caravan/text/jinja_text.h"
 
 namespace caravan::text::jinja {
@@ -148,12 +148,9 @@ Value replace_method(Interpreter& in, const Value& self, Arguments& a) {
   if (!args[0].is(Kind::string) || !args[1].is(Kind::string))
     raise(Raised::type, "replace() argument must be str, not {}",
           type_name(args[0].is(Kind::string) ? args[1] : args[0]));
-  Arguments filter;
   const bool escape = self.text().markup && !args[1].text().markup;
-  filter.positional = {args[0], escape ? in.string(escape_markup(args[1].str())) : args[1]};
-  if (given(args[2])) filter.positional.push_back(args[2]);
-  const Value out = in.call_filter("replace", self, std::move(filter));
-  return self.text().markup ? in.string(out.str(), true) : out;
+  const std::string to = escape ? escape_markup(args[1].str()) : args[1].str();
+  return derived(in, self, replace_text(in, self.str(), args[0].str(), to, given(args[2]) ? to_index(args[2]) : -1));
 }
 
 Value join_method(Interpreter& in, const Value& self, Arguments& a) {
@@ -173,7 +170,7 @@ Value join_method(Interpreter& in, const Value& self, Arguments& a) {
 }
 
 Value format_method(Interpreter& in, const Value& self, Arguments& a) {
-  return derived(in, self, str_format(in, self.str(), a));
+  return derived(in, self, self.text().markup ? markup_format(in, self.str(), a) : str_format(in, self.str(), a));
 }
 
 Value format_map_method(Interpreter& in, const Value& self, Arguments& a) {
@@ -183,7 +180,8 @@ Value format_map_method(Interpreter& in, const Value& self, Arguments& a) {
   for (const auto& [key, value] : args[0].dict().items) {
     if (key.is(Kind::string)) named.keywords.emplace_back(key.str(), value);
   }
-  return derived(in, self, str_format(in, self.str(), named));
+  return derived(in, self,
+                 self.text().markup ? markup_format(in, self.str(), named) : str_format(in, self.str(), named));
 }
 
 template <char Align>
@@ -385,6 +383,7 @@ constexpr Table kStr[] = {{"capitalize", cased<capitalize>},
                           {"casefold", cased<casefold>},
                           {"center", justified<'^'>},
                           {"count", count_method},
+                          {"encode", encode_method},
                           {"endswith", affix<false>},
                           {"expandtabs", expandtabs_method},
                           {"find", find_in<false, false>},
@@ -407,6 +406,7 @@ constexpr Table kStr[] = {{"capitalize", cased<capitalize>},
                           {"ljust", justified<'<'>},
                           {"lower", cased<lower>},
                           {"lstrip", stripped<Side::left>},
+                          {"maketrans", maketrans_method},
                           {"partition", partition_method<false>},
                           {"removeprefix", remove_affix<true>},
                           {"removesuffix", remove_affix<false>},
@@ -423,6 +423,7 @@ constexpr Table kStr[] = {{"capitalize", cased<capitalize>},
                           {"strip", stripped<Side::both>},
                           {"swapcase", cased<swapcase>},
                           {"title", cased<title>},
+                          {"translate", translate_method},
                           {"upper", cased<upper>},
                           {"zfill", zfill_method}};
 constexpr Table kDict[] = {{"copy", copy_method},

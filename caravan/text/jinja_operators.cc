@@ -242,12 +242,16 @@ struct FunctionIterator : Iterator {
   std::function<bool(Value&)> step;
 };
 
-struct IndexIterator : Iterator {  // over a list, tuple, view, dict (its keys) or range
+struct IndexIterator : Iterator {  // over a list, tuple, view, dict (its keys), range or bytes
   explicit IndexIterator(const Value& over) : Iterator(std::string(type_name(over)) + "_iterator"), over(over) {}
   bool next(Value& out) override {
     if (over.is(Kind::range)) {
       if (static_cast<int64_t>(at) >= over.range().size) return false;
       out = over.range().at(static_cast<int64_t>(at++));
+    } else if (over.is(Kind::native)) {
+      size_t n = 0;
+      if (!over.native().length(n) || at >= n) return false;
+      return over.native().item(at++, out);
     } else if (over.is(Kind::dict)) {
       if (at >= over.dict().items.size()) return false;
       out = over.dict().items[at++].first;
@@ -287,7 +291,8 @@ Value make_iterator(Budget& budget, std::string type, std::vector<Value> keeps, 
 Value Interpreter::iterate(const Value& v) {
   if (v.is(Kind::iterator)) return v;
   if (v.is(Kind::undefined)) return make_iterator(budget_, "generator", {}, [](Value&) { return false; });
-  if (!iterable(v) || v.is(Kind::native)) raise(Raised::type, "'{}' object is not iterable", type_name(v));
+  if (!iterable(v) || (v.is(Kind::native) && !v.native().is_sequence()))
+    raise(Raised::type, "'{}' object is not iterable", type_name(v));
   std::unique_ptr<Iterator> iterator;
   if (v.is(Kind::string))
     iterator = std::make_unique<TextIterator>(v);

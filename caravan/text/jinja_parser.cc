@@ -106,6 +106,7 @@ StatementPtr Parser::statement(Stmt kind) const {
   auto s = std::make_unique<Statement>();
   s->kind = kind;
   s->line = current().line;
+  s->escape = escape_;
   return s;
 }
 
@@ -128,13 +129,7 @@ StatementPtr Parser::parse_statement() {
     s->body = parse_statements({"endfilter"}, true);
     return s;
   }
-  if (name == "autoescape") {
-    auto s = statement(Stmt::scope);
-    next();
-    s->expressions.push_back(parse_expression());
-    s->body = parse_statements({"endautoescape"}, true);
-    return s;
-  }
+  if (name == "autoescape") return parse_autoescape();
   if (name == "generation") {
     auto s = statement(Stmt::generation);
     next();
@@ -212,7 +207,9 @@ StatementPtr Parser::parse_block() {
   s->text = expect(Tok::name).text;
   s->scoped = skip_name("scoped");
   skip_name("required");
+  const Escape outside = std::exchange(escape_, Escape{});  // a block is compiled as a template of its own
   s->body = parse_statements({"endblock"}, true);
+  escape_ = outside;
   skip_name(s->text);
   return s;
 }
@@ -224,6 +221,21 @@ StatementPtr Parser::parse_print() {
     if (!s->expressions.empty()) expect(Tok::comma);
     s->expressions.push_back(parse_expression());
   }
+  return s;
+}
+
+StatementPtr Parser::parse_autoescape() {
+  auto s = statement(Stmt::autoescape);
+  next();
+  s->expressions.push_back(parse_expression());
+  const Expression& e = *s->expressions[0];
+  const Escape outside = escape_;
+  if (e.kind == Expr::constant)
+    escape_.on = truth(e.value);
+  else
+    escape_.dynamic = true;
+  s->body = parse_statements({"endautoescape"}, true);
+  escape_ = outside;
   return s;
 }
 

@@ -36,22 +36,22 @@ ExpressionPtr Parser::parse_condexpr() {
   return left;
 }
 
-ExpressionPtr Parser::parse_or() {
-  ExpressionPtr left = parse_and();
-  if (!is_name("or")) return left;
-  auto e = make(Expr::any_of, left->line);
+template <class Next>
+ExpressionPtr Parser::word_chain(Expr kind, std::string_view word, Next next_operand) {
+  ExpressionPtr left = next_operand();
+  if (!is_name(word)) return left;
+  auto e = make(kind, left->line);
   e->items.push_back(std::move(left));
-  while (skip_name("or")) e->items.push_back(parse_and());
+  while (skip_name(word)) e->items.push_back(next_operand());
   return e;
 }
 
+ExpressionPtr Parser::parse_or() {
+  return word_chain(Expr::any_of, "or", [&] { return parse_and(); });
+}
+
 ExpressionPtr Parser::parse_and() {
-  ExpressionPtr left = parse_not();
-  if (!is_name("and")) return left;
-  auto e = make(Expr::all_of, left->line);
-  e->items.push_back(std::move(left));
-  while (skip_name("and")) e->items.push_back(parse_not());
-  return e;
+  return word_chain(Expr::all_of, "and", [&] { return parse_not(); });
 }
 
 ExpressionPtr Parser::parse_not() {
@@ -109,7 +109,9 @@ ExpressionPtr Parser::parse_math1() {
 }
 
 ExpressionPtr Parser::parse_concat() {
-  return left_chain(Expr::concat, [&] { return parse_math2(); }, {{Tok::tilde, Op::add}});
+  ExpressionPtr e = left_chain(Expr::concat, [&] { return parse_math2(); }, {{Tok::tilde, Op::add}});
+  if (e->kind == Expr::concat) e->escape = escape_;
+  return e;
 }
 
 ExpressionPtr Parser::parse_math2() {

@@ -59,6 +59,7 @@ class Parser {
   StatementPtr parse_with();
   StatementPtr parse_block();
   StatementPtr parse_print();
+  StatementPtr parse_autoescape();
   StatementPtr parse_macro();
   StatementPtr parse_call_block();
   void parse_signature(MacroBody& macro);
@@ -98,6 +99,8 @@ class Parser {
   std::string parse_dotted_name();
   bool is_tuple_end(std::string_view end_name) const;
   template <class Next>
+  ExpressionPtr word_chain(Expr kind, std::string_view word, Next next_operand);
+  template <class Next>
   ExpressionPtr left_chain(Expr kind, Next next_operand, std::initializer_list<std::pair<Tok, Op>> operators);
 
   const std::string_view where_;
@@ -108,6 +111,7 @@ class Parser {
   std::map<std::string, uint32_t> ids_;
   std::vector<std::vector<std::string>> end_tags_;
   std::vector<MacroBody*> macros_;  // those whose body is being parsed
+  Escape escape_;                   // here
   Syntax syntax_;
 };
 

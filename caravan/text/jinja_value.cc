@@ -257,7 +257,7 @@ std::string_view type_name(const Value& v) {
     case Kind::space:
       return "TemplateNamespace";
     case Kind::native:
-      return "function";
+      return v.native().is_sequence() ? "bytes" : "function";
   }
   return "object";
 }
@@ -346,6 +346,8 @@ bool equal(const Value& a, const Value& b) {
       const Range &x = a.range(), &y = b.range();
       return x.size == y.size && (x.size == 0 || (x.start == y.start && (x.size == 1 || x.step == y.step)));
     }
+    case Kind::native:
+      return a.native().equals(b.native());
     default:
       return a.object() == b.object();
   }
@@ -396,6 +398,8 @@ size_t hash(const Value& v) {
       return 3;
     case Kind::range:
       return static_cast<size_t>(v.range().size);
+    case Kind::native:
+      return v.native().hash();
     default:
       return std::hash<const void*>()(v.object());
   }

@@ -246,6 +246,10 @@ struct Native : Object {
   virtual bool attribute(Interpreter&, std::string_view, Value&) { return false; }
   virtual std::string repr() const { return "<" + type_name() + ">"; }
   virtual bool length(size_t&) { return false; }
+  virtual bool item(size_t, Value&) { return false; }  // of a sequence, below its length
+  virtual bool is_sequence() const { return false; }
+  virtual bool equals(const Native& other) const { return this == &other; }
+  virtual size_t hash() const { return std::hash<const void*>()(this); }
 };
 
 struct Missing : Charged {  // why a value is undefined

@@ -74,7 +74,8 @@ TEST_P(TokenizerGolden, EqualsTheReferenceAlsoAfterASaveAndALoad) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Components, TokenizerGolden,
-                         testing::Values("models", "normalizers", "pre_tokenizers", "added", "processors", "decoders"),
+                         testing::Values("models", "normalizers", "pre_tokenizers", "added", "processors", "decoders",
+                                         "published"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

@@ -1,7 +1,7 @@
 """Writes tests/golden/chat_templates/*.json: many small templates over every feature of Jinja that chat templates use,
 each with the text, or the error, that Jinja gives in transformers' environment.
 
-Made with transformers 5.23, jinja2 3.1.6, markupsafe 3.0, Python 3.11 (PYTHONHASHSEED does not matter).
+Made with transformers 5.24, jinja2 3.1.6, markupsafe 3.0, Python 3.11 (PYTHONHASHSEED does not matter).
 Usage: TZ=UTC python scripts/golden/chat_templates.py tests/golden/chat_templates
 """
 import datetime
@@ -52,7 +52,7 @@ def main(folder):
             variables = variables[0] if variables else {}
             done.append({"template": template, "variables": "V" if variables is V else variables, **render(template, variables)})
         with open(os.path.join(folder, name + ".json"), "w", encoding="utf-8") as out:
-            head = {"made_with": "transformers 5.23, jinja2 3.1.6", "variables": {"V": V}}
+            head = {"made_with": "transformers 5.24, jinja2 3.1.6", "variables": {"V": V}}
             out.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "cases": [\n')
             out.write(",\n".join(json.dumps(c, ensure_ascii=False) for c in done) + "\n]}\n")
         errors = [c for c in done if "error" in c]

@@ -2,10 +2,11 @@
 """Goldens of the tokenizer components: tests/golden/tokenizer/*.json.
 
 Small tokenizers, made with Hugging Face `tokenizers`, for every component and flag, each with what the package answers on
-a list of nasty texts. Ran with: tokenizers 0.23.3. Usage: scripts/golden/tokenizer.py (writes into the repository).
+a list of nasty texts. Ran with: tokenizers 0.23.3. Usage: scripts/golden/tokenizer.py [GROUP...] (writes into the repository).
 """
 import json
 import os
+import sys
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, trainers
 from tokenizers import normalizers as N
@@ -217,15 +218,23 @@ def decoder_cases():
         yield name, build(models.Unigram(vocab, 0, False), decoder=decoder, added=[AddedToken("<pad>", special=True, normalized=False)])
 
 
+def published_cases():
+    """The settings of published models; those with a charsmap are too large for here."""
+    import tokenizer_kinds
+    for name, tokenizer in tokenizer_kinds.published().items():
+        if "precompiled_charsmap" not in tokenizer.to_str():
+            yield name, tokenizer
+
+
 SEQUENCES = [[], [1, 3, 4, 5], [7, 8, 9, 17, 7, 8, 4], [7, 8, 9], [7, 8, 9, 7, 8, 9, 10, 11, 12, 1], [13, 14, 15, 16, 13, 15], [18, 19, 18], [22, 22, 23, 21, 22, 20, 26, 25, 24, 26, 27],
              [2, 1, 2, 3, 2, 30, 30], [29, 28, 31, 6, 5, 999], [15], [21, 1, 21]]
 
-GROUPS = {"models": model_cases, "normalizers": normalizer_cases, "pre_tokenizers": pre_tokenizer_cases, "added": added_cases, "processors": processor_cases, "decoders": decoder_cases}
+GROUPS = {"models": model_cases, "normalizers": normalizer_cases, "pre_tokenizers": pre_tokenizer_cases, "added": added_cases, "processors": processor_cases, "decoders": decoder_cases, "published": published_cases}
 
 
 def tokenizers():
     """All of them, for scripts/differential_tokenizers.py."""
-    return {f"{group}-{name}": tokenizer for group, cases in GROUPS.items() for name, tokenizer in cases()}
+    return {f"{group}-{name}": tokenizer for group, cases in GROUPS.items() if group != "published" for name, tokenizer in cases()}
 
 
 def describe(e):
@@ -239,6 +248,8 @@ def describe(e):
 def main():
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "golden", "tokenizer")
     for group, cases in GROUPS.items():
+        if sys.argv[1:] and group not in sys.argv[1:]:
+            continue
         shared, out = [], []
         for name, tokenizer in cases():
             parts = json.loads(tokenizer.to_str())
@@ -254,7 +265,7 @@ def main():
                 for i, text in enumerate(texts):
                     e = tokenizer.encode(text)
                     case = {"text": text, **describe(e)}
-                    if group == "models":
+                    if group in ("models", "published"):
                         case["decoded"] = tokenizer.decode(e.ids)
                     entry["encode"].append(case)
                 if group == "processors":

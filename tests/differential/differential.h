@@ -12,5 +12,6 @@ int compare_torch(const std::string& folder);         // N.bin, and N.txt where 
 int encode_vocabulary(const std::string& cases);      // JSON; results to that name + ".out"
 int render_templates(const std::string& cases);       // JSON lines; results to that name + ".out"
 int train_tokenizer(const std::string& config);       // JSON
+int fuzz_readers(const std::string& folder);          // mutated seeds through every reader
 
 }  // namespace caravan::differential

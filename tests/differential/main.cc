@@ -1,4 +1,4 @@
-// usage: caravan_differential SUBJECT PATH      (run by scripts/differential_SUBJECT.py)
+// usage: caravan_differential SUBJECT PATH      (run by scripts/differential_SUBJECT.py and scripts/fuzz_readers.py)
 #include <cstdio>
 #include <string_view>
 
@@ -18,6 +18,7 @@ constexpr Subject kSubjects[] = {
     {"vocabularies", caravan::differential::encode_vocabulary},
     {"templates", caravan::differential::render_templates},
     {"training", caravan::differential::train_tokenizer},
+    {"fuzz", caravan::differential::fuzz_readers},
 };
 
 }  // namespace
