@@ -110,6 +110,9 @@ void GgufFile::add_part(const std::string& path, int64_t number, int64_t count) 
     const int64_t no = other.get_int("split.no"), of = other.get_int("split.count");
     check_file(no == number && of == count, FileFault::layout, path, "this is part {} of {}, expected part {} of {}",
                no + 1, of, number + 1, count);
+    const int64_t first = get_int("split.tensors.count", {}, 0), same = other.get_int("split.tensors.count", {}, first);
+    check_file(same == first, FileFault::layout, path, "split.tensors.count is {}, the first part says {}", same,
+               first);
   }
   for (GgufTensor& tensor : part.tensors) {
     check_file(tensor_index_.emplace(tensor.name, tensors_.size()).second, FileFault::duplicate, path,
