@@ -111,6 +111,8 @@ def random_options(rng, vocab, length):
         "remove_invalid_values": lambda: True,
         "temperature": lambda: 0.7,  # without do_sample: no effect, in the file as well
     }
+    if IS_OLD:  # applied to the first beam of a group only
+        del extras["encoder_repetition_penalty"], extras["encoder_no_repeat_ngram_size"]
     for name in rng.sample(sorted(extras), rng.choice([0, 1, 1, 2, 3, 4, 5])):
         o[name] = extras[name]()
     return o
@@ -207,6 +209,8 @@ def random_case(rng, folder, program, counts, worst):
                                 "early_stopping", "num_return_sequences") if k in options}
         in_file = {k: v for k, v in options.items() if k in in_file or k in strategy}
     flags = {k: v for k, v in options.items() if k not in in_file}
+    if IS_OLD:  # later groups see the pads of those that are done
+        in_file["pad_token_id"] = PAD
     if in_file and rng.random() < 0.3 and "max_new_tokens" in options:  # the flag wins over the file
         in_file["max_new_tokens"] = 3
         flags["max_new_tokens"] = options["max_new_tokens"]
