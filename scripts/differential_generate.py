@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Compares `caravan generate --json --ids` with Hugging Face transformers' generate() on tiny random models with random
-options, given as flags, in the checkpoint's generation_config.json, or both. Run by hand; needs transformers 5.
+options, given as flags, in the checkpoint's generation_config.json, or both. Run by hand; needs transformers 5. Under a
+transformers 4.46 it takes the strategies that version 5 no longer has: diverse beam groups and contrastive search.
 
   differential_generate.py --caravan build/release/bin/caravan --cases 300 --seed 1
   differential_generate.py --caravan ... --bf16 --cases 100          greedy decoding in bf16
@@ -30,6 +31,10 @@ PAD = 0
 BF16_STEPS = 4
 FAMILIES = {"llama": {}, "mistral": {"sliding_window": 6}, "qwen2": {"num_key_value_heads": 4},
             "qwen3": {"head_dim": 16}}
+IS_OLD = int(transformers.__version__.split(".")[0]) < 5
+DTYPE = "torch_dtype" if IS_OLD else "dtype"
+if IS_OLD:
+    del FAMILIES["qwen3"]
 WORDS = list("abcdefghijklmnopqrstuvwxyz .é") + ["th", "an", "on", " a", " t", "he", "ta", "st", "ne"]
 
 
@@ -54,7 +59,7 @@ def make_model(folder, rng, dtype=torch.float32):
                    num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256, initializer_range=0.25,
                    tie_word_embeddings=rng.random() < 0.4, pad_token_id=PAD, bos_token_id=None, eos_token_id=None)
     torch.manual_seed(rng.randrange(1 << 30))
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **options | FAMILIES[family]), dtype=torch.float32)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **options | FAMILIES[family]), **{DTYPE: torch.float32})
     with torch.no_grad():  # sharper logits; eos tokens (1..3) likely enough that sequences end at different times
         head = model.get_output_embeddings().weight
         head.mul_(1.5)
@@ -64,9 +69,19 @@ def make_model(folder, rng, dtype=torch.float32):
     return vocab
 
 
+def old_strategy(rng):
+    """Diverse beam groups or contrastive search."""
+    if rng.random() < 0.4:
+        return {"penalty_alpha": rng.choice([0.2, 0.6, 0.9]), "top_k": rng.choice([2, 4, 7])}
+    groups, size = rng.choice([2, 3, 4]), rng.choice([1, 2, 3])
+    return {"num_beams": groups * size, "num_beam_groups": groups, "diversity_penalty": rng.choice([0.3, 1.0, 5.0]),
+            "length_penalty": rng.choice([0.0, 1.0, 2.0]), "early_stopping": rng.choice([True, False, "never"]),
+            "num_return_sequences": rng.randint(1, groups * size)}
+
+
 def random_options(rng, vocab, length):
     """transformers' names and values."""
-    beams = rng.choice([1, 1, 2, 3, 4, 6])
+    beams = rng.choice([1, 1, 2, 3, 4, 6]) if not IS_OLD else 1
     o = {"eos_token_id": rng.choice([1, [1, 2], [1, 2, 3], [3], [1], 20])}
     o[rng.choice(["max_new_tokens"] * 4 + ["max_length"])] = rng.choice([1, 4, 8, 13, 20])
     if "max_length" in o:
@@ -74,6 +89,8 @@ def random_options(rng, vocab, length):
     if beams > 1:
         o |= {"num_beams": beams, "length_penalty": rng.choice([-1.0, 0.0, 0.5, 1.0, 2.0, 0.8]),
               "early_stopping": rng.choice([True, False, "never"]), "num_return_sequences": rng.randint(1, beams)}
+    if IS_OLD:
+        o |= old_strategy(rng)
     ids = lambda n: [rng.randrange(4, vocab) for _ in range(n)]
     extras = {
         "repetition_penalty": lambda: rng.choice([0.8, 1.1, 1.5, 3.0]),
@@ -94,6 +111,8 @@ def random_options(rng, vocab, length):
         "remove_invalid_values": lambda: True,
         "temperature": lambda: 0.7,  # without do_sample: no effect, in the file as well
     }
+    if IS_OLD:  # applied to the first beam of a group only
+        del extras["encoder_repetition_penalty"], extras["encoder_no_repeat_ngram_size"]
     for name in rng.sample(sorted(extras), rng.choice([0, 1, 1, 2, 3, 4, 5])):
         o[name] = extras[name]()
     return o
@@ -165,6 +184,8 @@ def compare(expected, got, eos, counts, worst):
             worst["score"] = max(worst["score"], error)
             if error > 1e-4 + 1e-6 * abs(want["score"]):
                 bad.append(f"score {have['score']} instead of {want['score']}")
+        if IS_OLD:  # its beam_indices of groups do not say which row a token's logits stand in
+            continue
         error = max([abs(a - b) for a, b in zip(want["logprobs"], have["logprobs"])], default=0)
         worst["logprob"] = max(worst["logprob"], error)
         if error > 1e-4 or len(have["logprobs"]) != len(ids):
@@ -183,14 +204,20 @@ def random_case(rng, folder, program, counts, worst):
     in_file = {k: v for k, v in options.items() if rng.random() < rng.choice([0, 0, 0.5, 1])}
     if "num_return_sequences" in in_file and "num_beams" not in in_file:
         in_file["num_beams"] = options["num_beams"]  # else transformers refuses the file
+    if IS_OLD and in_file:  # as above: a strategy is in the file as a whole or not at all
+        strategy = {k for k in ("penalty_alpha", "top_k", "num_beams", "num_beam_groups", "diversity_penalty", "length_penalty",
+                                "early_stopping", "num_return_sequences") if k in options}
+        in_file = {k: v for k, v in options.items() if k in in_file or k in strategy}
     flags = {k: v for k, v in options.items() if k not in in_file}
+    if IS_OLD:  # later groups see the pads of those that are done
+        in_file["pad_token_id"] = PAD
     if in_file and rng.random() < 0.3 and "max_new_tokens" in options:  # the flag wins over the file
         in_file["max_new_tokens"] = 3
         flags["max_new_tokens"] = options["max_new_tokens"]
     if "temperature" in flags:
         flags["do_sample"] = False  # our flags that only sampling reads turn it on
     json.dump(in_file, open(f"{folder}/generation_config.json", "w"))
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, **{DTYPE: torch.float32}).eval()
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     expected = [row for p in prompts for row in run_reference(model, tokenizer, p, flags)]
     got = run_caravan(program, folder, prompts, [x for k, v in flags.items() for x in flag(k, v)])

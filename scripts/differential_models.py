@@ -4,12 +4,17 @@ losses and gradient norms, over random configs, heads, dtypes and padded batches
 
   differential_models.py --caravan build/release/bin/caravan --cases 300 --seed 1
   differential_models.py --caravan ... --only 17 --seed 1 --keep /tmp/case     one case again, its files kept
+  differential_models.py --caravan ... --wide            unusual shapes (below) and checkpoints in several shards
+  differential_models.py --caravan ... --writer PYTHON   PYTHON, with an older transformers, saves the checkpoints
 
 fp32: values within 1e-4 absolute, gradient norms within 1e-4 relative above a floor (below). Tensors that are zero in
 exact arithmetic (the bias of a question answering head: it shifts every logit of a softmax alike) hold rounding noise in
 both programs; the floor of 1e-6 times the largest gradient norm takes them out.
 bf16, fp16: the distance to the fp32 result of the same weights, beside that of transformers' own run in that dtype.
 A difference is looked at with its cause; transformers' refusals of a config are counted as skipped.
+
+--wide: hidden sizes that heads need not divide, head widths from 2 to 130, one kv head for many query heads, prime
+vocabularies, up to 7 layers. --writer also writes torch files in place of safetensors.
 """
 import argparse
 import collections
@@ -96,9 +101,26 @@ def random_config(rng):
     return family, config
 
 
+def wide_config(rng):
+    """random_config with shapes that real models avoid."""
+    family, config = random_config(rng)
+    heads = rng.choice([1, 2, 3, 5, 7, 8, 12])
+    head_dim = rng.choice([2, 4, 6, 10, 14, 34, 66, 130])
+    hidden = [heads * n for n in (1, 3, 8, 17)] if family == "llama" else [6, 8, 8, 30, 67, 129]  # llama: heads divide it
+    config |= {"vocab_size": rng.choice([7, 17, 97, 257, 1009, 5003]), "hidden_size": rng.choice(hidden),
+               "intermediate_size": rng.choice([1, 5, 31, 97, 260]), "num_attention_heads": heads, "head_dim": head_dim,
+               "num_key_value_heads": 1 if rng.random() < 0.5 else heads}
+    if rng.random() < 0.3:  # the width that the config does not name
+        config["hidden_size"] = heads * config.pop("head_dim")
+    if rng.random() < 0.3 and "layer_types" not in config:
+        config["num_hidden_layers"] = rng.randint(5, 7)
+    config["rope_parameters"] = random_rope(rng, config, head_dim)
+    return family, config
+
+
 def old_style(config):
     """config.json as transformers 4 wrote it."""
-    rope = config.pop("rope_parameters")
+    rope = dict(config.pop("rope_parameters"))
     config["rope_theta"] = rope.pop("rope_theta")
     if "partial_rotary_factor" in rope:
         config["partial_rotary_factor"] = rope.pop("partial_rotary_factor")
@@ -232,10 +254,39 @@ def compare_low(exact, theirs, ours, worst):
     return bad
 
 
+class Writer:
+    """Another Python whose transformers saves checkpoints: a process that answers one JSON line each."""
+
+    def __init__(self, python):
+        self.process = subprocess.Popen([python, os.path.abspath(__file__), "--serve-writer"], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def write(self, request):
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline().strip()
+        if answer != "done":
+            raise ValueError(f"the writer: {answer}")
+
+    @staticmethod
+    def serve():
+        for line in sys.stdin:
+            r = json.loads(line)
+            try:
+                model = HEADS[r["task"]].from_config(AutoConfig.for_model(r["family"], **r["options"]))
+                model.load_state_dict(load_file(r["state"]))
+                model.to(getattr(torch, r["dtype"])).save_pretrained(r["folder"], **r["save"])
+                print("done", flush=True)
+            except Exception as e:
+                print(f"{type(e).__name__} {e}".replace("\n", " ")[:300], flush=True)
+
+
 class Case:
-    def __init__(self, seed, index):
+    def __init__(self, seed, index, is_wide=False, writer=None):
         rng = self.rng = random.Random(seed * 1000003 + index)
-        self.family, self.options = random_config(rng)
+        self.family, self.options = wide_config(rng) if is_wide else random_config(rng)
+        self.writer = writer if self.family != "qwen3" else None  # older than Qwen3
+        self.is_sharded = is_wide and index % 2 == 0
         self.task = rng.choice(["causal-lm", "causal-lm", *HEADS])
         self.labels = {"num_labels": rng.choice([1, 2, 3, 5]), "problem_type": None}
         if self.task == "sequence-classification":
@@ -257,13 +308,23 @@ class Case:
     def write(self, folder):
         model = HEADS[self.task].from_config(self.config, dtype=torch.float32)
         randomize(model, self.seed)
-        model.to(self.dtype).save_pretrained(folder)
-        if self.is_old:
+        state = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        save = {"max_shard_size": 20000} if self.is_sharded else {}
+        if self.writer:
+            save_file(state, f"{folder}/state")
+            self.writer.write({"family": self.family, "task": self.task, "folder": folder, "state": f"{folder}/state",
+                               "options": old_style({**self.options, **self.labels, "dtype": "float32"}),
+                               "dtype": str(self.dtype).split(".")[1],
+                               "save": {**save, "safe_serialization": self.seed % 3 != 0}})
+            os.remove(f"{folder}/state")
+        else:
+            model.to(self.dtype).save_pretrained(folder, **save)
+        if self.is_old and not self.writer:
             path = f"{folder}/config.json"
             config = old_style(json.load(open(path)))
             json.dump(config, open(path, "w"))
         self.config = AutoConfig.from_pretrained(folder)  # what transformers reads from the file
-        return {k: v.float() for k, v in model.state_dict().items()}
+        return {k: v.to(self.dtype).float() for k, v in state.items()}
 
     def variations(self):
         """The same inputs in other integer types, or as embeddings."""
@@ -293,24 +354,30 @@ class Case:
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--caravan", required=True)
+    parser.add_argument("--caravan", default="build/release/bin/caravan")
     parser.add_argument("--cases", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int)
     parser.add_argument("--keep", help="folder for the files of the last case")
+    parser.add_argument("--wide", action="store_true", help="unusual shapes, several shards")
+    parser.add_argument("--writer", help="a Python whose transformers saves the checkpoints")
+    parser.add_argument("--serve-writer", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.serve_writer:
+        return Writer.serve()
     if not os.access(args.caravan, os.X_OK):
         sys.exit(f"{args.caravan}: no such program")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(1)
     worst, counts = collections.defaultdict(float), collections.Counter()
+    writer = Writer(args.writer) if args.writer else None
     for index in [args.only] if args.only is not None else range(args.cases):
         folder = args.keep or tempfile.mkdtemp()
         os.makedirs(folder, exist_ok=True)
         case = None
         try:
-            case = Case(args.seed, index)
+            case = Case(args.seed, index, args.wide, writer)
             bad = case.run(args.caravan, folder, worst)
         except Exception as e:
             if "caravan:" not in str(e):

@@ -14,6 +14,7 @@
 #include "caravan/cli/observers.h"
 #include "caravan/cli/output.h"
 #include "caravan/models/heads.h"
+#include "caravan/models/stored_config.h"
 #include "caravan/models/tensor_file.h"
 
 namespace caravan::cli {
@@ -52,7 +53,7 @@ std::unique_ptr<models::Head> load_model(const Options& options, const Settings&
   for (const Task& task : kTasks) {
     names.append(names.empty() ? "" : ", ").append(task.name);
     if (task.name != options.task) continue;
-    Json config = checkpoint->config();
+    Json config = models::stored_config(*checkpoint);
     const models::Family& family = models::find_family(get_string(config, "model_type", checkpoint->path()));
     config["architectures"] = Json::array({family.class_prefix + std::string(task.suffix)});
     auto head = models::make_head(config);

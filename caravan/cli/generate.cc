@@ -65,12 +65,27 @@ std::vector<Prompt> all_prompts(const Options& options, const text::Tokenizer* t
         {text, tokenizer->encode(text, {.add_special_tokens = !options.no_special, .details = false}).ids});
   }
   for (const std::string& ids : options.ids) prompts.push_back({"", parse_ids(ids, "--ids")});
+  check(!prompts.empty() || options.file.empty(), ErrorCode::invalid_argument,
+        "generate: {} is empty: it holds no prompt", options.file == "-" ? "standard input" : options.file);
   check(!prompts.empty(), ErrorCode::invalid_argument, "generate: give a prompt with -p TEXT, -f FILE or --ids 1,2,3");
   for (const Prompt& prompt : prompts) {
     check(!prompt.ids.empty(), ErrorCode::invalid_argument,
           "generate: a prompt has no tokens; a model needs at least one, for example its bos token");
   }
   return prompts;
+}
+
+// Positions beyond those that the model was made for are computed as any others; the text may be poor.
+void warn_of_context(const Json& config, const std::vector<Prompt>& prompts,
+                     const generate::GenerationConfig& decoding) {
+  const Json* context = find_member(config, "max_position_embeddings");
+  if (context == nullptr || !context->is_number_unsigned()) return;
+  uint64_t longest = 0;
+  for (const Prompt& prompt : prompts) longest = std::max<uint64_t>(longest, prompt.ids.size());
+  const auto wanted = static_cast<uint64_t>(std::max<int64_t>(decoding.max_new_tokens.value_or(0), 0));
+  if (longest + wanted <= context->get<uint64_t>()) return;
+  log_info("warning: a prompt of {} tokens and {} new ones pass the model's {} positions (max_position_embeddings)",
+           longest, wanted, context->get<uint64_t>());
 }
 
 Json to_json(const GeneratedSequence& sequence, size_t prompt, bool several, bool logprobs) {
@@ -84,15 +99,15 @@ Json to_json(const GeneratedSequence& sequence, size_t prompt, bool several, boo
   return out;
 }
 
-// `seed`: of drawn tokens.
+// `seed`: of drawn tokens. Without a tokenizer ids stand for the text.
 void print_results(const Options& options, const std::vector<Prompt>& prompts,
-                   const std::vector<GenerateResult>& results, std::optional<uint64_t> seed) {
+                   const std::vector<GenerateResult>& results, std::optional<uint64_t> seed, bool has_text) {
   Json sequences = Json::array();
   for (size_t i = 0; i < results.size(); ++i) {
     for (const GeneratedSequence& sequence : results[i].sequences) {
       if (options.json) {
         sequences.push_back(to_json(sequence, i, results.size() > 1, options.logprobs));
-      } else if (sequence.text.empty() && !sequence.ids.empty() && prompts[i].text.empty()) {
+      } else if (!has_text) {
         print(fmt::format("{}\n", fmt::join(sequence.ids, ",")));
       } else {
         print((options.echo ? prompts[i].text : "") + sequence.text + "\n");
@@ -125,6 +140,7 @@ void run(const Options& options, const Settings& settings) {
   const std::optional<text::Tokenizer> tokenizer = find_tokenizer(options.model.model, needs_text);
   const text::Tokenizer* text_side = tokenizer.has_value() ? &*tokenizer : nullptr;
   const std::vector<Prompt> prompts = all_prompts(options, text_side);
+  warn_of_context(checkpoint->config(), prompts, config);
   const auto model = models::load_causal_lm(*checkpoint, load);
   const auto draft = options.draft.empty() ? nullptr : models::load_causal_lm(options.draft, load);
   generate::Engine engine(*model, {.draft = draft.get()});
@@ -153,7 +169,7 @@ void run(const Options& options, const Settings& settings) {
   }
   const Observing watching(&stopper);
   const std::vector<GenerateResult> results = engine.generate(std::move(requests));
-  if (!streams) print_results(options, prompts, results, seed);
+  if (!streams) print_results(options, prompts, results, seed, text_side != nullptr);
   if (line_open) print("\n");
   flush_output();
   if (settings.verbosity >= 0) log_speed(results);

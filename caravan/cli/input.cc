@@ -36,8 +36,8 @@ size_t InputStream::read(char* to, size_t n) {
     if (got >= 0) return static_cast<size_t>(got);
     const bool is_usage = errno == EISDIR || errno == EBADF;  // a folder; a standard input that is closed
     if (errno != EINTR) {
-      fail(is_usage ? ErrorCode::invalid_argument : ErrorCode::internal, "{}: cannot read: {}", name_,
-           std::strerror(errno));
+      throw Error(is_usage ? ErrorCode::invalid_argument : ErrorCode::internal,
+                  fmt::format("{}: cannot read: {}", name_, std::strerror(errno)), FileFault::io);
     }
   }
 }

@@ -40,19 +40,23 @@ int exit_code(ErrorCode code) {
   return 70;
 }
 
-int report(ErrorCode code, const std::string& message) {
+// The system's faults are no bugs: a full disk, a broken device, an output that is closed.
+int exit_code(const caravan::Error& error) {
+  constexpr int kInputOutput = 74;
+  const bool is_system = error.code() == ErrorCode::internal && error.fault() == caravan::FileFault::io;
+  return is_system ? kInputOutput : exit_code(error.code());
+}
+
+void print_error(const std::string& message) {
   std::fflush(stdout);  // results printed so far come before the error on a terminal
   std::string line = "caravan: " + message;
   while (!line.empty() && line.back() == '\n') line.pop_back();
   std::fprintf(stderr, "%s\n", line.c_str());
-  return exit_code(code);
 }
 
-// A disk or device that fails is no bug of ours.
-int report(const caravan::Error& error) {
-  constexpr int kInputOutputError = 74;
-  const int code = report(error.code(), error.what());
-  return error.code() == ErrorCode::internal && error.fault() == caravan::FileFault::io ? kInputOutputError : code;
+int report(ErrorCode code, const std::string& message) {
+  print_error(message);
+  return exit_code(code);
 }
 
 // libtorch's messages carry a C++ stack trace after the first line.
@@ -72,7 +76,8 @@ int run(std::vector<std::string> arguments) {
     caravan::cli::flush_output();
     return 0;
   } catch (const caravan::Error& error) {
-    return report(error);
+    print_error(error.what());
+    return exit_code(error);
   } catch (const caravan::cli::BrokenPipe&) {
     return kBrokenPipe;
   } catch (const std::bad_alloc&) {

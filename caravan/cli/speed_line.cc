@@ -20,10 +20,11 @@ std::string speed_line(std::span<const generate::GenerateResult> results) {
   const auto rate = [](int64_t tokens, double seconds) {
     return seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0;
   };
-  std::string line = fmt::format("prompt {} tokens in {:.2f} s ({:.1f} tokens/s)", prompt - reused, prefill,
-                                 rate(prompt - reused, prefill));
+  std::string line = fmt::format("prompt {} token{} in {:.2f} s ({:.1f} tokens/s)", prompt - reused,
+                                 prompt - reused == 1 ? "" : "s", prefill, rate(prompt - reused, prefill));
   if (reused > 0) line += fmt::format(", {} kept", reused);
-  line += fmt::format("; {} new tokens in {:.2f} s ({:.1f} tokens/s)", made, decode, rate(made, decode));
+  line += fmt::format("; {} new token{} in {:.2f} s ({:.1f} tokens/s)", made, made == 1 ? "" : "s", decode,
+                      rate(made, decode));
   if (proposed > 0) line += fmt::format("; {} of {} proposed tokens accepted", accepted, proposed);
   return line;
 }

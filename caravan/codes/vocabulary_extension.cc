@@ -120,7 +120,7 @@ Extension extend_vocabulary(const formats::Checkpoint& checkpoint, const items::
                    .added = std::ssize(ids),
                    .old_rows = old->backbone().vocab_size()};
   result.rows = std::max(result.old_rows, *std::max_element(ids.begin(), ids.end()) + 1);
-  Json config = checkpoint.config();
+  Json config = old->config();
   config["vocab_size"] = result.rows;
   for (const auto& [key, value] : options.config.items()) config[key] = value;
   models::CausalLm model(config);

@@ -311,6 +311,7 @@ TEST(Gguf, ContradictingSplitsAreLayoutErrors) {  // G42
   write_part("m-00002-of-00002.gguf", {1, 2, 5}, "y");
   EXPECT_EQ(open_fault("m-00001-of-00002.gguf"), FileFault::layout);
   write_part("m-00001-of-00002.gguf", {0, 2, 2}, "x");
+  EXPECT_EQ(open_fault("m-00001-of-00002.gguf"), FileFault::layout);
   write_part("m-00002-of-00002.gguf", {1, 2, 2}, "x");
   EXPECT_EQ(open_fault("m-00001-of-00002.gguf"), FileFault::duplicate);
   for (const auto& [first, second] : {std::pair{2, 3}, {3, 2}}) {  // one of the parts promises another sum

@@ -12,6 +12,7 @@
 #include "caravan/formats/writer.h"
 #include "caravan/models/fused_tensors.h"
 #include "caravan/models/load_dtype.h"
+#include "caravan/models/stored_config.h"
 #include "caravan/ops/dequantize.h"
 #include "caravan/ops/linear.h"
 #include "caravan/ops/threads.h"
@@ -127,6 +128,18 @@ namespace {
 
 using Sources = std::map<std::string, SourceTensor>;
 
+constexpr std::string_view kHead = "lm_head.weight", kEmbedding = "model.embed_tokens.weight";
+
+// A tied model whose only copy is stored as the head's.
+void use_head_as_embedding(Head& model, Sources& sources) {
+  const auto* causal = dynamic_cast<const CausalLm*>(&model);
+  if (causal == nullptr || !causal->tied() || sources.contains(std::string(kEmbedding))) return;
+  auto head = sources.extract(std::string(kHead));
+  if (head.empty()) return;
+  head.key() = kEmbedding;
+  sources.insert(std::move(head));
+}
+
 // Compares names and shapes; what does not fit is an error, save for heads where the head may change.
 LoadReport match(Head& model, Sources& sources, const std::string& path, bool change_head) {
   LoadReport report;
@@ -147,7 +160,7 @@ LoadReport match(Head& model, Sources& sources, const std::string& path, bool ch
   const auto* causal = dynamic_cast<const CausalLm*>(&model);
   const bool tied = causal != nullptr && causal->tied();
   for (const auto& [name, source] : sources) {
-    const bool is_tied_copy = tied && name == "lm_head.weight";
+    const bool is_tied_copy = tied && name == kHead;
     if (source.used || is_tied_copy || is_ignored(name)) continue;
     change_head && !is_backbone_tensor(model, name) ? report.left_out.push_back(name)
                                                     : unexpected.push_back(name + " " + join_shape(source.shape));
@@ -193,6 +206,7 @@ void load_parameter(const Target& target, SourceTensor& source, const formats::C
 
 LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, const LoadOptions& given) {
   Sources sources = split_fused_tensors(checkpoint, model);
+  use_head_as_embedding(model, sources);
   LoadReport report = match(model, sources, checkpoint.path(), given.change_head);
   std::vector<nn::Parameter*> fresh;
   for (const nn::NamedParameter& p : model.named_parameters()) {
@@ -221,7 +235,7 @@ LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, c
 }
 
 std::unique_ptr<CausalLm> load_causal_lm(const formats::Checkpoint& checkpoint, const LoadOptions& options) {
-  auto model = std::make_unique<CausalLm>(checkpoint.config());
+  auto model = std::make_unique<CausalLm>(stored_config(checkpoint));
   load_parameters(*model, checkpoint, options);
   return model;
 }
@@ -245,7 +259,7 @@ std::unique_ptr<Head> make_head(const Json& config) {
 }
 
 std::unique_ptr<Head> load_head(const formats::Checkpoint& checkpoint, const LoadOptions& options) {
-  auto model = make_head(checkpoint.config());
+  auto model = make_head(stored_config(checkpoint));
   load_parameters(*model, checkpoint, options);
   return model;
 }

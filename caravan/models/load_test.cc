@@ -91,18 +91,29 @@ TEST_F(LoadTest, FusedProjectionsAreSplit) {
 
 TEST_F(LoadTest, ATiedHeadMayBePresentOrAbsent) {
   config["tie_word_embeddings"] = true;
-  for (const bool present : {true, false}) {
-    write(
-        [&](auto& t) {
-          if (!present) t.erase("lm_head.weight");
-        },
-        config);
-    EXPECT_NO_THROW(load_causal_lm(folder));
+  const std::string head = "lm_head.weight", embedding = "model.embed_tokens.weight";
+  const auto load = [&](const std::function<void(std::map<std::string, Tensor>&)>& change) {
     std::filesystem::remove_all(folder);
-  }
+    write(change, config);
+    return load_causal_lm(folder);
+  };
+  EXPECT_TRUE(load([&](auto& t) { t.erase(head); })->tied());
+  EXPECT_TRUE(load([&](auto& t) { t[head] = t[embedding]; })->tied());
+  // The one copy may have the head's name.
+  const auto named = load([&](auto& t) {
+    t[head] = t[embedding];
+    t.erase(embedding);
+  });
+  EXPECT_TRUE(named->tied());
+  EXPECT_TRUE(at::equal(named->output_weight(), model->backbone().input_embedding().weight.value));
+  // Another head than the embeddings: the config is wrong, as transformers 5 sees it.
+  const auto untied = load([](auto&) {});
+  EXPECT_FALSE(untied->tied());
+  EXPECT_TRUE(at::equal(untied->output_weight(), model->output_weight()));
+  EXPECT_THROW(load([&](auto& t) { t[head] = at::ones({3, 32}); }), Error);
+
   config["tie_word_embeddings"] = false;
-  write([](auto& t) { t.erase("lm_head.weight"); }, config);
-  EXPECT_THROW(load_causal_lm(folder), Error);
+  EXPECT_THROW(load([&](auto& t) { t.erase(head); }), Error);
 }
 
 // What transformers' AutoModel saves: the backbone's tensors without "model.", no head.

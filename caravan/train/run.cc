@@ -9,6 +9,7 @@
 #include "caravan/base/file.h"
 #include "caravan/items/lookup.h"
 #include "caravan/models/load.h"
+#include "caravan/models/stored_config.h"
 #include "caravan/ops/cuda.h"
 #include "caravan/train/checkpoint.h"
 #include "caravan/train/item_vocabulary.h"
@@ -47,7 +48,7 @@ Run::Run(TrainConfig config, RunHooks hooks) : config_(std::move(config)), hooks
   check_config(config_);
   if (!config_.model.path.empty()) {
     start_ = formats::Checkpoint::open(config_.model.path);
-    model_config_ = start_->config();
+    model_config_ = models::stored_config(*start_);
   } else {
     model_config_ = config_.model.inline_config;
   }
