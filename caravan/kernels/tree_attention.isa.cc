@@ -2,33 +2,13 @@
 // features in the features' order, whatever rows share a block: equal rows get equal bits.
 #include "caravan/kernels/tree_attention.h"
 
+#include "caravan/kernels/attention_tiles.h"
 #include "caravan/kernels/exponential.h"
-#include "caravan/kernels/sixteen.h"
 
 namespace caravan::kernels {
 namespace {
 
-constexpr int kQueries = kTreeQueries;
-#if defined(__AVX512F__)
-constexpr int kVectors = 4;  // 16 sums in registers of 32
-#else
-constexpr int kVectors = 1;
-#endif
-
-float load_one(const float* p) { return *p; }
-float load_one(const uint16_t* p) {
-  const uint32_t bits = static_cast<uint32_t>(*p) << 16;
-  float f;
-  memcpy(&f, &bits, 4);
-  return f;
-}
-void store_one(float x, float* to) { *to = x; }
-void store_one(float x, uint16_t* to) {  // round to nearest even; a NaN stays one
-  uint32_t bits;
-  memcpy(&bits, &x, 4);
-  const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  *to = static_cast<uint16_t>(x != x ? 0x7fc0 : rounded);
-}
+static_assert(kQueries == kTreeQueries);
 
 // The queries [at, at + n) of a head, counted row by row.
 template <class T>
@@ -69,29 +49,6 @@ Block<T> make_block(const TreeHead& head, int64_t at, int64_t n) {
   return b;
 }
 
-// Scores of V vectors of keys.
-template <int V, class T>
-void score(const Block<T>& b, int64_t from) {
-  const int64_t width = b.head.width, stride = tree_stride(b.head.tokens);
-  Floats sums[kQueries][V];
-  for (auto& row : sums) {
-    for (Floats& s : row) s = zeros();
-  }
-  const float* keys = b.head.keys + from;
-  for (int64_t d = 0; d < width; ++d, keys += stride) {
-    Floats k[V];
-    for (int v = 0; v < V; ++v) k[v] = load(keys + 16 * v);
-#pragma GCC unroll 4
-    for (int i = 0; i < kQueries; ++i) {
-      const Floats q = all(b.queries[i * width + d]);
-      for (int v = 0; v < V; ++v) sums[i][v] = multiply_add(q, k[v], sums[i][v]);
-    }
-  }
-  for (int i = 0; i < kQueries; ++i) {
-    for (int v = 0; v < V; ++v) store(sums[i][v], b.scores + i * b.stride + from + 16 * v);
-  }
-}
-
 template <class T>
 float dot(const float* q, const T* k, int64_t width) {
   Floats sums = zeros();
@@ -127,19 +84,7 @@ template <int V, class T>
 void blend(const Block<T>& b, const float* inverse, int64_t from) {
   const TreeHead& h = b.head;
   Floats sums[kQueries][V];
-  for (auto& row : sums) {
-    for (Floats& s : row) s = zeros();
-  }
-  const int64_t high = b.high < h.tokens ? b.high : h.tokens;
-  for (int64_t t = b.low; t < high; ++t) {
-    Floats value[V];
-    for (int v = 0; v < V; ++v) value[v] = load(h.values + t * h.width + from + 16 * v);
-#pragma GCC unroll 4
-    for (int i = 0; i < kQueries; ++i) {
-      const Floats weight = all(b.scores[i * b.stride + t]);
-      for (int v = 0; v < V; ++v) sums[i][v] = multiply_add(value[v], weight, sums[i][v]);
-    }
-  }
+  weighted_rows<V>(b.scores, b.stride, h.values + from, h.width, b.low, b.high < h.tokens ? b.high : h.tokens, sums);
   for (int64_t i = 0; i < b.n; ++i) {
     const float* tail = b.scores + i * b.stride + tree_stride(h.tokens);
     for (int64_t t = b.tail_first; t < h.tail; ++t) {
@@ -172,9 +117,7 @@ void attend(const TreeHead& head) {
   const int64_t count = head.rows * head.group;
   for (int64_t at = 0; at < count; at += kQueries) {
     const Block<T> b = make_block<T>(head, at, count - at < kQueries ? count - at : kQueries);
-    int64_t key = b.low;
-    for (; key + 16 * kVectors <= b.high; key += 16 * kVectors) score<kVectors>(b, key);
-    for (; key < b.high; key += 16) score<1>(b, key);
+    all_products(b.queries, head.keys, head.width, tree_stride(head.tokens), b.low, b.high, b.scores, b.stride);
     float inverse[kQueries];
     for (int64_t i = 0; i < b.n; ++i) inverse[i] = soften(b, i);
     for (int64_t i = b.n; i < kQueries; ++i) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "caravan/nn/module.h"
+#include "caravan/ops/panel_linear.h"
 
 namespace caravan::nn {
 
@@ -12,9 +13,22 @@ class Linear final : public Layer<Linear> {
   void reset_parameters(const InitOptions& options) override;
   std::string_view kind() const override { return "Linear"; }
 
+  // Keeps a second copy of an fp32 weight, laid out for inference on the CPU; a weight that has changed since is not
+  // taken from it.
+  void pack();
+
   Parameter weight;  // [out, in]
   Parameter bias;    // [out]; shape empty where there is none
+
+ private:
+  bool packed_is_current() const;
+  ops::Panels panels_;
+  Tensor packed_from_;  // the weight that was packed, and its version
+  int64_t packed_version_ = 0;
 };
+
+// Packs every Linear below a module: for models that will answer many calls and not be trained any more.
+void pack_linears(Module& module);
 
 class Embedding final : public Layer<Embedding> {
  public:
