@@ -9,6 +9,7 @@
 #include "caravan/base/error.h"
 #include "caravan/codes/balanced_assignment.h"
 #include "caravan/codes/linear_algebra.h"
+#include "caravan/ops/threads.h"
 
 namespace caravan::codes {
 namespace {
@@ -86,7 +87,7 @@ void update_centroids(const Tensor& x, const std::vector<int32_t>& assignment, T
   std::vector<int64_t> sizes(clusters, 0);
   for (int32_t k : assignment) ++sizes[k];
   const float* rows = x.const_data_ptr<float>();
-  at::parallel_for(0, width, 16, [&](int64_t begin, int64_t end) {
+  ops::parallel_pieces(width, 16, [&](int64_t begin, int64_t end) {
     for (int64_t i = 0; i < n; ++i) {
       double* sum = sums.data() + assignment[i] * width;
       for (int64_t j = begin; j < end; ++j) sum[j] += rows[i * width + j];
@@ -182,12 +183,12 @@ Nearest nearest(const Tensor& x, const Tensor& centroids) {
     const int64_t last = std::min(first + kRows, n);
     const Tensor block = squared_distances(x.slice(0, first, last), centroids);
     const float* d = block.const_data_ptr<float>();
-    at::parallel_for(first, last, 128, [&](int64_t begin, int64_t end) {
+    ops::parallel_pieces(last - first, 128, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        const float* row = d + (i - first) * clusters;
+        const float* row = d + i * clusters;
         const float* least = std::min_element(row, row + clusters);
-        found.index[i] = static_cast<int32_t>(least - row);
-        found.distance[i] = *least;
+        found.index[first + i] = static_cast<int32_t>(least - row);
+        found.distance[first + i] = *least;
       }
     });
   }

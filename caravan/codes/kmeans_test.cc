@@ -130,6 +130,27 @@ TEST(RqKMeans, NormalizedResidualsDecodeToTheSameSum) {
             5e-3);  // noise is scaled up with the residuals
 }
 
+TEST(RqKMeans, AnyNumberOfThreadsGivesTheSameBits) {
+  at::Generator generator = at::detail::createCPUGenerator(8);
+  const at::Tensor x = at::randn({6007, 48}, generator, at::kFloat);
+  const int before = at::get_num_threads();
+  for (const bool balanced : {false, true}) {
+    RqOptions options{.codebooks = {64, 40}, .components = 30, .whiten = true, .seed = 3};
+    if (balanced) options.kmeans.balance_slack = 0.1, options.kmeans.max_iterations = 3;
+    at::set_num_threads(1);
+    const ResidualCodes one = rq_kmeans(x, options);
+    for (const int threads : {2, 3}) {
+      at::set_num_threads(threads);
+      const ResidualCodes several = rq_kmeans(x, options);
+      EXPECT_EQ(one.codes, several.codes);
+      EXPECT_TRUE(at::equal(one.projected, several.projected));
+      for (size_t level = 0; level < 2; ++level)
+        EXPECT_TRUE(at::equal(one.quantizer.codebooks[level], several.quantizer.codebooks[level]));
+    }
+  }
+  at::set_num_threads(before);
+}
+
 TEST(RqKMeans, WhiteningGivesUncorrelatedComponentsOfVarianceOne) {
   at::Generator generator = at::detail::createCPUGenerator(6);
   const at::Tensor x =

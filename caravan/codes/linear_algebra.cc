@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "caravan/base/error.h"
+#include "caravan/ops/threads.h"
 
 namespace caravan::codes {
 namespace {
@@ -80,7 +81,7 @@ Tensor product(const SparseMatrix& a, const Tensor& b) {
   Tensor out = at::zeros({a.rows, width}, at::kFloat);
   const float* from = dense.const_data_ptr<float>();
   float* to = out.mutable_data_ptr<float>();
-  at::parallel_for(0, a.rows, 256, [&](int64_t begin, int64_t end) {
+  ops::parallel_pieces(a.rows, 256, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       float* sum = to + row * width;
       for (int64_t e = a.starts[row]; e < a.starts[row + 1]; ++e) {
@@ -102,7 +103,7 @@ Tensor product(const Tensor& left, const Tensor& right) {
     at::mm_out(out, a, b);
     return out;
   }
-  at::parallel_for(0, tiles, 1, [&](int64_t begin, int64_t end) {  // a GEMM inside runs on its thread alone
+  ops::parallel_pieces(tiles, 1, [&](int64_t begin, int64_t end) {  // a GEMM inside runs on its thread alone
     for (int64_t tile = begin; tile < end; ++tile) {
       const int64_t first = tile * kTile, last = std::min(first + kTile, a.size(0));
       Tensor part = out.slice(0, first, last);

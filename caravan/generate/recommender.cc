@@ -55,10 +55,15 @@ std::vector<int64_t> popularity(const items::Catalogue& catalogue) {
   return counts;
 }
 
+RecommenderOptions packed(RecommenderOptions options) {
+  options.pack_weights = true;
+  return options;
+}
+
 }  // namespace
 
 Recommender::Recommender(ItemModel& model, const RecommenderOptions& options)
-    : Recommender(*model.lm, model.tokens, model.prompt, popularity(model.items.catalogue), options) {}
+    : Recommender(*model.lm, model.tokens, model.prompt, popularity(model.items.catalogue), packed(options)) {}
 
 Recommender::Recommender(models::CausalLm& lm, std::span<const std::vector<int32_t>> tokens,
                          const items::PromptFormat& prompt, const std::vector<int64_t>& popularity,
@@ -66,9 +71,11 @@ Recommender::Recommender(models::CausalLm& lm, std::span<const std::vector<int32
     : tokens_(tokens),
       prompt_(prompt),
       trie_(tokens, popularity),
-      search_(
-          lm, trie_,
-          {.beams = options.beams, .full_vocabulary = options.full_vocabulary, .batch_tokens = options.batch_tokens}) {}
+      search_(lm, trie_,
+              {.beams = options.beams,
+               .full_vocabulary = options.full_vocabulary,
+               .batch_tokens = options.batch_tokens,
+               .pack_weights = options.pack_weights}) {}
 
 std::vector<Recommendation> Recommender::items_of(std::span<const FoundPath> paths, std::span<const int32_t> exclude,
                                                   int64_t count) const {

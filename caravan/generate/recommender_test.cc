@@ -188,21 +188,65 @@ TEST(Recommender, ItemsOfDifferentDepthAreFound) {
   EXPECT_EQ(nodes, expected);
 }
 
-TEST(Recommender, ResultsDoNotDependOnTheBatch) {
-  for (const auto dtype : {at::kFloat}) {
+TEST(Recommender, ResultsDoNotDependOnTheBatchOrTheThreads) {
+  for (const auto& [full, packed] : {std::pair(false, false), {false, true}, {true, false}, {true, true}}) {
     RandomModel model = random_model(300, {16, 16, 8}, 5);
-    model.lm->to(dtype);
     const auto queries = random_queries(model, 40, 3);
     const int threads = at::get_num_threads();
-    at::set_num_threads(1);
     std::vector<std::vector<FoundPath>> first;
-    for (const int64_t batch_tokens : {1, 100, 100000}) {
-      TrieSearch search(*model.lm, model.trie, {.beams = 7, .batch_tokens = batch_tokens});
-      const auto found = search.run(queries);
-      if (first.empty()) first = found;
-      for (size_t i = 0; i < found.size(); ++i) ASSERT_TRUE(found[i] == first[i]) << i << ", batch " << batch_tokens;
+    for (const int n : {1, 2, 3}) {
+      at::set_num_threads(n);
+      for (const int64_t batch_tokens : {1, 100, 100000}) {
+        const TrieSearchOptions options{
+            .beams = 7, .full_vocabulary = full, .batch_tokens = batch_tokens, .pack_weights = packed};
+        TrieSearch search(*model.lm, model.trie, options);
+        const auto found = search.run(queries);
+        if (first.empty()) first = found;
+        for (size_t i = 0; i < found.size(); ++i)
+          ASSERT_TRUE(found[i] == first[i]) << i << ", batch " << batch_tokens << ", " << n << " threads";
+      }
     }
     at::set_num_threads(threads);
+  }
+}
+
+TEST(Recommender, PromptStatesAreTheLastHiddenStates) {
+  RandomModel model = random_model(50, {8, 8}, 7);
+  const auto queries = random_queries(model, 9, 5);
+  TrieSearch search(*model.lm, model.trie, {.beams = 4, .batch_tokens = 60});
+  Tensor states;
+  search.run(queries, &states);
+  ASSERT_EQ(states.size(0), 9);
+  const torch::InferenceMode guard;
+  for (size_t i = 0; i < queries.size(); ++i) {
+    const std::vector<int32_t>& ids = queries[i].prompt;
+    nn::Step step = nn::Step::packed(std::vector<int64_t>{std::ssize(ids)});
+    const Tensor hidden = model.lm->hidden(at::tensor(at::ArrayRef<int32_t>(ids)).to(at::kLong), step);
+    EXPECT_LT((hidden[-1] - states[static_cast<int64_t>(i)]).abs().max().item<double>(), 1e-5);
+  }
+}
+
+// Windows, and layers that do not know that only some rows are wanted.
+TEST(Recommender, OtherFamiliesRankEveryItemByItsScore) {
+  for (const char* family : {"mistral", "qwen3", "sasrec"}) {
+    RandomModel model = random_model(40, {5, 4, 3}, 9);
+    Json config = models::find_family(family).tiny_config();
+    config["vocab_size"] = model.lm->config().at("vocab_size");
+    if (config.contains("sliding_window")) config["sliding_window"] = 6;
+    model.lm = std::make_unique<models::CausalLm>(config);
+    nn::initialize(*model.lm, {.std = 0.4, .seed = 2});
+    TrieSearch search(*model.lm, model.trie, {.beams = 64});
+    for (const TrieQuery& query : random_queries(model, 3, 2)) {
+      const auto found = search.run(query);
+      std::set<std::vector<int32_t>> distinct(model.tokens.begin(), model.tokens.end());
+      ASSERT_EQ(found.size(), distinct.size());
+      for (const auto& item : distinct) {
+        const int32_t node = model.trie.find(item);
+        const auto at = std::find_if(found.begin(), found.end(), [&](const FoundPath& p) { return p.node == node; });
+        ASSERT_NE(at, found.end());
+        EXPECT_NEAR(at->score, score_of(model, query.prompt, item, false), 2e-4) << family;
+      }
+    }
   }
 }
 

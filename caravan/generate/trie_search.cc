@@ -3,27 +3,18 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "caravan/base/error.h"
-#include "caravan/generate/candidates.h"
 #include "caravan/ops/linear.h"
+#include "caravan/ops/threads.h"
 
 namespace caravan::generate {
 namespace {
 
-// Tokens a page: the prompt's last page is copied for every beam, so pages are small.
-constexpr int64_t kPageTokens = 8;
-
 // libtorch's GEMM computes a row of a few-row product by another order of sums: 3 rows and fewer with one thread, 11
 // and fewer with two (measured, MKL 2024.2). Calls are filled up to this many rows a thread.
 constexpr int64_t kRowsPerThread = 16;
-
-int64_t least_rows() { return kRowsPerThread * at::get_num_threads(); }
-
-nn::CacheShape small_pages(nn::CacheShape shape) {
-  shape.page_tokens = kPageTokens;
-  return shape;
-}
 
 const nn::Parameter& head_weight(models::CausalLm& model) {
   if (!model.tied()) {
@@ -37,7 +28,7 @@ const nn::Parameter& head_weight(models::CausalLm& model) {
 at::ScalarType activation_dtype(models::CausalLm& model) {
   const nn::Parameter& weight = model.backbone().input_embedding().weight;
   check(weight.defined(), ErrorCode::invalid_argument, "the model has no weights: load a checkpoint first");
-  return is_block_quantized(weight.dtype) ? at::kFloat : weight.value.scalar_type();
+  return ops::runs_in_fp32(weight.dtype, weight.packed) ? at::kFloat : weight.value.scalar_type();
 }
 
 Tensor index_tensor(std::span<const int32_t> values, at::Device device) {
@@ -60,20 +51,38 @@ struct TrieSearch::User {
   struct Beam {
     int32_t node;
     float score;
+    int32_t from;  // the beam before it
   };
   const TrieQuery* query;
-  std::vector<Beam> beams = {{items::Trie::kRoot, 0.0f}};
-  std::vector<nn::CacheSequence> caches;  // one a beam; after the prompt one for all
-  std::vector<int64_t> parents;           // of the beams: whose cache each goes on from
+  std::vector<Beam> beams = {{items::Trie::kRoot, 0.0f, 0}};
   std::vector<FoundPath> found;
 };
 
+// Users that run together. Behind them stands a prompt that nobody asked for, whose tokens and rows fill the calls up.
+class TrieSearch::Group {
+ public:
+  Group(const TrieSearch& search, std::span<const TrieQuery> queries)
+      : search_(search), cache_(search.model_->backbone().cache_shape().layers, search.device()) {
+    for (const TrieQuery& query : queries) users_.emplace_back().query = &query;
+  }
+
+  // -> the hidden states after the prompts [U, C]
+  Tensor run(std::span<std::vector<FoundPath>> results);
+
+ private:
+  Tensor prompt_rows();
+  Tensor beam_rows();
+
+  const TrieSearch& search_;
+  nn::TreeCache cache_;
+  std::vector<User> users_;
+  std::vector<int64_t> first_rows_;  // [U + 1] each user's rows of the latest call, then the filling ones
+};
+
 TrieSearch::TrieSearch(models::CausalLm& model, const items::Trie& trie, TrieSearchOptions options)
-    : model_(&model),
-      trie_(&trie),
-      options_(options),
-      cache_(small_pages(model.backbone().cache_shape()), activation_dtype(model),
-             model.backbone().input_embedding().weight.value.device()) {
+    : model_(&model), trie_(&trie), options_(options) {
+  const at::ScalarType dtype = activation_dtype(model);
+  if (options.pack_weights) nn::pack_linears(model);
   check(options.beams > 0, ErrorCode::invalid_argument, "the number of beams must be positive, got {}", options.beams);
   check(trie.depth() > 0, ErrorCode::invalid_argument, "the trie holds no items");
   const nn::Parameter& weight = head_weight(model);
@@ -84,8 +93,11 @@ TrieSearch::TrieSearch(models::CausalLm& model, const items::Trie& trie, TrieSea
           "the items' token {} is outside the model's vocabulary of {}: they belong to another model", tokens.back(),
           vocabulary);
     if (options.full_vocabulary) continue;
-    const Tensor dense = ops::dense(nn::view(weight), cache_.dtype());
-    heads_.push_back(dense.index_select(0, index_tensor(tokens, dense.device())).detach());
+    const Tensor dense = ops::dense(nn::view(weight), dtype);
+    LevelHead& head = heads_.emplace_back();
+    head.weight = dense.index_select(0, index_tensor(tokens, dense.device())).detach();
+    head.panels = ops::pack_panels(
+        {.value = head.weight, .dtype = DType::f32, .rows = head.weight.size(0), .columns = head.weight.size(1)});
   }
 }
 
@@ -102,100 +114,125 @@ void TrieSearch::check_query(const TrieQuery& query) const {
 
 std::vector<FoundPath> TrieSearch::run(const TrieQuery& query) { return std::move(run(std::span(&query, 1))[0]); }
 
-std::vector<std::vector<FoundPath>> TrieSearch::run(std::span<const TrieQuery> queries) {
-  for (const TrieQuery& query : queries) check_query(query);
-  std::vector<std::vector<FoundPath>> results(queries.size());
+int64_t TrieSearch::least_rows() const { return rows_stand_alone_ ? 1 : kRowsPerThread * at::get_num_threads(); }
+
+at::Device TrieSearch::device() const { return model_->backbone().input_embedding().weight.value.device(); }
+
+std::vector<std::span<const TrieQuery>> TrieSearch::split(std::span<const TrieQuery> queries) const {
+  std::vector<std::span<const TrieQuery>> groups;
   for (size_t begin = 0; begin < queries.size();) {
     size_t end = begin;
     for (int64_t tokens = 0; end < queries.size(); ++end) {
       tokens += std::max(std::ssize(queries[end].prompt), options_.beams);
       if (end > begin && tokens > options_.batch_tokens) break;
     }
-    run_batch(queries.subspan(begin, end - begin), std::span(results).subspan(begin, end - begin));
+    groups.push_back(queries.subspan(begin, end - begin));
     begin = end;
   }
+  return groups;
+}
+
+std::vector<std::vector<FoundPath>> TrieSearch::run(std::span<const TrieQuery> queries, Tensor* prompt_states) {
+  for (const TrieQuery& query : queries) check_query(query);
+  std::vector<std::vector<FoundPath>> results(queries.size());
+  const auto groups = split(queries);
+  std::vector<Tensor> states(groups.size());
+  const auto run_group = [&](size_t g) {
+    const auto first = static_cast<size_t>(groups[g].data() - queries.data());
+    states[g] = Group(*this, groups[g]).run(std::span(results).subspan(first, groups[g].size()));
+  };
+  const auto threads = static_cast<int64_t>(at::get_num_threads());
+  if (std::ssize(groups) < threads || !device().is_cpu()) {
+    for (size_t g = 0; g < groups.size(); ++g) run_group(g);
+  } else {
+    std::atomic<size_t> next = 0;
+    ops::parallel_pieces(threads, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t worker = begin; worker < end; ++worker) {
+        for (size_t g = next++; g < groups.size(); g = next++) run_group(g);
+      }
+    });
+  }
+  if (prompt_states != nullptr && !states.empty()) *prompt_states = at::cat(states);
   return results;
 }
 
-void TrieSearch::run_batch(std::span<const TrieQuery> queries, std::span<std::vector<FoundPath>> results) {
+Tensor TrieSearch::Group::run(std::span<std::vector<FoundPath>> results) {
   const torch::InferenceMode guard;
-  std::vector<User> users(queries.size());
-  for (size_t i = 0; i < queries.size(); ++i) users[i].query = &queries[i];
-  for (int64_t level = 0; level < trie_->depth(); ++level) {
-    const Tensor hidden = level == 0 ? prompt_rows(users) : beam_rows(users, level);
+  Tensor states;
+  for (int64_t level = 0; level < search_.trie_->depth(); ++level) {
+    const Tensor hidden = level == 0 ? prompt_rows() : beam_rows();
     if (!hidden.defined()) break;  // no beam goes on
-    const Tensor log_p = log_probabilities(hidden, level);
-    std::vector<int64_t> first_rows;
-    int64_t rows = 0;
-    for (const User& user : users) {
-      first_rows.push_back(rows);
-      rows += std::ssize(user.caches);
-    }
-    at::parallel_for(0, std::ssize(users), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t u = begin; u < end; ++u) select(users[u], log_p, first_rows[u], level);
+    const Tensor log_p = search_.log_probabilities(hidden, level);
+    if (level == 0)
+      states = hidden.index_select(0, at::tensor(at::ArrayRef<int64_t>(first_rows_), at::kLong).to(hidden.device()));
+    ops::parallel_pieces(std::ssize(users_), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t u = begin; u < end; ++u) search_.select(users_[u], log_p, first_rows_[u], level);
     });
   }
-  for (size_t i = 0; i < users.size(); ++i) {
-    std::stable_sort(users[i].found.begin(), users[i].found.end(), [](const FoundPath& a, const FoundPath& b) {
+  for (size_t i = 0; i < users_.size(); ++i) {
+    std::stable_sort(users_[i].found.begin(), users_[i].found.end(), [](const FoundPath& a, const FoundPath& b) {
       return a.score != b.score ? a.score > b.score : a.node < b.node;
     });
-    results[i] = std::move(users[i].found);
+    results[i] = std::move(users_[i].found);
   }
+  return states;
 }
 
-// Final hidden states of the new tokens, and of the rows that fill the call up, which nobody reads.
-Tensor TrieSearch::call(std::vector<nn::CacheSequence*> sequences, std::vector<int64_t> lengths,
-                        std::vector<int32_t> ids) {
-  std::vector<nn::CacheSequence> fillers;
-  const bool single_tokens = sequences.size() == ids.size();
-  const int64_t missing = std::max<int64_t>(0, least_rows() - std::ssize(ids));
-  fillers.reserve(static_cast<size_t>(missing));
-  for (int64_t rest = missing; rest > 0;) {
-    const int64_t n = single_tokens ? 1 : rest;  // one query a sequence is a path of its own in the attention
-    sequences.push_back(&fillers.emplace_back(cache_.new_sequence()));
-    lengths.push_back(n);
-    rest -= n;
-  }
-  ids.resize(ids.size() + static_cast<size_t>(missing), 0);
-  nn::Step step = nn::Step::cached(cache_, std::move(sequences), lengths);
-  return model_->hidden(index_tensor(ids, cache_.device()), step);
-}
-
-// One row a user: the hidden state after its prompt. Then, as from beam_rows, rows that nobody reads.
-Tensor TrieSearch::prompt_rows(std::span<User> users) {
-  std::vector<nn::CacheSequence*> sequences;
-  std::vector<int64_t> lengths;
-  std::vector<int32_t> ids, last;
-  for (User& user : users) {
+// The hidden state after each prompt, and as many rows before these as fill the last layer's products up.
+Tensor TrieSearch::Group::prompt_rows() {
+  std::vector<int64_t> lengths, last;
+  std::vector<int32_t> ids;
+  for (const User& user : users_) {
     const auto& prompt = user.query->prompt;
-    sequences.push_back(&user.caches.emplace_back(cache_.new_sequence()));
     lengths.push_back(std::ssize(prompt));
     ids.insert(ids.end(), prompt.begin(), prompt.end());
-    last.push_back(static_cast<int32_t>(ids.size()) - 1);
+    last.push_back(std::ssize(ids) - 1);
   }
-  const Tensor hidden = call(std::move(sequences), std::move(lengths), std::move(ids));
-  while (std::ssize(last) < least_rows()) last.push_back(last.back());
-  return hidden.index_select(0, index_tensor(last, hidden.device()));
+  lengths.push_back(std::max<int64_t>(1, search_.least_rows() - std::ssize(ids)));
+  ids.resize(ids.size() + static_cast<size_t>(lengths.back()), 0);
+  nn::Step step = cache_.prompts(lengths);
+  std::vector<bool> wanted(ids.size(), false);
+  for (int64_t row : last) wanted[row] = true;
+  int64_t missing = search_.least_rows() - std::ssize(last);
+  for (int64_t row = std::ssize(ids); row-- > 0 && missing > 0;) {
+    if (!wanted[row]) wanted[row] = true, --missing;
+  }
+  first_rows_.clear();
+  for (int64_t row = 0; row < std::ssize(ids); ++row) {
+    if (first_rows_.size() < last.size() && row == last[first_rows_.size()])
+      first_rows_.push_back(std::ssize(step.output_rows));
+    if (wanted[row]) step.output_rows.push_back(row);
+  }
+  return search_.model_->hidden(index_tensor(ids, search_.device()), step);
 }
 
-// One row a beam that can go on; undefined where there is none.
-Tensor TrieSearch::beam_rows(std::span<User> users, int64_t level) {
-  std::vector<nn::CacheSequence*> sequences;
+// One row a beam that goes on; undefined where there is none.
+Tensor TrieSearch::Group::beam_rows() {
+  std::vector<int64_t> starts = {0}, parents;
   std::vector<int32_t> ids;
-  for (User& user : users) {
-    user.caches = inherit(std::move(user.caches), user.parents);
-    for (size_t b = 0; b < user.beams.size(); ++b) {
-      sequences.push_back(&user.caches[b]);
-      ids.push_back(trie_->token(user.beams[b].node));
+  const int64_t filled = first_rows_.size() > users_.size() ? first_rows_[users_.size()] : 0;
+  for (size_t u = 0; u < users_.size(); ++u) {
+    for (const User::Beam& beam : users_[u].beams) {
+      parents.push_back(first_rows_[u] + beam.from);
+      ids.push_back(search_.trie_->token(beam.node));
     }
+    starts.push_back(std::ssize(ids));
   }
-  if (ids.empty() || level >= trie_->depth()) return {};
-  std::vector<int64_t> lengths(ids.size(), 1);
-  return call(std::move(sequences), std::move(lengths), std::move(ids));
+  if (ids.empty()) return {};
+  const auto rows = static_cast<size_t>(std::max(search_.least_rows(), std::ssize(ids) + 1));
+  ids.resize(rows, 0);
+  parents.resize(rows, filled);
+  first_rows_ = starts;
+  starts.push_back(static_cast<int64_t>(rows));
+  nn::Step step = cache_.branch(std::move(starts), parents);
+  return search_.model_->hidden(index_tensor(ids, search_.device()), step);
 }
 
-Tensor TrieSearch::log_probabilities(const Tensor& hidden, int64_t level) {
-  const Tensor logits = options_.full_vocabulary ? model_->logits(hidden) : at::linear(hidden, heads_[level]);
+Tensor TrieSearch::log_probabilities(const Tensor& hidden, int64_t level) const {
+  const auto level_logits = [&](const LevelHead& head) {
+    return head.panels.defined() ? ops::panel_linear(hidden, head.panels) : at::linear(hidden, head.weight);
+  };
+  const Tensor logits = options_.full_vocabulary ? model_->logits(hidden) : level_logits(heads_[level]);
   return at::log_softmax(logits.to(at::kFloat), -1).to(at::kCPU).contiguous();  // [R, V or tokens of the level]
 }
 
@@ -217,12 +254,10 @@ void TrieSearch::select(User& user, const Tensor& log_p, int64_t first_row, int6
   if (kept < std::ssize(all)) std::nth_element(all.begin(), all.begin() + kept, all.end(), better);
   std::sort(all.begin(), all.begin() + kept, better);
   user.beams.clear();
-  user.parents.clear();
   for (const Extension& e : std::span(all).first(static_cast<size_t>(kept))) {
     if (!trie_->items(e.node).empty()) user.found.push_back({e.node, e.score});
     if (trie_->children(e.node).size() == 0 || level + 1 == trie_->depth()) continue;
-    user.beams.push_back({e.node, e.score});
-    user.parents.push_back(e.beam);
+    user.beams.push_back({e.node, e.score, e.beam});
   }
 }
 

@@ -1,7 +1,8 @@
 // Beam search over the token sequences of a trie: the fast path of generative recommending. What it knows and the
 // engine's beam search (beam_search.cc, with a TrieConstraint) does not: sequences are a few tokens long and have no
-// end token, so the head computes only the tokens of the level in question, a user's prompt runs once and its cache
-// pages serve all beams, and the beams of many users make one model call.
+// end token, so the head computes only the tokens of the level in question, a user's prompt runs once, its keys serve
+// all beams where they lie (nn/tree_cache.h), and the beams of many users make one model call. Groups of users run side
+// by side, a thread each; a single group runs on all threads.
 //
 //   TrieSearch search(*model, trie, {.beams = 50});
 //   std::vector<std::vector<FoundPath>> found = search.run(queries);       // per query, best first
@@ -9,8 +10,8 @@
 //
 // A path's score is the sum of its tokens' log probabilities, which are normalized over the level's tokens, or, with
 // `full_vocabulary`, over all tokens: then beams and scores are those of transformers' generate() with num_beams,
-// prefix_allowed_tokens_fn and length_penalty 0. Equal scores are ordered by node. With one thread results do not
-// depend on the batch to the last bit. Not thread-safe. Left out: sampling.
+// prefix_allowed_tokens_fn and length_penalty 0. Equal scores are ordered by node. Results do not depend on the batch
+// or on the number of threads, in fp32 to the last bit. Not thread-safe. Left out: sampling.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -21,7 +22,8 @@
 
 #include "caravan/items/trie.h"
 #include "caravan/models/heads.h"
-#include "caravan/nn/kv_cache.h"
+#include "caravan/nn/tree_cache.h"
+#include "caravan/ops/panel_linear.h"
 
 namespace caravan::generate {
 
@@ -31,6 +33,7 @@ struct TrieSearchOptions {
   int64_t beams = 50;
   bool full_vocabulary = false;
   int64_t batch_tokens = 1024;  // of the prompts that run together; a longer prompt runs alone
+  bool pack_weights = false;    // nn::pack_linears: faster in fp32 on the CPU, for weights that do not change any more
 };
 
 struct TrieQuery {
@@ -47,24 +50,29 @@ struct FoundPath {
 class TrieSearch {
  public:
   TrieSearch(models::CausalLm& model, const items::Trie& trie, TrieSearchOptions options);  // both must outlive it
-  std::vector<std::vector<FoundPath>> run(std::span<const TrieQuery> queries);
+  // `prompt_states`, where given, receives the final hidden state after each prompt, [queries, C].
+  std::vector<std::vector<FoundPath>> run(std::span<const TrieQuery> queries, Tensor* prompt_states = nullptr);
   std::vector<FoundPath> run(const TrieQuery& query);
 
  private:
+  class Group;
   struct User;
-  void run_batch(std::span<const TrieQuery> queries, std::span<std::vector<FoundPath>> results);
-  Tensor prompt_rows(std::span<User> users);
-  Tensor beam_rows(std::span<User> users, int64_t level);
-  Tensor call(std::vector<nn::CacheSequence*> sequences, std::vector<int64_t> lengths, std::vector<int32_t> ids);
-  Tensor log_probabilities(const Tensor& hidden, int64_t level);
+  std::vector<std::span<const TrieQuery>> split(std::span<const TrieQuery> queries) const;
+  at::Device device() const;
+  int64_t least_rows() const;
+  Tensor log_probabilities(const Tensor& hidden, int64_t level) const;
   void select(User& user, const Tensor& log_p, int64_t first_row, int64_t level) const;
   void check_query(const TrieQuery& query) const;
 
   models::CausalLm* model_;
   const items::Trie* trie_;
   TrieSearchOptions options_;
-  nn::KvCache cache_;
-  std::vector<Tensor> heads_;  // [level]: the head's rows of the level's tokens
+  struct LevelHead {
+    Tensor weight;  // the head's rows of the level's tokens
+    ops::Panels panels;
+  };
+  std::vector<LevelHead> heads_;  // [level]
+  bool rows_stand_alone_;         // every product is one whose rows do not depend on their number
 };
 
 }  // namespace caravan::generate

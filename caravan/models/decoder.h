@@ -81,6 +81,7 @@ class DecoderStack final : public Decoder {
     const std::shared_ptr<nn::Step> kept = recompute ? std::make_shared<nn::Step>(step) : nullptr;
     if (recompute) kept->capture = nullptr;
     for (auto& layer : layers) {
+      step.narrow = layer == *(layers.end() - 1) && !step.output_rows.empty();
       if (capture != nullptr && capture->want_hidden_states) capture->hidden_states.push_back(x);
       const auto run = [&layer, &step, kept](const Tensor& y) {
         return (*layer)(y, kept != nullptr && at::GradMode::is_enabled() ? *kept : step);

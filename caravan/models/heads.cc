@@ -54,7 +54,10 @@ CausalLm::CausalLm(const Json& config)
   if (!tied_) add("lm_head", lm_head_);
 }
 
-Tensor CausalLm::hidden(const Tensor& ids, nn::Step& step) { return (*backbone_)(backbone_->embed(ids), step); }
+Tensor CausalLm::hidden(const Tensor& ids, nn::Step& step) {
+  const Tensor hidden = (*backbone_)(backbone_->embed(ids), step);
+  return step.output_rows.empty() || step.narrowed ? hidden : hidden.index_select(0, step.output_index());
+}
 
 Tensor CausalLm::logits(const Tensor& hidden) {
   if (!tied_) return lm_head_(hidden);

@@ -48,7 +48,7 @@ class CausalLm final : public Head {  // transformers: XForCausalLM
  public:
   explicit CausalLm(const Json& config);
   Tensor forward(const Tensor& ids, nn::Step& step);  // [T] -> logits [T, V]
-  Tensor hidden(const Tensor& ids, nn::Step& step);   // [T] -> [T, C]
+  Tensor hidden(const Tensor& ids, nn::Step& step);   // [T] -> [T, C], or the step's output_rows of it
   Tensor logits(const Tensor& hidden);                // [R, C] -> [R, V], any rows of the hidden states
   // labels int64 [T], unshifted: row t is predicted from row t - 1 of the same sequence.
   static Tensor loss(const Tensor& logits, const Tensor& labels, const nn::Step& step);

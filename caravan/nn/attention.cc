@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include "caravan/nn/tree_cache.h"
 #include "caravan/ops/packed_attention.h"
 #include "caravan/ops/rotary.h"
 #include "caravan/ops/threads.h"
@@ -26,12 +27,23 @@ Attention::Attention(const AttentionConfig& config, int64_t layer)
 
 Tensor Attention::forward(const Tensor& x, Step& step) {  // x [T, C]
   const int64_t d = config_.head_dim;
-  auto [q, k, v] = project(x, std::array{&q_proj, &k_proj, &v_proj});
+  const bool narrow = step.narrow && step.tree != nullptr;
+  Tensor q, k, v;
+  if (narrow) {
+    q = q_proj(x.index_select(0, step.output_index()));
+    k = k_proj(x);
+    v = v_proj(x);
+  } else {
+    const auto all = project(x, std::array{&q_proj, &k_proj, &v_proj});
+    q = all[0], k = all[1], v = all[2];
+  }
   q = q.view({-1, config_.num_heads, d});     // [T, H, D]
   k = k.view({-1, config_.num_kv_heads, d});  // [T, K, D]
   v = v.view({-1, config_.num_kv_heads, d});
   if (q_norm) q = (*q_norm)(q), k = (*k_norm)(k);
-  q = ops::rotate(q, step.cos, step.sin);
+  q = narrow
+          ? ops::rotate(q, step.cos.index_select(0, step.output_index()), step.sin.index_select(0, step.output_index()))
+          : ops::rotate(q, step.cos, step.sin);
   k = ops::rotate(k, step.cos, step.sin);
   const ops::AttentionSpec spec{.scale = 1.0 / std::sqrt(static_cast<double>(d)),
                                 .causal = true,
@@ -65,6 +77,7 @@ Tensor attend_to_pages(const Tensor& q, const ops::AttentionSpec& spec, int64_t 
 
 Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const ops::AttentionSpec& spec, int64_t layer,
               Step& step) {
+  if (step.tree != nullptr) return step.tree->attend(layer, q, k, v, spec, step);
   if (step.cache != nullptr) step.cache->store(layer, step.sequences, step.starts, k, v);
   if (can_read_pages(q, spec, step)) return attend_to_pages(q, spec, layer, step);
 

@@ -21,7 +21,12 @@ Tensor DecoderLayer::dropped(const Tensor& x) const {
 }
 
 Tensor DecoderLayer::forward(Tensor x, Step& step) {  // x [T, C]
-  x = x + dropped(self_attn(input_layernorm(x), step));
+  const Tensor attended = self_attn(input_layernorm(x), step);
+  if (step.narrow && step.tree != nullptr) {  // attention has left the other rows out
+    x = x.index_select(0, step.output_index());
+    step.narrowed = true;
+  }
+  x = x + dropped(attended);
   return x + dropped(mlp(post_attention_layernorm(x)));
 }
 

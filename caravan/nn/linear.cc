@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include "caravan/ops/threads.h"
+
 namespace caravan::nn {
 
 Linear::Linear(int64_t in_features, int64_t out_features, bool with_bias) {
@@ -12,7 +14,35 @@ Linear::Linear(int64_t in_features, int64_t out_features, bool with_bias) {
   add("bias", bias);
 }
 
-Tensor Linear::forward(const Tensor& x) { return ops::linear(x, view(weight), bias.value); }
+namespace {
+
+int64_t version_of(const Tensor& t) { return t.is_inference() ? 0 : static_cast<int64_t>(t._version()); }
+
+}  // namespace
+
+void Linear::pack() {
+  panels_ = ops::pack_panels(view(weight));
+  packed_from_ = weight.value;
+  packed_version_ = weight.defined() ? version_of(weight.value) : 0;
+}
+
+bool Linear::packed_is_current() const {
+  return panels_.defined() && weight.value.is_same(packed_from_) && version_of(weight.value) == packed_version_;
+}
+
+void pack_linears(Module& module) {
+  if (auto* linear = dynamic_cast<Linear*>(&module)) linear->pack();
+  for (const auto& [name, child] : module.children()) pack_linears(*child);
+}
+
+Tensor Linear::forward(const Tensor& x) {
+  if (panels_.defined() && x.scalar_type() == at::kFloat && packed_is_current() &&
+      !ops::needs_gradient({x, weight.value, bias.value})) {
+    Tensor y = ops::panel_linear(x, panels_);
+    return bias.defined() ? y.add_(bias.value) : y;
+  }
+  return ops::linear(x, view(weight), bias.value);
+}
 
 void Linear::reset_parameters(const InitOptions& options) {
   Module::reset_parameters(options);

@@ -1,10 +1,12 @@
 // y = x W^T + b, whatever the weight is: dense (f32, bf16, f16) or block-quantized in its own bytes.
 #pragma once
 
+#include <algorithm>
 #include <array>
 
 #include "caravan/nn/module.h"
 #include "caravan/ops/linear.h"
+#include "caravan/ops/panel_linear.h"
 
 namespace caravan::nn {
 
@@ -19,13 +21,27 @@ class Linear final : public Layer<Linear> {
   void reset_parameters(const InitOptions& options) override;
   std::string_view kind() const override { return "Linear"; }
 
+  // Keeps a second copy of an fp32 weight, laid out for inference on the CPU; a weight that has changed since is not
+  // taken from it.
+  void pack();
+  bool is_packed() const { return panels_.defined(); }
+
   Parameter weight;  // [out, in]
   Parameter bias;    // [out]; shape empty where there is none
+
+ private:
+  bool packed_is_current() const;
+  ops::Panels panels_;
+  Tensor packed_from_;  // the weight that was packed, and its version
+  int64_t packed_version_ = 0;
 };
 
 // Several layers on the same input, in one pass where it is short (ops::linears).
 template <size_t N>
 std::array<Tensor, N> project(const Tensor& x, const std::array<Linear*, N>& layers);
+
+// Packs every Linear below a module: for models that will answer many calls and not be trained any more.
+void pack_linears(Module& module);
 
 class Embedding final : public Layer<Embedding> {
  public:
@@ -44,7 +60,8 @@ class Embedding final : public Layer<Embedding> {
 template <size_t N>
 std::array<Tensor, N> project(const Tensor& x, const std::array<Linear*, N>& layers) {
   std::array<Tensor, N> outputs;
-  if (observer() != nullptr) {  // which sees layer after layer
+  const bool apart = std::any_of(layers.begin(), layers.end(), [](const Linear* layer) { return layer->is_packed(); });
+  if (apart || observer() != nullptr) {  // which sees layer after layer
     for (size_t i = 0; i < N; ++i) outputs[i] = (*layers[i])(x);
     return outputs;
   }

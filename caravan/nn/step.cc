@@ -30,6 +30,10 @@ Tensor positions(const Step& step, const std::vector<int64_t>& first, at::Device
 
 }  // namespace
 
+Tensor Step::output_index() const {
+  return at::tensor(at::ArrayRef<int64_t>(output_rows), at::kLong).to(positions.device());
+}
+
 Step Step::packed(std::span<const int64_t> lengths, at::Device device) {
   Step step = layout(lengths);
   step.positions = nn::positions(step, std::vector<int64_t>(lengths.size(), 0), device);

@@ -4,6 +4,7 @@
 //
 //   Step step = Step::packed({5, 3});                       // two sequences of 5 and 3 tokens, no cache
 //   Step step = Step::cached(cache, {&a, &b}, {5, 1});      // a gets 5 new tokens, b one
+//   Step step = tree.prompts({5, 3});                       // a search over trees of tokens (tree_cache.h)
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -24,12 +25,20 @@ struct Capture {
   std::vector<std::vector<Tensor>> attentions;  // [layer][sequence]: [H, new tokens, all tokens]
 };
 
+class TreeCache;
+
 struct Step {
   std::vector<int64_t> starts;  // [B + 1] rows of the sequences: sequence b is rows starts[b] .. starts[b + 1]
   Tensor positions;             // [T] int64: position of each row in its sequence
   KvCache* cache = nullptr;     // none in training
   std::vector<CacheSequence*> sequences;  // [B] where there is a cache; already extended by the new tokens
+  TreeCache* tree = nullptr;              // instead of `cache` in a search over trees
   Capture* capture = nullptr;
+  // Rows whose hidden states are asked for, ascending; empty: all. The last layer, for which the model sets `narrow`,
+  // need not compute more of the others than their keys and values; where it returns these rows alone it sets
+  // `narrowed`. CausalLm::hidden selects them otherwise.
+  std::vector<int64_t> output_rows;
+  bool narrow = false, narrowed = false;
   Tensor cos, sin;  // [T, R] rotary tables, put here by the model before its layers run
   // Only for batches that carry padding as transformers does (models/padded_batch.h): [B, W] bool, false where a key is
   // padding. All sequences are W long then and there is no cache.
@@ -42,6 +51,8 @@ struct Step {
   int64_t past(int64_t b) const {  // cached tokens of sequence b before this call
     return cache == nullptr ? 0 : sequences[b]->length() - (starts[b + 1] - starts[b]);
   }
+
+  Tensor output_index() const;  // output_rows as int64 on the positions' device
 
   static Step packed(std::span<const int64_t> lengths, at::Device device = at::kCPU);
   // Extends every sequence by its number of new tokens.

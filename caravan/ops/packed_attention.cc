@@ -3,9 +3,11 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "caravan/base/error.h"
+#include "caravan/kernels/causal_gradient.h"
 #include "caravan/ops/threads.h"
 
 namespace caravan::ops {
@@ -94,6 +96,183 @@ Tensor group_attention(const Tensor& q, const Tensor& k, const Tensor& v, const 
   return UnpadFunction::apply(heads_first(out), layout);
 }
 
+// --- our own kernels: each sequence by itself, no padding ------------------------------------------------------------
+
+struct Shape {
+  int64_t heads, kv_heads, width;
+  int64_t group() const { return heads / kv_heads; }
+};
+
+Shape shape_of(const Tensor& q, const Tensor& k) { return {q.size(1), k.size(1), q.size(2)}; }
+
+template <class T>
+auto* data_of(const Tensor& t) {
+  if constexpr (std::is_same_v<T, float>) {
+    return t.const_data_ptr<float>();
+  } else {
+    return bf16_data(t);
+  }
+}
+
+// Calls work(sequence, kv head) for all of them, longest-running threads taking fewer.
+template <class Work>
+void for_heads(const std::vector<int64_t>& starts, const Shape& shape, const Work& make_work) {
+  const int64_t jobs = (std::ssize(starts) - 1) * shape.kv_heads;
+  std::atomic<int64_t> next = 0;
+  const auto run = [&](int64_t, int64_t) {
+    auto work = make_work();
+    for (int64_t job = next++; job < jobs; job = next++) work(job / shape.kv_heads, job % shape.kv_heads);
+  };
+  const int64_t tokens = starts.back() - starts.front();
+  if (tokens * shape.heads * shape.width < (1 << 14)) return run(0, 1);
+  parallel_pieces(at::get_num_threads(), 1, run);
+}
+
+// Keys and values of one head and sequence as the kernels want them.
+template <class T>
+struct Packed {
+  std::vector<float> keys_across, keys, values_across, values;
+  void fill(const Tensor& k, const Tensor& v, const Shape& shape, int64_t start, int64_t tokens, int64_t head,
+            bool backward) {
+    const int64_t stride = shape.kv_heads * shape.width, at = start * stride + head * shape.width;
+    const auto sized = static_cast<size_t>(kernels::tree_stride(tokens) * shape.width);
+    for (auto* list : {&keys_across, &keys, &values_across, &values}) list->resize(sized);
+    const T *from_keys = data_of<T>(k) + at, *from_values = data_of<T>(v) + at;
+    const auto pack = [&](const T* across, const T* along, float* to_across, float* to_along) {
+      if constexpr (std::is_same_v<T, float>) {
+        kernels::tree_table().pack_f32(across, along, tokens, stride, shape.width, to_across, to_along);
+      } else {
+        kernels::tree_table().pack_bf16(across, along, tokens, stride, shape.width, to_across, to_along);
+      }
+    };
+    pack(from_keys, backward ? from_keys : from_values, keys_across.data(), backward ? keys.data() : values.data());
+    if (backward) pack(from_values, from_values, values_across.data(), values.data());
+  }
+};
+
+template <class T>
+Tensor run_forward(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts,
+                   const AttentionSpec& spec) {
+  const Shape shape = shape_of(q, k);
+  Tensor out = at::empty_like(q);
+  int64_t longest = 0;
+  for (size_t b = 0; b + 1 < starts.size(); ++b) longest = std::max(longest, starts[b + 1] - starts[b]);
+  std::vector<int64_t> visible(static_cast<size_t>(longest));
+  for (int64_t t = 0; t < longest; ++t) visible[t] = t + 1;
+  for_heads(starts, shape, [&] {
+    return [&, packed = Packed<T>(), scratch = std::vector<float>()](int64_t b, int64_t h) mutable {
+      const int64_t start = starts[b], tokens = starts[b + 1] - start, row = shape.heads * shape.width;
+      packed.fill(k, v, shape, start, tokens, h, /*backward=*/false);
+      scratch.resize(static_cast<size_t>(kernels::tree_scratch(tokens, shape.width, 0)));
+      const int64_t at = start * row + h * shape.group() * shape.width;
+      const kernels::TreeHead call{.queries = data_of<T>(q) + at,
+                                   .output = const_cast<T*>(data_of<T>(out)) + at,
+                                   .row_stride = row,
+                                   .rows = tokens,
+                                   .group = shape.group(),
+                                   .width = shape.width,
+                                   .keys = packed.keys_across.data(),
+                                   .values = packed.values.data(),
+                                   .tokens = tokens,
+                                   .visible = visible.data(),
+                                   .tail_keys = nullptr,
+                                   .tail_values = nullptr,
+                                   .tail = 0,
+                                   .window = spec.window,
+                                   .scale = static_cast<float>(spec.scale),
+                                   .scratch = scratch.data()};
+      if constexpr (std::is_same_v<T, float>) {
+        kernels::tree_table().attend_f32(call);
+      } else {
+        kernels::tree_table().attend_bf16(call);
+      }
+    };
+  });
+  return out;
+}
+
+struct Gradients {
+  Tensor q, k, v;
+};
+
+template <class T>
+void run_backward(const Gradients& in, const Tensor& gradient, const std::vector<int64_t>& starts,
+                  const AttentionSpec& spec, const Gradients& out) {
+  const Shape shape = shape_of(in.q, in.k);
+  for_heads(starts, shape, [&] {
+    return [&, packed = Packed<T>(), scratch = std::vector<float>()](int64_t b, int64_t h) mutable {
+      const int64_t start = starts[b], tokens = starts[b + 1] - start, width = shape.width;
+      const int64_t row = shape.heads * width, kv_row = shape.kv_heads * width;
+      packed.fill(in.k, in.v, shape, start, tokens, h, /*backward=*/true);
+      scratch.resize(static_cast<size_t>(kernels::causal_scratch(tokens, width)));
+      const int64_t at = start * row + h * shape.group() * width, kv_at = start * kv_row + h * width;
+      const kernels::CausalGradient call{.queries = data_of<T>(in.q) + at,
+                                         .gradient = data_of<T>(gradient) + at,
+                                         .d_queries = const_cast<T*>(data_of<T>(out.q)) + at,
+                                         .row_stride = row,
+                                         .keys_across = packed.keys_across.data(),
+                                         .values_across = packed.values_across.data(),
+                                         .keys = packed.keys.data(),
+                                         .d_keys = const_cast<T*>(data_of<T>(out.k)) + kv_at,
+                                         .d_values = const_cast<T*>(data_of<T>(out.v)) + kv_at,
+                                         .kv_stride = kv_row,
+                                         .tokens = tokens,
+                                         .group = shape.group(),
+                                         .width = width,
+                                         .window = spec.window,
+                                         .scale = static_cast<float>(spec.scale),
+                                         .scratch = scratch.data()};
+      if constexpr (std::is_same_v<T, float>) {
+        kernels::causal_table().gradient_f32(call);
+      } else {
+        kernels::causal_table().gradient_bf16(call);
+      }
+    };
+  });
+}
+
+struct PackedAttentionFunction : torch::autograd::Function<PackedAttentionFunction> {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& queries, const Tensor& keys,
+                        const Tensor& values, const std::vector<int64_t>& starts, const AttentionSpec& spec) {
+    const Tensor q = queries.contiguous(), k = keys.contiguous(), v = values.contiguous();
+    context->save_for_backward({q, k, v});
+    context->saved_data["starts"] = starts;
+    context->saved_data["scale"] = spec.scale;
+    context->saved_data["window"] = spec.window;
+    return q.scalar_type() == at::kFloat ? run_forward<float>(q, k, v, starts, spec)
+                                         : run_forward<kernels::bf16>(q, k, v, starts, spec);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    const Gradients in{saved[0], saved[1], saved[2]};
+    const Gradients out{at::empty_like(in.q), at::empty_like(in.k), at::empty_like(in.v)};
+    const Tensor gradient = gradients[0].to(in.q.scalar_type()).contiguous();
+    const auto starts = context->saved_data["starts"].toIntVector();
+    const AttentionSpec spec{.scale = context->saved_data["scale"].toDouble(),
+                             .window = context->saved_data["window"].toInt()};
+    if (in.q.scalar_type() == at::kFloat) {
+      run_backward<float>(in, gradient, starts, spec, out);
+    } else {
+      run_backward<kernels::bf16>(in, gradient, starts, spec, out);
+    }
+    return {out.q, out.k, out.v, Tensor(), Tensor()};
+  }
+};
+
+// Heads of whole vectors; sequences whose keys stay in the cache while four queries at a time meet them.
+bool has_kernel(const Tensor& q, const Tensor& k, const std::vector<int64_t>& starts, const AttentionSpec& spec) {
+  constexpr int64_t kLongest = 1024;
+  if (spec.dropout > 0 || !q.device().is_cpu() || q.size(2) % 16 != 0 || q.scalar_type() != k.scalar_type() ||
+      (q.scalar_type() != at::kFloat && q.scalar_type() != at::kBFloat16)) {
+    return false;
+  }
+  for (size_t b = 0; b + 1 < starts.size(); ++b) {
+    if (starts[b + 1] - starts[b] > kLongest) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 std::vector<SequenceGroup> group_by_length(const std::vector<int64_t>& starts) {
@@ -117,6 +296,7 @@ Tensor packed_attention(const Tensor& q, const Tensor& k, const Tensor& v, const
   check(spec.causal && !spec.visible_keys.defined() && q.dim() == 3 && k.dim() == 3 && v.sizes() == k.sizes() &&
             q.size(0) == k.size(0) && !starts.empty() && starts.back() == q.size(0),
         ErrorCode::internal, "packed_attention: causal attention over q [T, H, D], k and v [T, K, D] is expected");
+  if (has_kernel(q, k, starts, spec)) return PackedAttentionFunction::apply(q, k, v, starts, spec);
   std::vector<Tensor> outputs;
   for (const SequenceGroup& group : group_by_length(starts)) {
     const Layout layout{{starts.begin() + group.first, starts.begin() + group.last + 1}, group.longest};

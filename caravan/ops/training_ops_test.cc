@@ -76,24 +76,43 @@ TEST(LinearCrossEntropy, ExtremeLogitsStayFinite) {
 TEST(PackedAttention, EqualsAttentionOfEverySequenceAlone) {
   at::manual_seed(2);
   const std::vector<int64_t> starts = {0, 9, 17, 24, 26, 27, 60, 61};
-  for (const int64_t window : {int64_t{0}, int64_t{4}}) {
-    for (const int64_t kv_heads : {1, 2, 4}) {
-      const std::vector<Tensor> inputs = {at::randn({61, 4, 8}), at::randn({61, kv_heads, 8}),
-                                          at::randn({61, kv_heads, 8})};
-      const AttentionSpec spec{.scale = 0.3, .window = window};
-      const auto packed = [&](const auto& x) { return packed_attention(x[0], x[1], x[2], starts, spec); };
-      const auto alone = [&](const auto& x) {
-        std::vector<Tensor> outputs;
-        for (size_t b = 0; b + 1 < starts.size(); ++b) {
-          const auto part = [&](const Tensor& t) { return t.slice(0, starts[b], starts[b + 1]); };
-          outputs.push_back(reference::attention(part(x[0]), part(x[1]), part(x[2]), spec));
-        }
-        return at::cat(outputs);
-      };
-      expect_same(differentiate(inputs, packed), differentiate(inputs, alone), 3e-6,
-                  fmt::format("{} {}", window, kv_heads));
+  for (const auto& [width, dtype] :
+       {std::pair(8, at::kFloat), {16, at::kFloat}, {80, at::kFloat}, {32, at::kBFloat16}}) {
+    for (const int64_t window : {int64_t{0}, int64_t{4}}) {
+      for (const int64_t kv_heads : {1, 2, 4}) {
+        const auto made = [&, w = width, type = dtype](int64_t heads) { return at::randn({61, heads, w}).to(type); };
+        const std::vector<Tensor> inputs = {made(4), made(kv_heads), made(kv_heads)};
+        const AttentionSpec spec{.scale = 0.3, .window = window};
+        const auto packed = [&](const auto& x) { return packed_attention(x[0], x[1], x[2], starts, spec); };
+        const auto alone = [&](const auto& x) {
+          std::vector<Tensor> outputs;
+          for (size_t b = 0; b + 1 < starts.size(); ++b) {
+            const auto part = [&](const Tensor& t) { return t.slice(0, starts[b], starts[b + 1]); };
+            outputs.push_back(reference::attention(part(x[0]), part(x[1]), part(x[2]), spec));
+          }
+          return at::cat(outputs);
+        };
+        expect_same(differentiate(inputs, packed), differentiate(inputs, alone), dtype == at::kFloat ? 1e-5 : 3e-2,
+                    fmt::format("{} {} {}", width, window, kv_heads));
+      }
     }
   }
+}
+
+TEST(PackedAttention, ThreadsDoNotChangeABit) {
+  at::manual_seed(5);
+  std::vector<int64_t> starts = {0};
+  for (int64_t b = 0; b < 30; ++b) starts.push_back(starts.back() + 1 + b * 7 % 40);
+  const std::vector<Tensor> inputs = {at::randn({starts.back(), 4, 32}), at::randn({starts.back(), 2, 32}),
+                                      at::randn({starts.back(), 2, 32})};
+  const auto run = [&](const auto& x) { return packed_attention(x[0], x[1], x[2], starts, {.scale = 0.2}); };
+  const int before = at::get_num_threads();
+  at::set_num_threads(1);
+  const auto one = differentiate(inputs, run);
+  at::set_num_threads(2);
+  const auto two = differentiate(inputs, run);
+  at::set_num_threads(before);
+  expect_same(one, two, 0.0, "threads");
 }
 
 TEST(PackedAttention, GroupsCoverEverySequenceWithLittlePadding) {

@@ -1,0 +1,59 @@
+// The tables of the kernels that have files of their own: those of the instruction set that table() has chosen.
+#include <string.h>
+
+#include "caravan/kernels/causal_gradient.h"
+#include "caravan/kernels/panel_gemm.h"
+#include "caravan/kernels/table.h"
+#include "caravan/kernels/tree_attention.h"
+
+namespace caravan::kernels {
+
+extern const TreeTable kPortableTableTree;
+extern const PanelTable kPortableTablePanels;
+extern const CausalTable kPortableTableCausal;
+#if defined(__x86_64__)
+extern const TreeTable kAvx2TableTree, kAvx512TableTree;
+extern const PanelTable kAvx2TablePanels, kAvx512TablePanels;
+extern const CausalTable kAvx2TableCausal, kAvx512TableCausal;
+#define CARAVAN_TABLES(kind) &kPortableTable##kind, &kAvx2Table##kind, &kAvx512Table##kind
+#else
+#define CARAVAN_TABLES(kind) &kPortableTable##kind, &kPortableTable##kind, &kPortableTable##kind
+#endif
+
+namespace {
+
+template <class T>
+const T* pick(const char* isa, const T* portable, const T* avx2, const T* avx512) {
+  return strcmp(isa, "avx512") == 0 ? avx512 : strcmp(isa, "avx2") == 0 ? avx2 : portable;
+}
+
+}  // namespace
+
+const TreeTable* tree_table(const char* isa) { return pick(isa, CARAVAN_TABLES(Tree)); }
+const PanelTable* panel_table(const char* isa) { return pick(isa, CARAVAN_TABLES(Panels)); }
+const CausalTable* causal_table(const char* isa) { return pick(isa, CARAVAN_TABLES(Causal)); }
+
+const TreeTable& tree_table() {
+  static const TreeTable* chosen = tree_table(table().isa);
+  return *chosen;
+}
+const PanelTable& panel_table() {
+  static const PanelTable* chosen = panel_table(table().isa);
+  return *chosen;
+}
+const CausalTable& causal_table() {
+  static const CausalTable* chosen = causal_table(table().isa);
+  return *chosen;
+}
+
+void pack_panels(const float* weight, int64_t rows, int64_t width, int64_t first, int64_t last, float* panels) {
+  for (int64_t p = first; p < last; ++p) {
+    float* to = panels + p * kPanelRows * width;
+    for (int64_t j = 0; j < kPanelRows; ++j) {
+      const int64_t row = p * kPanelRows + j;
+      for (int64_t k = 0; k < width; ++k) to[k * kPanelRows + j] = row < rows ? weight[row * width + k] : 0.0f;
+    }
+  }
+}
+
+}  // namespace caravan::kernels
