@@ -284,9 +284,7 @@ std::string repr(const Value& v);
 std::string int_text(Int i);
 std::string float_text(double d);  // repr(float)
 [[noreturn]] void raise_undefined(const Value& v);
-
-// Bound of an operation that walks a value recursively.
-uint16_t depth_over(Budget& budget, const Value& v);
+uint16_t depth_over(Budget& budget, const Value& v);  // bounds what walks a value recursively
 
 inline const std::string& Value::str() const { return static_cast<const Text*>(object_)->value; }
 inline const std::vector<Value>& Value::items() const { return static_cast<const Sequence*>(object_)->items; }
