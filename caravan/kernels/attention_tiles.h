@@ -29,15 +29,37 @@ inline void store_one(float x, uint16_t* to) {  // round to nearest even; a NaN 
   *to = static_cast<uint16_t>(x != x ? 0x7fc0 : rounded);
 }
 
-// out[i, from + j] = queries[i] . keys[:, from + j] for 16 V keys; queries [kQueries, D], keys [D, stride].
+// Four rows of numbers, one a token.
+struct Scores {
+  float* values;
+  int64_t stride;
+  float* row(int64_t i) const { return values + i * stride; }
+};
+
+// Tokens [low, high); for `products` whole vectors.
+struct Tokens {
+  int64_t low, high;
+};
+
+struct Across {  // [width, stride]: features by tokens
+  const float* values;
+  int64_t width, stride;
+};
+
+struct Along {  // [tokens, width]
+  const float* values;
+  int64_t width;
+};
+
+// out[i, from + j] = queries[i] . keys[:, from + j] for 16 V keys; queries [kQueries, D].
 template <int V>
-inline void products(const float* queries, const float* keys, int64_t width, int64_t stride, int64_t from, float* out,
-                     int64_t out_stride) {
+inline void some_products(const float* queries, const Across& across, int64_t from, const Scores& out) {
   Floats sums[kQueries][V];
   for (auto& row : sums) {
     for (Floats& s : row) s = zeros();
   }
-  keys += from;
+  const float* keys = across.values + from;
+  const int64_t width = across.width, stride = across.stride;
   for (int64_t d = 0; d < width; ++d, keys += stride) {
     Floats k[V];
     for (int v = 0; v < V; ++v) k[v] = load(keys + 16 * v);
@@ -48,52 +70,47 @@ inline void products(const float* queries, const float* keys, int64_t width, int
     }
   }
   for (int i = 0; i < kQueries; ++i) {
-    for (int v = 0; v < V; ++v) store(sums[i][v], out + i * out_stride + from + 16 * v);
+    for (int v = 0; v < V; ++v) store(sums[i][v], out.row(i) + from + 16 * v);
   }
 }
 
-// The same for the keys [low, high), whole vectors.
-inline void all_products(const float* queries, const float* keys, int64_t width, int64_t stride, int64_t low,
-                         int64_t high, float* out, int64_t out_stride) {
-  int64_t key = low;
-  for (; key + 16 * kVectors <= high; key += 16 * kVectors)
-    products<kVectors>(queries, keys, width, stride, key, out, out_stride);
-  for (; key < high; key += 16) products<1>(queries, keys, width, stride, key, out, out_stride);
+inline void products(const float* queries, const Across& keys, const Tokens& tokens, const Scores& out) {
+  int64_t key = tokens.low;
+  for (; key + 16 * kVectors <= tokens.high; key += 16 * kVectors) some_products<kVectors>(queries, keys, key, out);
+  for (; key < tokens.high; key += 16) some_products<1>(queries, keys, key, out);
 }
 
-// sums[i] = sum over t in [low, high) of weights[i, t] rows[t], 16 V features; rows [.., width].
+// sums[i] = sum over the tokens t of weights[i, t] rows[t], 16 V features.
 template <int V>
-inline void weighted_rows(const float* weights, int64_t weight_stride, const float* rows, int64_t width, int64_t low,
-                          int64_t high, Floats (&sums)[kQueries][V]) {
+inline void weighted_rows(const Scores& weights, const Along& rows, const Tokens& tokens, Floats (&sums)[kQueries][V]) {
   for (auto& row : sums) {
     for (Floats& s : row) s = zeros();
   }
-  for (int64_t t = low; t < high; ++t) {
+  for (int64_t t = tokens.low; t < tokens.high; ++t) {
     Floats value[V];
-    for (int v = 0; v < V; ++v) value[v] = load(rows + t * width + 16 * v);
+    for (int v = 0; v < V; ++v) value[v] = load(rows.values + t * rows.width + 16 * v);
 #pragma GCC unroll 4
     for (int i = 0; i < kQueries; ++i) {
-      const Floats weight = all(weights[i * weight_stride + t]);
+      const Floats weight = all(weights.row(i)[t]);
       for (int v = 0; v < V; ++v) sums[i][v] = multiply_add(value[v], weight, sums[i][v]);
     }
   }
 }
 
-// rows[t] += sum over the four of weights[i, t] vectors[i], 16 V features, t in [low, high).
+// rows[t] += sum over the four of weights[i, t] vectors[i], 16 V features; rows [tokens, vectors.width].
 template <int V>
-inline void add_weighted(const float* weights, int64_t weight_stride, const float* vectors, int64_t width, int64_t low,
-                         int64_t high, float* rows) {
+inline void add_weighted(const Scores& weights, const Along& vectors, const Tokens& tokens, float* rows) {
   Floats own[kQueries][V];
   for (int i = 0; i < kQueries; ++i) {
-    for (int v = 0; v < V; ++v) own[i][v] = load(vectors + i * width + 16 * v);
+    for (int v = 0; v < V; ++v) own[i][v] = load(vectors.values + i * vectors.width + 16 * v);
   }
-  for (int64_t t = low; t < high; ++t) {
-    float* row = rows + t * width;
+  for (int64_t t = tokens.low; t < tokens.high; ++t) {
+    float* row = rows + t * vectors.width;
     Floats sums[V];
     for (int v = 0; v < V; ++v) sums[v] = load(row + 16 * v);
 #pragma GCC unroll 4
     for (int i = 0; i < kQueries; ++i) {
-      const Floats weight = all(weights[i * weight_stride + t]);
+      const Floats weight = all(weights.row(i)[t]);
       for (int v = 0; v < V; ++v) sums[v] = multiply_add(own[i][v], weight, sums[v]);
     }
     for (int v = 0; v < V; ++v) store(sums[v], row + 16 * v);

@@ -84,7 +84,8 @@ template <int V, class T>
 void blend(const Block<T>& b, const float* inverse, int64_t from) {
   const TreeHead& h = b.head;
   Floats sums[kQueries][V];
-  weighted_rows<V>(b.scores, b.stride, h.values + from, h.width, b.low, b.high < h.tokens ? b.high : h.tokens, sums);
+  weighted_rows<V>({b.scores, b.stride}, {h.values + from, h.width}, {b.low, b.high < h.tokens ? b.high : h.tokens},
+                   sums);
   for (int64_t i = 0; i < b.n; ++i) {
     const float* tail = b.scores + i * b.stride + tree_stride(h.tokens);
     for (int64_t t = b.tail_first; t < h.tail; ++t) {
@@ -117,7 +118,7 @@ void attend(const TreeHead& head) {
   const int64_t count = head.rows * head.group;
   for (int64_t at = 0; at < count; at += kQueries) {
     const Block<T> b = make_block<T>(head, at, count - at < kQueries ? count - at : kQueries);
-    all_products(b.queries, head.keys, head.width, tree_stride(head.tokens), b.low, b.high, b.scores, b.stride);
+    products(b.queries, {head.keys, head.width, tree_stride(head.tokens)}, {b.low, b.high}, {b.scores, b.stride});
     float inverse[kQueries];
     for (int64_t i = 0; i < b.n; ++i) inverse[i] = soften(b, i);
     for (int64_t i = b.n; i < kQueries; ++i) {

@@ -132,17 +132,17 @@ void for_heads(const std::vector<int64_t>& starts, const Shape& shape, const Wor
 template <class T>
 struct Packed {
   std::vector<float> keys_across, keys, values_across, values;
-  void fill(const Tensor& k, const Tensor& v, const Shape& shape, int64_t start, int64_t tokens, int64_t head,
-            bool backward) {
-    const int64_t stride = shape.kv_heads * shape.width, at = start * stride + head * shape.width;
-    const auto sized = static_cast<size_t>(kernels::tree_stride(tokens) * shape.width);
+  // Rows [start, start + tokens) of one head of k and v [T, K, D].
+  void fill(const Tensor& k, const Tensor& v, int64_t start, int64_t tokens, int64_t head, bool backward) {
+    const int64_t width = k.size(2), stride = k.size(1) * width, at = start * stride + head * width;
+    const auto sized = static_cast<size_t>(kernels::tree_stride(tokens) * width);
     for (auto* list : {&keys_across, &keys, &values_across, &values}) list->resize(sized);
     const T *from_keys = data_of<T>(k) + at, *from_values = data_of<T>(v) + at;
     const auto pack = [&](const T* across, const T* along, float* to_across, float* to_along) {
       if constexpr (std::is_same_v<T, float>) {
-        kernels::tree_table().pack_f32(across, along, tokens, stride, shape.width, to_across, to_along);
+        kernels::tree_table().pack_f32(across, along, tokens, stride, width, to_across, to_along);
       } else {
-        kernels::tree_table().pack_bf16(across, along, tokens, stride, shape.width, to_across, to_along);
+        kernels::tree_table().pack_bf16(across, along, tokens, stride, width, to_across, to_along);
       }
     };
     pack(from_keys, backward ? from_keys : from_values, keys_across.data(), backward ? keys.data() : values.data());
@@ -162,7 +162,7 @@ Tensor run_forward(const Tensor& q, const Tensor& k, const Tensor& v, const std:
   for_heads(starts, shape, [&] {
     return [&, packed = Packed<T>(), scratch = std::vector<float>()](int64_t b, int64_t h) mutable {
       const int64_t start = starts[b], tokens = starts[b + 1] - start, row = shape.heads * shape.width;
-      packed.fill(k, v, shape, start, tokens, h, /*backward=*/false);
+      packed.fill(k, v, start, tokens, h, /*backward=*/false);
       scratch.resize(static_cast<size_t>(kernels::tree_scratch(tokens, shape.width, 0)));
       const int64_t at = start * row + h * shape.group() * shape.width;
       const kernels::TreeHead call{.queries = data_of<T>(q) + at,
@@ -203,7 +203,7 @@ void run_backward(const Gradients& in, const Tensor& gradient, const std::vector
     return [&, packed = Packed<T>(), scratch = std::vector<float>()](int64_t b, int64_t h) mutable {
       const int64_t start = starts[b], tokens = starts[b + 1] - start, width = shape.width;
       const int64_t row = shape.heads * width, kv_row = shape.kv_heads * width;
-      packed.fill(in.k, in.v, shape, start, tokens, h, /*backward=*/true);
+      packed.fill(in.k, in.v, start, tokens, h, /*backward=*/true);
       scratch.resize(static_cast<size_t>(kernels::causal_scratch(tokens, width)));
       const int64_t at = start * row + h * shape.group() * width, kv_at = start * kv_row + h * width;
       const kernels::CausalGradient call{.queries = data_of<T>(in.q) + at,

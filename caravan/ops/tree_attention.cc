@@ -39,7 +39,7 @@ struct Call {
 };
 
 // The tails of rows [begin, end) for one key-value head.
-void collect_tails(const TreeBranches& branches, int64_t begin, int64_t end, int64_t head, int64_t width,
+void collect_tails(const TreeBranches& branches, int64_t begin, int64_t end, int64_t head,
                    std::vector<const void*>& keys, std::vector<const void*>& values) {
   const int64_t tail = std::ssize(branches.keys);
   keys.clear();
@@ -47,7 +47,7 @@ void collect_tails(const TreeBranches& branches, int64_t begin, int64_t end, int
   for (int64_t row = begin; row < end; ++row) {
     for (int64_t g = 0; g < tail; ++g) {
       const Tensor &k = branches.keys[g], &v = branches.values[g];
-      const int64_t at = (branches.paths[row * tail + g] * k.size(1) + head) * width * k.element_size();
+      const int64_t at = (branches.paths[row * tail + g] * k.size(1) + head) * k.size(2) * k.element_size();
       keys.push_back(static_cast<const char*>(k.const_data_ptr()) + at);
       values.push_back(static_cast<const char*>(v.const_data_ptr()) + at);
     }
@@ -64,7 +64,7 @@ class KernelRun {
     const TreePrompts& p = call_.prompts;
     const int64_t tokens = p.tokens(prompt), group = q_.size(1) / heads_;
     const int64_t tail = call_.branches == nullptr ? 0 : std::ssize(call_.branches->keys);
-    if (tail > 0) collect_tails(*call_.branches, begin, end, head, p.width, tail_keys_, tail_values_);
+    if (tail > 0) collect_tails(*call_.branches, begin, end, head, tail_keys_, tail_values_);
     scratch_.resize(static_cast<size_t>(kernels::tree_scratch(tokens, p.width, tail)));
     const int64_t at = (begin * q_.size(1) + head * group) * p.width * q_.element_size();
     const int64_t key_at = (p.packed_starts[prompt] * heads_ + head * kernels::tree_stride(tokens)) * p.width;
