@@ -2,9 +2,19 @@
 
 #include <torch/torch.h>
 
+#include "caravan/nn/linear_inputs.h"
 #include "caravan/ops/linear.h"
 
 namespace caravan::nn {
+namespace {
+
+thread_local LinearInputs* watching_inputs = nullptr;
+
+}  // namespace
+
+LinearInputs* linear_inputs() { return watching_inputs; }
+
+LinearInputs* set_linear_inputs(LinearInputs* next) { return std::exchange(watching_inputs, next); }
 
 Linear::Linear(int64_t in_features, int64_t out_features, bool with_bias) {
   weight.shape = {out_features, in_features};
@@ -15,6 +25,8 @@ Linear::Linear(int64_t in_features, int64_t out_features, bool with_bias) {
 }
 
 Tensor Linear::forward(const Tensor& x) {
+  if (watching_inputs != nullptr) [[unlikely]]
+    watching_inputs->see(*this, x);
   return ops::linear(
       x, {.value = weight.value, .dtype = weight.dtype, .rows = weight.shape[0], .columns = weight.shape[1]},
       bias.value);
