@@ -20,7 +20,7 @@ constexpr Command kCommands[] = {
 #undef CARAVAN_COMMAND
 };
 
-constexpr std::string_view kPlanned[] = {"quantize", "finetune", "serve"};
+constexpr std::string_view kPlanned[] = {"finetune", "serve"};
 
 std::string program_help() {
   std::string text =

@@ -9,6 +9,7 @@
 #include "caravan/formats/format.h"
 #include "caravan/formats/gguf_checkpoint.h"
 #include "caravan/formats/meta_checkpoint.h"
+#include "caravan/formats/packed_checkpoint.h"
 #include "caravan/formats/safetensors_checkpoint.h"
 #include "caravan/formats/side_file.h"
 #include "caravan/formats/torch_checkpoint.h"
@@ -61,7 +62,7 @@ std::vector<std::string_view> reader_formats() {
 std::unique_ptr<Checkpoint> Checkpoint::open(const std::string& path) {
   const Location at = Location::of(path);
   const ReaderFormat* format = recognize(at);
-  if (format != nullptr) return format->open(at);
+  if (format != nullptr) return present_packed(format->open(at));
   if (at.is_folder)
     fail(ErrorCode::not_found, "{}: no checkpoint in this folder; formats read: {}", path, names_of_formats());
   fail_file(FileFault::magic, path, "not a checkpoint that can be read; formats read: {}", names_of_formats());

@@ -49,7 +49,24 @@ std::string_view source_of(const Checkpoint& from, std::string_view name) {
   return from.find(name) == nullptr && name == kHead ? kEmbedding : name;
 }
 
+// The type that the caller chose, where it can be made from the stored one.
+DType chosen_dtype(const TensorInfo& tensor, const Checkpoint& from, const ConvertOptions& options) {
+  const DType wanted = options.choose(tensor);
+  const bool is_blocks = is_block_quantized(wanted);
+  check(!is_blocks || (writer_holds_blocks(options.write.format) && options.quantize != nullptr),
+        ErrorCode::unsupported, "tensor '{}': {} blocks cannot be written as {}", tensor.name, to_string(wanted),
+        options.write.format);
+  if (wanted == tensor.dtype) return wanted;
+  const bool readable = is_block_quantized(tensor.dtype) ? options.dequantize != nullptr
+                                                         : can_cast(tensor.dtype, is_blocks ? DType::f32 : wanted);
+  check(readable, ErrorCode::unsupported, "{}: tensor '{}': {} cannot be converted to {}", from.path(), tensor.name,
+        to_string(tensor.dtype), to_string(wanted));
+  tensor_bytes(wanted, tensor.shape, tensor.name);  // whole blocks a row, or an error
+  return wanted;
+}
+
 DType target_dtype(const TensorInfo& tensor, const Checkpoint& from, const ConvertOptions& options) {
+  if (options.choose) return chosen_dtype(tensor, from, options);
   if (is_block_quantized(tensor.dtype)) {
     if (!options.dtype.has_value() && writer_holds_blocks(options.write.format)) return tensor.dtype;
     check(options.dequantize != nullptr, ErrorCode::unsupported,
@@ -94,9 +111,15 @@ class Converter {
     const DType dtype = from_.find(name)->dtype;
     source_ = from_.read(name);
     if (dtype == planned.dtype) return source_.bytes;
-    if (!is_block_quantized(dtype)) return cast(dtype, source_.bytes, planned);
+    const bool to_blocks = is_block_quantized(planned.dtype);
+    if (!is_block_quantized(dtype) && !to_blocks) return cast(dtype, source_.bytes, planned);
     floats_.resize(static_cast<size_t>(checked_numel(planned.shape, planned.name)));
-    options_.dequantize(dtype, source_.bytes, floats_);
+    if (is_block_quantized(dtype)) {
+      options_.dequantize(dtype, source_.bytes, floats_);
+    } else {
+      cast_elements(dtype, source_.bytes, DType::f32, std::as_writable_bytes(std::span(floats_)));
+    }
+    if (to_blocks) return quantize(planned);
     const auto bytes = std::as_bytes(std::span(floats_));
     return planned.dtype == DType::f32 ? bytes : cast(DType::f32, bytes, planned);
   }
@@ -109,6 +132,17 @@ class Converter {
   }
 
  private:
+  std::span<const std::byte> quantize(const TensorInfo& planned) {
+    constexpr float kLargest = 65504.0f;  // of a half, which every block's scale is
+    const auto odd = std::ranges::find_if(floats_, [](float v) { return !(v >= -kLargest && v <= kLargest); });
+    check_file(odd == floats_.end(), FileFault::range, from_.path(),
+               "tensor '{}': element {} is {}, which {} blocks cannot hold", planned.name, odd - floats_.begin(), *odd,
+               to_string(planned.dtype));
+    converted_.resize(static_cast<size_t>(tensor_bytes(planned.dtype, planned.shape, planned.name)));
+    options_.quantize(planned, floats_, converted_);
+    return converted_;
+  }
+
   std::span<const std::byte> cast(DType dtype, std::span<const std::byte> bytes, const TensorInfo& planned) {
     converted_.resize(static_cast<size_t>(tensor_bytes(planned.dtype, planned.shape, planned.name)));
     cast_elements(dtype, bytes, planned.dtype, converted_);
@@ -137,7 +171,7 @@ ConvertPlan plan_conversion(const Checkpoint& from, const ConvertOptions& option
   check(std::ranges::find(kTargets, wanted) != kTargets.end(), ErrorCode::invalid_argument,
         "tensors are converted to f64, f32, f16 or bf16, not to {}: use quantize for block types", to_string(wanted));
   ConvertPlan plan{.tensors = {}, .config = from.config()};
-  bool any_changed = options.dtype.has_value();
+  bool any_changed = options.dtype.has_value() && !options.choose;
   for (const TensorInfo& tensor : from.tensors()) {
     const bool is_spare = writer_ties_heads(options.write.format) && is_spare_head(from, tensor.name);
     if (is_derived_buffer(tensor.name) || is_spare) continue;

@@ -6,7 +6,8 @@
 // What changes: floating-point tensors take `dtype` (integers and booleans keep theirs; without a dtype every byte
 // stays); block-quantized tensors are dequantized where a dtype is asked for or the format cannot hold them; derived
 // buffers of old checkpoints (rotary_emb.inv_freq) are dropped; lm_head.weight is dropped where the config ties it and
-// its bytes are those of the embedding; the config's torch_dtype / dtype says what was written.
+// its bytes are those of the embedding; the config's torch_dtype / dtype says what was written. `choose` and `quantize`
+// write block types as well (quant/quantize.h).
 #pragma once
 
 #include <functional>
@@ -22,6 +23,10 @@ namespace caravan::formats {
 // Blocks of a quantized dtype to floats; formats/ has no kernels, so the caller passes this in.
 using Dequantize = std::function<void(DType, std::span<const std::byte> blocks, std::span<float> values)>;
 
+// The values of a tensor into the block type that it is planned in; called in the order of the plan.
+using Quantize =
+    std::function<void(const TensorInfo& planned, std::span<const float> values, std::span<std::byte> blocks)>;
+
 struct ConvertProgress {
   const TensorInfo& tensor;  // as it is written
   size_t index, count;
@@ -34,6 +39,9 @@ struct ConvertOptions {
       DType::f32;      // of block-quantized tensors that must be dequantized, where `dtype` is not given
   WriteOptions write;  // side_files of the source are added where not given here
   Dequantize dequantize;
+  // Where given it decides instead of `dtype`, tensor by tensor, and may name block types; `quantize` fills those.
+  std::function<DType(const TensorInfo&)> choose;
+  Quantize quantize;
   std::function<void(const ConvertProgress&)> progress;  // before each tensor; may throw to stop
   std::function<void(const std::string&)> warn;          // of what gets lost: convert_losses.h, and overflows
 };

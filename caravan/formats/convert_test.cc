@@ -158,7 +158,7 @@ TEST(Convert, EveryFormatGivesBackEveryBit) {
     const std::string path = folder / fmt::format("{}{}", format, format == "gguf" ? ".gguf" : "");
     convert(*from, path, {.write = {.format = std::string(format)}});
     const auto there = Checkpoint::open(path);
-    EXPECT_EQ(there->format(), format);
+    EXPECT_EQ(there->format(), format == "compressed-tensors" ? "safetensors" : format);
     const std::string again = folder / fmt::format("{}-back", format);
     convert(*there, again, {});
     const auto back = Checkpoint::open(again);

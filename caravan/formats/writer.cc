@@ -7,6 +7,7 @@
 #include "caravan/formats/flax_writer.h"
 #include "caravan/formats/format.h"
 #include "caravan/formats/gguf_writer.h"
+#include "caravan/formats/packed_writer.h"
 #include "caravan/formats/safetensors_writer.h"
 #include "caravan/formats/torch_writer.h"
 
@@ -20,6 +21,7 @@ const std::vector<WriterFormat>& list() {
       {"flax", create_flax, false, false},  // transformers' Flax LLaMA has a head of its own, always
       {"torch", create_torch},
       {"gguf", create_gguf, true},
+      {"compressed-tensors", create_packed, true},
   };
   return formats;
 }

@@ -27,6 +27,8 @@ class Attention final : public Layer<Attention> {
   Attention(const AttentionConfig& config, int64_t layer);
   Tensor forward(const Tensor& x, Step& step);  // [T, C]
   std::string_view kind() const override { return "Attention"; }
+  const AttentionConfig& config() const { return config_; }
+  int64_t layer() const { return layer_; }
 
   Linear q_proj, k_proj, v_proj, o_proj;
   std::optional<RmsNorm> q_norm, k_norm;

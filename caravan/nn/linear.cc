@@ -2,9 +2,21 @@
 
 #include <torch/torch.h>
 
+#include "caravan/nn/linear_inputs.h"
 #include "caravan/ops/threads.h"
 
 namespace caravan::nn {
+namespace {
+
+thread_local LinearInputs* watching_inputs = nullptr;
+
+int64_t version_of(const Tensor& t) { return t.is_inference() ? 0 : static_cast<int64_t>(t._version()); }
+
+}  // namespace
+
+LinearInputs* linear_inputs() { return watching_inputs; }
+
+LinearInputs* set_linear_inputs(LinearInputs* next) { return std::exchange(watching_inputs, next); }
 
 Linear::Linear(int64_t in_features, int64_t out_features, bool with_bias) {
   weight.shape = {out_features, in_features};
@@ -13,12 +25,6 @@ Linear::Linear(int64_t in_features, int64_t out_features, bool with_bias) {
   bias.shape = {out_features};
   add("bias", bias);
 }
-
-namespace {
-
-int64_t version_of(const Tensor& t) { return t.is_inference() ? 0 : static_cast<int64_t>(t._version()); }
-
-}  // namespace
 
 void Linear::pack() {
   panels_ = ops::pack_panels(view(weight));
@@ -36,6 +42,8 @@ void pack_linears(Module& module) {
 }
 
 Tensor Linear::forward(const Tensor& x) {
+  if (watching_inputs != nullptr) [[unlikely]]
+    watching_inputs->see(*this, x);
   if (panels_.defined() && x.scalar_type() == at::kFloat && packed_is_current() &&
       !ops::needs_gradient({x, weight.value, bias.value})) {
     Tensor y = ops::panel_linear(x, panels_);

@@ -36,6 +36,9 @@ class Linear final : public Layer<Linear> {
   int64_t packed_version_ = 0;
 };
 
+class LinearInputs;             // linear_inputs.h: who wants to see what goes into the layers
+LinearInputs* linear_inputs();  // of this thread, usually none
+
 // Several layers on the same input, in one pass where it is short (ops::linears).
 template <size_t N>
 std::array<Tensor, N> project(const Tensor& x, const std::array<Linear*, N>& layers);
@@ -61,7 +64,7 @@ template <size_t N>
 std::array<Tensor, N> project(const Tensor& x, const std::array<Linear*, N>& layers) {
   std::array<Tensor, N> outputs;
   const bool apart = std::any_of(layers.begin(), layers.end(), [](const Linear* layer) { return layer->is_packed(); });
-  if (apart || observer() != nullptr) {  // which sees layer after layer
+  if (apart || observer() != nullptr || linear_inputs() != nullptr) {  // who see layer after layer
     for (size_t i = 0; i < N; ++i) outputs[i] = (*layers[i])(x);
     return outputs;
   }

@@ -13,6 +13,7 @@ class GatedMlp final : public Layer<GatedMlp> {
   GatedMlp(int64_t hidden_size, int64_t intermediate_size, ops::Activation activation, bool bias = false);
   Tensor forward(const Tensor& x);  // [..., C]
   std::string_view kind() const override { return "GatedMlp"; }
+  ops::Activation activation() const { return activation_; }
 
   Linear gate_proj, up_proj, down_proj;
 

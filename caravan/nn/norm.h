@@ -11,6 +11,7 @@ class RmsNorm final : public Layer<RmsNorm> {
   Tensor forward(const Tensor& x);  // [..., C]
   void reset_parameters(const InitOptions& options) override;
   std::string_view kind() const override { return "RmsNorm"; }
+  double eps() const { return eps_; }
 
   Parameter weight;  // [C]
 

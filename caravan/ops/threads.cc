@@ -3,6 +3,9 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
+#include <omp.h>
+
+#include <thread>
 
 #if !defined(INTRA_OP_PARALLEL)
 #error "at::parallel_for has no threads here"
@@ -12,6 +15,33 @@ namespace caravan::ops {
 
 void parallel_pieces(int64_t rows, int64_t grain, const std::function<void(int64_t, int64_t)>& f) {
   at::parallel_for(0, rows, grain, f);
+}
+
+void Team::barrier() {
+  constexpr int kSpins = 20000;  // some tens of microseconds; then another thread may have this core
+  expected_ += count;
+  arrived_.fetch_add(1, std::memory_order_acq_rel);
+  for (int spins = 0; arrived_.load(std::memory_order_acquire) < expected_; ++spins) {
+    if (spins >= kSpins) std::this_thread::yield();
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+}
+
+void parallel_team(const std::function<void(Team&)>& f) {
+  std::atomic<int> arrived{0};
+  const int threads = at::in_parallel_region() ? 1 : at::get_num_threads();
+  if (threads == 1) {
+    Team alone(0, 1, arrived);
+    f(alone);
+    return;
+  }
+#pragma omp parallel num_threads(threads)
+  {
+    Team team(omp_get_thread_num(), omp_get_num_threads(), arrived);
+    f(team);
+  }
 }
 
 bool needs_gradient(std::initializer_list<Tensor> tensors) {

@@ -5,8 +5,10 @@
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <initializer_list>
+#include <utility>
 
 #include "caravan/kernels/table.h"
 
@@ -30,6 +32,24 @@ void parallel_rows(int64_t rows, int64_t work_per_row, const F& f) {
   }
   parallel_pieces(rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, work_per_row)), std::cref(f));
 }
+
+// One thread of a team that runs the same function: `index` of `count`.
+class Team {
+ public:
+  Team(int index, int count, std::atomic<int>& arrived) : index(index), count(count), arrived_(arrived) {}
+  void barrier();  // returns when all have come
+  // This thread's share [begin, end) of [0, n).
+  std::pair<int64_t, int64_t> share(int64_t n) const { return {n * index / count, n * (index + 1) / count}; }
+  const int index, count;
+
+ private:
+  std::atomic<int>& arrived_;  // how many have come to barriers so far
+  int expected_ = 0;
+};
+
+// Runs f on every one of libtorch's threads at once; on this one alone inside another parallel region. For stages that
+// are too short for a fork-join each: a barrier of threads that spin costs a tenth of one. f must not throw.
+void parallel_team(const std::function<void(Team&)>& f);
 
 inline const kernels::bf16* bf16_data(const Tensor& t) {
   return reinterpret_cast<const kernels::bf16*>(t.const_data_ptr<at::BFloat16>());

@@ -5,8 +5,8 @@ import shutil
 import struct
 
 
-def tensors():
-    c, f, v, h, k, d = 8, 16, 12, 2, 1, 4
+def tensors(c=8, f=16):
+    v, h, k, d = 12, 2, 1, 4
     yield "model.embed_tokens.weight", [v, c]
     for i in range(2):
         p = f"model.layers.{i}."
@@ -23,10 +23,10 @@ def tensors():
     yield "lm_head.weight", [v, c]
 
 
-def write_model(path, rename=lambda name: name, scale=0.1):
+def write_model(path, rename=lambda name: name, scale=0.1, **sizes):
     """The tensors that `rename` gives a name."""
     stored, state = {}, 12345
-    for name, shape in tensors():
+    for name, shape in tensors(**sizes):
         count = shape[0] * (shape[1] if len(shape) > 1 else 1)
         values = []
         for _ in range(count):  # a linear congruential generator: the same numbers everywhere
@@ -133,6 +133,13 @@ def write_all(folder):
                         ("tokenizer_config.json", {"bos_token": "<s>", "eos_token": "</s>", "chat_template": TEMPLATE})):
         with open(os.path.join(model, name), "w", encoding="utf-8") as file:
             json.dump(value, file)
+    wide = os.path.join(folder, "wide")  # rows that blocks of 32 fit into, but for o_proj's
+    shutil.copytree(model, wide)
+    write_model(os.path.join(wide, "model.safetensors"), c=32, f=64)
+    with open(os.path.join(wide, "config.json"), "w", encoding="utf-8") as file:
+        json.dump(CONFIG | {"hidden_size": 32, "intermediate_size": 64}, file)
+    with open(os.path.join(folder, "cats.txt"), "w", encoding="utf-8") as file:
+        file.write("the cat sat on the mat . a dog ran . the dog sat on a cat . " * 40)
     golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "recommend")
     shutil.copytree(golden, os.path.join(folder, "films"))
     pieces = os.path.join(folder, "pieces")  # its tokenizer is a tokenizer.model alone

@@ -1,0 +1,53 @@
+#include "caravan/cli/quantize_report.h"
+
+#include <fmt/format.h>
+
+#include "caravan/base/error.h"
+#include "caravan/base/file.h"
+#include "caravan/cli/log.h"
+#include "caravan/cli/progress.h"
+#include "caravan/cli/sample_text.h"
+#include "caravan/cli/text_scores.h"
+#include "caravan/cli/tokenizer_source.h"
+
+namespace caravan::cli {
+
+std::optional<Json> report_quality(const Compared& models, const ReportOptions& options,
+                                   const std::function<void()>& step, const Settings& settings) {
+  const std::string text = options.file.empty() ? std::string(sample_text()) : read_file(options.file);
+  ScoredText scored;
+  try {
+    scored = scored_text(load_tokenizer(models.source), text, {.context = options.context});
+  } catch (const Error& error) {
+    if (!options.file.empty()) throw;
+    log_info("the loss of quality is not measured: {}", error.what());
+    return std::nullopt;
+  }
+  const auto source = models::load_causal_lm(models.source, models.load);
+  const auto quantized = models::load_causal_lm(models.quantized, models.load);
+  Progress shown("measuring", scored.windows.size(), settings.verbosity >= 0, "windows");
+  const TextScores scores = score_text(*quantized, source.get(), scored, [&](int64_t done) {
+    step();
+    shown.update(static_cast<uint64_t>(done));
+  });
+  Json report = {{"text", options.file.empty() ? "built-in" : options.file},
+                 {"tokens_scored", scores.divergence->count()},
+                 {"perplexity_source", scores.reference->value()},
+                 {"perplexity", scores.perplexity.value()},
+                 {"perplexity_uncertainty", scores.perplexity.uncertainty()}};
+  report.update(scores.divergence->to_json());
+  return report;
+}
+
+std::string format_quality(const Json& report) {
+  const auto number = [&](const char* key) { return report[key].get<double>(); };
+  return fmt::format(
+      "perplexity {:.3f} -> {:.3f} (ratio {:.4f} +- {:.4f}); KL mean {:.5f}, 99% {:.5f}; same top token {:.1f} %\n"
+      "({} tokens of {})\n",
+      number("perplexity_source"), number("perplexity"), number("perplexity_ratio"),
+      number("perplexity_ratio_uncertainty"), number("kl_mean"), number("kl_99"), 100 * number("same_top"),
+      report["tokens_scored"].get<int64_t>(),
+      report["text"] == "built-in" ? "the built-in text" : report["text"].get<std::string>());
+}
+
+}  // namespace caravan::cli

@@ -1,0 +1,30 @@
+// What quantizing cost: perplexity, divergence and agreement of the quantized model against its source on a text.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "caravan/base/json.h"
+#include "caravan/cli/model_options.h"
+
+namespace caravan::cli {
+
+struct ReportOptions {
+  std::string file;       // empty: sample_text()
+  int64_t context = 256;  // tokens a window; the second half of each is scored
+};
+
+struct Compared {
+  std::string source, quantized;
+  models::LoadOptions load;
+};
+
+// None, with a message, where there is nothing to measure with: no tokenizer, a text shorter than a window. `step` is
+// called before each window and may throw to stop.
+std::optional<Json> report_quality(const Compared& models, const ReportOptions& options,
+                                   const std::function<void()>& step, const Settings& settings);
+
+std::string format_quality(const Json& report);  // two lines
+
+}  // namespace caravan::cli

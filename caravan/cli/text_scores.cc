@@ -1,0 +1,142 @@
+#include "caravan/cli/text_scores.h"
+
+#include <torch/torch.h>
+
+#include <chrono>
+
+#include "caravan/base/error.h"
+#include "caravan/ops/threads.h"
+
+namespace caravan::cli {
+namespace {
+
+using at::Tensor;
+
+// The token that the tokenizer puts before a text, if it does.
+std::optional<int32_t> first_special(const text::Tokenizer& tokenizer) {
+  const std::vector<int32_t> ids = tokenizer.encode("a", {.details = false}).ids;
+  const std::vector<int32_t> bare = tokenizer.encode("a", {.add_special_tokens = false, .details = false}).ids;
+  return ids.size() > bare.size() && ids.front() != bare.front() ? std::optional(ids.front()) : std::nullopt;
+}
+
+Tensor hidden_of(models::CausalLm& model, const std::vector<int32_t>& ids) {
+  const int64_t length = std::ssize(ids);
+  const at::Device device = model.backbone().input_embedding().weight.value.device();
+  nn::Step step = nn::Step::packed({&length, 1}, device);
+  return model.hidden(at::tensor(at::ArrayRef<int32_t>(ids), at::kInt).to(device, at::kLong), step);
+}
+
+Tensor logits_of(models::CausalLm& model, const Tensor& hidden, int64_t first, int64_t rows) {
+  return model.logits(hidden.narrow(0, first, rows)).to(at::kCPU, at::kFloat).contiguous();
+}
+
+std::span<const float> row_of(const Tensor& logits, int64_t row) {
+  return {logits.const_data_ptr<float>() + row * logits.size(1), static_cast<size_t>(logits.size(1))};
+}
+
+class Scorer {
+ public:
+  Scorer(models::CausalLm& model, models::CausalLm* reference, TextScores& scores)
+      : model_(model), reference_(reference), scores_(scores) {
+    if (reference != nullptr) scores.divergence.emplace(), scores.reference.emplace();
+  }
+
+  void window(const std::vector<int32_t>& ids, int64_t first, double weight) {
+    constexpr int64_t kRows = 128;  // logits of so many rows at once: 25 MB at a vocabulary of 49152
+    const auto start = std::chrono::steady_clock::now();
+    const Tensor hidden = hidden_of(model_, ids);
+    seconds_since(start);
+    const Tensor other = reference_ != nullptr ? hidden_of(*reference_, ids) : Tensor();
+    for (int64_t begin = first; begin < std::ssize(ids); begin += kRows) {
+      const int64_t rows = std::min(kRows, std::ssize(ids) - begin);
+      const std::span<const int32_t> targets =
+          std::span(ids).subspan(static_cast<size_t>(begin), static_cast<size_t>(rows));
+      const auto from = std::chrono::steady_clock::now();
+      const Tensor logits = logits_of(model_, hidden, begin - 1, rows);
+      seconds_since(from);
+      if (reference_ == nullptr) {
+        add(logits, targets, weight);
+      } else {
+        compare(logits_of(*reference_, other, begin - 1, rows), logits, targets, weight);
+      }
+    }
+  }
+
+ private:
+  void seconds_since(std::chrono::steady_clock::time_point start) {
+    scores_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+
+  void add(const Tensor& logits, std::span<const int32_t> targets, double weight) {
+    std::vector<double> found(targets.size());
+    ops::parallel_pieces(std::ssize(targets), 4, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const auto at = static_cast<size_t>(i);
+        eval::log_probabilities(row_of(logits, i), targets.subspan(at, 1), std::span(found).subspan(at, 1));
+      }
+    });
+    for (const double log_probability : found) scores_.perplexity.add(-log_probability, weight);
+  }
+
+  void compare(const Tensor& p, const Tensor& q, std::span<const int32_t> targets, double weight) {
+    check(p.size(1) == q.size(1), ErrorCode::invalid_argument,
+          "the two models have vocabularies of {} and {} tokens: their distributions cannot be compared", q.size(1),
+          p.size(1));
+    std::vector<eval::Divergence::Token> found(targets.size());
+    ops::parallel_pieces(std::ssize(targets), 4, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        found[static_cast<size_t>(i)] = eval::divergence(row_of(p, i), row_of(q, i), targets[static_cast<size_t>(i)]);
+      }
+    });
+    for (const eval::Divergence::Token& token : found) {
+      scores_.divergence->add(token);
+      scores_.perplexity.add(token.q_nll, weight);
+      scores_.reference->add(token.p_nll, weight);
+    }
+  }
+
+  models::CausalLm& model_;
+  models::CausalLm* reference_;
+  TextScores& scores_;
+};
+
+}  // namespace
+
+int64_t ScoredText::tokens_run() const {
+  int64_t tokens = 0;
+  for (const eval::Window& w : windows) tokens += w.end - w.begin;
+  return tokens;
+}
+
+ScoredText scored_text(const text::Tokenizer& tokenizer, std::string_view text, const WindowOptions& options) {
+  ScoredText scored;
+  const bool strided = options.stride > 0;
+  if (!strided && text.ends_with('\n')) text.remove_suffix(1);
+  scored.ids = tokenizer.encode(text, {.details = false, .parse_special = strided}).ids;
+  if (!strided) scored.bos = first_special(tokenizer);
+  const auto tokens = static_cast<int64_t>(scored.ids.size());
+  scored.windows = strided ? eval::strided_windows(tokens, options.context, options.stride)
+                           : eval::llama_windows(tokens, options.context);
+  if (options.max_windows > 0 && std::ssize(scored.windows) > options.max_windows) {
+    scored.windows.resize(static_cast<size_t>(options.max_windows));
+  }
+  return scored;
+}
+
+TextScores score_text(models::CausalLm& model, models::CausalLm* reference, const ScoredText& text,
+                      const std::function<void(int64_t)>& progress) {
+  const torch::InferenceMode guard;
+  TextScores scores;
+  Scorer scorer(model, reference, scores);
+  for (size_t i = 0; i < text.windows.size(); ++i) {
+    if (progress) progress(static_cast<int64_t>(i));
+    const eval::Window& w = text.windows[i];
+    std::vector<int32_t> ids(text.ids.begin() + w.begin, text.ids.begin() + w.end);
+    if (text.bos) ids.front() = *text.bos;
+    scorer.window(ids, w.first - w.begin, w.weight);
+  }
+  if (progress) progress(std::ssize(text.windows));
+  return scores;
+}
+
+}  // namespace caravan::cli

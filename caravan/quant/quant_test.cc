@@ -1,0 +1,315 @@
+// Recipes, statistics, the methods' mathematics, and whole checkpoints through them.
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <random>
+
+#include "caravan/base/error.h"
+#include "caravan/base/temporary_folder.h"
+#include "caravan/formats/memory_checkpoint.h"
+#include "caravan/models/load.h"
+#include "caravan/ops/dequantize.h"
+#include "caravan/ops/quantize.h"
+#include "caravan/quant/awq.h"
+#include "caravan/quant/gptq.h"
+#include "caravan/quant/grid.h"
+#include "caravan/quant/imatrix.h"
+#include "caravan/quant/methods.h"
+
+namespace caravan::quant {
+namespace {
+
+using at::Tensor;
+using formats::MemoryCheckpoint;
+using formats::TensorInfo;
+
+constexpr DType kGridTypes[] = {DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1, DType::q2_k,
+                                DType::q3_k, DType::q4_k, DType::q5_k, DType::q6_k};
+
+std::vector<std::byte> blocks_of(DType dtype, const std::vector<float>& values, int64_t columns) {
+  const DTypeInfo& info = dtype_info(dtype);
+  std::vector<std::byte> blocks(values.size() / static_cast<size_t>(info.block_size) *
+                                static_cast<size_t>(info.block_bytes));
+  ops::quantize_rows({dtype, std::ssize(values) / columns, columns}, values, {}, blocks.data());
+  return blocks;
+}
+
+std::vector<float> random_values(int64_t n, uint64_t seed) {
+  std::mt19937_64 engine(seed);
+  std::normal_distribution<float> normal(0, 0.05f);
+  std::vector<float> values(static_cast<size_t>(n));
+  for (float& v : values) v = normal(engine);
+  return values;
+}
+
+Json llama_config(int64_t layers = 8, bool tied = false) {
+  return {{"model_type", "llama"},
+          {"architectures", Json::array({"LlamaForCausalLM"})},
+          {"vocab_size", 64},
+          {"hidden_size", 256},
+          {"intermediate_size", 512},
+          {"num_hidden_layers", layers},
+          {"num_attention_heads", 4},
+          {"num_key_value_heads", 4},
+          {"rms_norm_eps", 1e-5},
+          {"rope_theta", 10000.0},
+          {"max_position_embeddings", 128},
+          {"tie_word_embeddings", tied},
+          {"hidden_act", "silu"},
+          {"torch_dtype", "float32"}};
+}
+
+// A model with fresh weights as a checkpoint in memory.
+std::unique_ptr<MemoryCheckpoint> model_checkpoint(const Json& config) {
+  models::CausalLm model(config);
+  nn::initialize(model, {.std = 0.05, .seed = 3});
+  auto checkpoint = std::make_unique<MemoryCheckpoint>("made", config);
+  for (const nn::NamedParameter& p : model.named_parameters()) {
+    const Tensor value = p.parameter->value.contiguous();
+    const auto* bytes = static_cast<const std::byte*>(value.const_data_ptr());
+    checkpoint->add({p.name, DType::f32, p.parameter->shape}, {bytes, bytes + value.nbytes()});
+  }
+  return checkpoint;
+}
+
+std::vector<std::vector<int32_t>> random_windows(int64_t count, int64_t length) {
+  std::mt19937 engine(1);
+  std::vector<std::vector<int32_t>> windows(static_cast<size_t>(count));
+  for (auto& window : windows) {
+    for (int64_t i = 0; i < length; ++i) window.push_back(static_cast<int32_t>(engine() % 64));
+  }
+  return windows;
+}
+
+TEST(Recipe, MixturesFollowLlamaCpp) {
+  MemoryCheckpoint from("made", llama_config(32));
+  const TypeChooser choose(from, {.recipe = "Q4_K_M"});
+  const auto type = [&](const TypeChooser& c, const std::string& name, int64_t columns = 4096) {
+    return c({name, DType::bf16, {4096, columns}});
+  };
+  // use_more_bits(i, 32): i < 4, i >= 28, and every third from 6 on
+  for (const int layer : {0, 3, 6, 9, 27, 28, 31}) {
+    const std::string prefix = fmt::format("model.layers.{}.", layer);
+    EXPECT_EQ(type(choose, prefix + "self_attn.v_proj.weight"), DType::q6_k) << layer;
+    EXPECT_EQ(type(choose, prefix + "mlp.down_proj.weight"), DType::q6_k) << layer;
+    EXPECT_EQ(type(choose, prefix + "self_attn.q_proj.weight"), DType::q4_k) << layer;
+  }
+  for (const int layer : {4, 5, 7, 26}) {
+    EXPECT_EQ(type(choose, fmt::format("model.layers.{}.mlp.down_proj.weight", layer)), DType::q4_k) << layer;
+  }
+  EXPECT_EQ(type(choose, "lm_head.weight"), DType::q6_k);
+  EXPECT_EQ(type(choose, "lm_head.weight", 576), DType::q8_0);
+  EXPECT_EQ(type(choose, "model.layers.5.mlp.up_proj.weight", 576), DType::q5_0);
+  EXPECT_EQ(type(choose, "model.layers.5.mlp.up_proj.weight", 48), DType::f16);
+  EXPECT_EQ(choose({"model.norm.weight", DType::bf16, {4096}}), DType::f32);
+  const TypeChooser small(from, {.recipe = "q3_k_m"});
+  EXPECT_EQ(type(small, "model.layers.1.self_attn.v_proj.weight"), DType::q5_k);
+  EXPECT_EQ(type(small, "model.layers.2.self_attn.v_proj.weight"), DType::q4_k);
+  EXPECT_EQ(type(small, "model.layers.1.mlp.down_proj.weight"), DType::q5_k);
+  EXPECT_EQ(type(small, "model.layers.2.mlp.down_proj.weight"), DType::q4_k);
+  EXPECT_EQ(type(small, "model.layers.2.self_attn.o_proj.weight"), DType::q4_k);
+  EXPECT_EQ(type(small, "model.layers.2.mlp.up_proj.weight"), DType::q3_k);
+}
+
+TEST(Recipe, RulesComeFirstAndNamesAreChecked) {
+  MemoryCheckpoint from("made", llama_config());
+  const TypeChooser choose(
+      from, {.recipe = "q4_0", .rules = {parse_rule("blk.*.ffn_down=q8_0"), parse_rule("layers.1.*proj=f16")}});
+  EXPECT_EQ(choose({"model.layers.1.mlp.down_proj.weight", DType::f32, {64, 64}}), DType::q8_0);
+  EXPECT_EQ(choose({"model.layers.1.mlp.up_proj.weight", DType::f32, {64, 64}}), DType::f16);
+  EXPECT_EQ(choose({"model.layers.0.mlp.up_proj.weight", DType::f32, {64, 64}}), DType::q4_0);
+  EXPECT_THROW(TypeChooser(from, {.recipe = "q4_0_0"}), Error);
+  for (const char* text : {"", "=q4_0", "v_proj", "v_proj=q9", "v_proj=i32"})
+    EXPECT_THROW(parse_rule(text), Error) << text;
+}
+
+// Levels read back from a block are the ones that were put into it, and reproduce what the block says.
+TEST(Grid, LevelsGoThereAndBack) {
+  for (const DType dtype : kGridTypes) {
+    const auto n = static_cast<size_t>(dtype_info(dtype).block_size);
+    const std::vector<float> values = random_values(static_cast<int64_t>(n), 7);
+    std::vector<std::byte> block = blocks_of(dtype, values, static_cast<int64_t>(n));
+    std::vector<float> start(n), step(n), before(n), after(n);
+    ops::dequantize(dtype, block.data(), before.data(), static_cast<int64_t>(n));
+    read_grid(dtype, block, start, step);
+    std::vector<uint8_t> levels(n);
+    for (size_t i = 0; i < n; ++i)
+      levels[i] = static_cast<uint8_t>(step[i] == 0 ? 0 : std::lround((before[i] - start[i]) / step[i]));
+    std::vector<std::byte> other = block;
+    put_levels(dtype, std::vector<uint8_t>(n, 1), other);
+    put_levels(dtype, levels, other);
+    EXPECT_EQ(other, block) << to_string(dtype);
+    for (size_t i = 0; i < n; ++i) {
+      levels[i] = static_cast<uint8_t>((i * 7 + 3) % static_cast<size_t>(highest_level(dtype) + 1));
+    }
+    put_levels(dtype, levels, other);
+    ops::dequantize(dtype, other.data(), after.data(), static_cast<int64_t>(n));
+    for (size_t i = 0; i < n; ++i) {
+      ASSERT_NEAR(after[i], start[i] + step[i] * levels[i], 1e-5) << to_string(dtype) << " " << i;
+    }
+  }
+  EXPECT_FALSE(has_grid(DType::iq4_nl));
+  EXPECT_FALSE(has_grid(DType::q8_0));
+}
+
+// |(Q - W) X|^2 where inputs are correlated: compensation must win clearly over rounding alone.
+TEST(Gptq, LowersTheErrorOfTheOutputs) {
+  constexpr int64_t kRows = 48, kColumns = 512, kInputs = 2048;
+  at::manual_seed(1);
+  const Tensor mix = at::randn({64, kColumns}) * 0.3;
+  const Tensor x = at::matmul(at::randn({kInputs, 64}), mix) + 0.3 * at::randn({kInputs, kColumns});
+  const Tensor gram = at::mm(x.t(), x);
+  const std::vector<float> values = random_values(kRows * kColumns, 9);
+  const auto error = [&](DType dtype, const std::vector<std::byte>& blocks) {
+    std::vector<float> y(values.size());
+    ops::dequantize(dtype, blocks.data(), y.data(), std::ssize(y));
+    const Tensor d = at::from_blob(y.data(), {kRows, kColumns}, at::kFloat) -
+                     at::from_blob(const_cast<float*>(values.data()), {kRows, kColumns}, at::kFloat);
+    return (at::mm(d, gram) * d).sum().item<double>();
+  };
+  for (const DType dtype : kGridTypes) {
+    const std::vector<std::byte> plain = blocks_of(dtype, values, kColumns);
+    std::vector<std::byte> compensated(plain.size());
+    std::vector<float> changed = values;
+    gptq({dtype, kRows, kColumns}, changed, gram, compensated);
+    EXPECT_LT(error(dtype, compensated), 0.6 * error(dtype, plain)) << to_string(dtype);
+  }
+  std::vector<float> changed = values;
+  std::vector<std::byte> out(values.size());
+  EXPECT_THROW(gptq({DType::q8_0, kRows, kColumns}, changed, gram, out), Error);
+  EXPECT_THROW(gptq({DType::q4_0, kRows, kColumns}, changed, at::eye(3), out), Error);
+  EXPECT_THROW(gptq({DType::q4_0, kRows, kColumns}, changed, at::zeros({kColumns, kColumns}), out), Error);
+}
+
+TEST(Calibration, CountsWhatFlowsIn) {
+  const auto checkpoint = model_checkpoint(llama_config(2));
+  const auto model = models::load_causal_lm(*checkpoint);
+  Calibration seen({.gram = true});
+  const auto windows = random_windows(3, 16);
+  seen.run(*model, windows);
+  const InputStatistics* q = seen.find("model.layers.1.self_attn.q_proj");
+  ASSERT_NE(q, nullptr);
+  EXPECT_EQ(q->rows, 48);
+  EXPECT_EQ(seen.find("model.layers.1.self_attn.v_proj"), q);  // one input, counted once
+  const InputStatistics* down = seen.find("model.layers.0.mlp.down_proj");
+  ASSERT_NE(down, nullptr);
+  EXPECT_EQ(down->squares.size(0), 512);
+  EXPECT_TRUE(at::allclose(q->gram.diagonal().to(at::kDouble), q->squares, 1e-4, 1e-6));
+  const Importances importances = importances_of(seen);
+  EXPECT_EQ(importances.size(), 14U);
+  for (const float v : importances.at("model.layers.0.mlp.down_proj")) EXPECT_GT(v, 0);
+  // In pieces, with a budget of one matrix: the same numbers.
+  GramSource source(*model, windows, {.bytes = 1});
+  for (const char* path : {"model.layers.0.mlp.down_proj", "model.layers.1.self_attn.q_proj"}) {
+    EXPECT_TRUE(at::allclose(source.find(path)->gram, seen.find(path)->gram)) << path;
+  }
+  EXPECT_EQ(source.find("nothing"), nullptr);
+}
+
+TEST(Awq, ChangesNumbersButNotTheModel) {
+  const auto checkpoint = model_checkpoint(llama_config(2));
+  const auto model = models::load_causal_lm(*checkpoint);
+  GramSource grams(*model, random_windows(4, 32), {});
+  const auto rescaled = awq(*checkpoint, grams, {.choose = TypeChooser(*checkpoint, {.recipe = "q4_0"})});
+  const auto other = models::load_causal_lm(*rescaled);
+  bool changed = false;
+  for (const TensorInfo& t : checkpoint->tensors()) {
+    const auto a = checkpoint->read(t.name), b = rescaled->read(t.name);
+    changed = changed || !std::equal(a.bytes.begin(), a.bytes.end(), b.bytes.begin(), b.bytes.end());
+  }
+  EXPECT_TRUE(changed);
+  const torch::InferenceMode guard;
+  const int64_t length = 24;
+  const Tensor ids = at::arange(length, at::kLong);
+  nn::Step s1 = nn::Step::packed({&length, 1}), s2 = nn::Step::packed({&length, 1});
+  EXPECT_TRUE(at::allclose(model->forward(ids, s1), other->forward(ids, s2), 1e-3, 1e-4));
+}
+
+// Every type and method: a GGUF that loads, whose logits are near the source's.
+TEST(QuantizeCheckpoint, WritesModelsThatLoadAndAgree) {
+  const auto checkpoint = model_checkpoint(llama_config(2));
+  const auto model = models::load_causal_lm(*checkpoint);
+  TemporaryFolder folder;
+  const torch::InferenceMode guard;
+  const int64_t length = 24;
+  const Tensor ids = at::arange(length, at::kLong);
+  nn::Step step = nn::Step::packed({&length, 1});
+  const Tensor expected = model->forward(ids, step);
+  const auto distance = [&](const std::string& type, const std::string& method) {
+    QuantizeOptions options{.recipe = {.recipe = type}, .write = {.format = "gguf"}};
+    GramSource grams(*model, random_windows(8, 64), {});
+    MethodContext context{*checkpoint, &grams, options};
+    const auto other = find_method(method).prepare(context);
+    const std::string out = folder.path() + "/" + type + method + ".gguf";
+    quantize_checkpoint(other != nullptr ? *other : *checkpoint, out, options);
+    const auto written = models::load_causal_lm(out, {.keep_blocks = true});
+    nn::Step own = nn::Step::packed({&length, 1});
+    return ((written->forward(ids, own) - expected).norm() / expected.norm()).item<double>();
+  };
+  for (const std::string& type : recipe_names()) {
+    const double bits = type.starts_with("q2") ? 0.5 : type.starts_with("q3") ? 0.3 : 0.2;
+    EXPECT_LT(distance(type, "rtn"), bits) << type;
+  }
+  EXPECT_LT(distance("q8_0", "rtn"), 0.01);
+  EXPECT_LT(distance("q4_k_m", "gptq"), 0.2);
+  EXPECT_LT(distance("q4_0", "awq"), 0.2);
+  EXPECT_THROW(find_method("magic"), Error);
+}
+
+TEST(QuantizeCheckpoint, RefusesNumbersThatBlocksCannotHold) {
+  for (const float bad : {std::nanf(""), INFINITY, 1e6f}) {
+    auto checkpoint = std::make_unique<MemoryCheckpoint>("made", llama_config(1));
+    std::vector<float> values = random_values(64 * 256, 1);
+    values[300] = bad;
+    const auto* bytes = reinterpret_cast<const std::byte*>(values.data());
+    checkpoint->add({"model.embed_tokens.weight", DType::f32, {64, 256}}, {bytes, bytes + values.size() * 4});
+    TemporaryFolder folder;
+    const std::string out = folder.path() + "/x.gguf";
+    EXPECT_THROW(quantize_checkpoint(*checkpoint, out, {.recipe = {.recipe = "q4_0"}, .write = {.format = "gguf"}}),
+                 Error);
+    EXPECT_FALSE(std::ifstream(out).good());
+  }
+}
+
+std::string dat_file(const std::string& folder, const std::string& name, const std::vector<float>& values) {
+  std::string bytes;
+  const auto number = [&](int32_t v) { bytes.append(reinterpret_cast<const char*>(&v), 4); };
+  number(1), number(static_cast<int32_t>(name.size()));
+  bytes += name;
+  number(5), number(static_cast<int32_t>(values.size()));
+  bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * 4);
+  std::ofstream(folder + "/imatrix.dat", std::ios::binary) << bytes;
+  return folder + "/imatrix.dat";
+}
+
+TEST(Imatrix, ReadsTheOlderFormAndRefusesBrokenFiles) {
+  const auto checkpoint = model_checkpoint(llama_config(1));
+  TemporaryFolder folder;
+  std::vector<float> values(512, 2.0f);
+  values[3] = 0;
+  const Importances read = read_imatrix(dat_file(folder.path(), "blk.0.ffn_down.weight", values), *checkpoint);
+  ASSERT_EQ(read.size(), 1U);
+  EXPECT_NEAR(read.at("model.layers.0.mlp.down_proj")[0], 1.0f, 0.01f);
+  EXPECT_GT(read.at("model.layers.0.mlp.down_proj")[3], 0.0f);
+  EXPECT_THROW(read_imatrix(dat_file(folder.path(), "blk.7.ffn_down.weight", values), *checkpoint), Error);
+  EXPECT_THROW(read_imatrix(dat_file(folder.path(), "blk.0.ffn_up.weight", values), *checkpoint), Error);
+  values[0] = -1;
+  EXPECT_THROW(read_imatrix(dat_file(folder.path(), "blk.0.ffn_down.weight", values), *checkpoint), Error);
+  values[0] = 1;
+  const std::string path = dat_file(folder.path(), "blk.0.ffn_down.weight", values);
+  std::string bytes;
+  {
+    std::ifstream in(path, std::ios::binary);
+    bytes.assign(std::istreambuf_iterator<char>(in), {});
+  }
+  for (size_t n = 0; n < bytes.size(); n += n < 40 ? 1 : 97) {
+    std::ofstream(path, std::ios::binary) << bytes.substr(0, n);
+    EXPECT_THROW(read_imatrix(path, *checkpoint), Error) << n;
+  }
+}
+
+}  // namespace
+}  // namespace caravan::quant

@@ -1,0 +1,61 @@
+#include "caravan/quant/quantize.h"
+
+#include "caravan/base/error.h"
+#include "caravan/ops/dequantize.h"
+#include "caravan/ops/quantize.h"
+#include "caravan/ops/threads.h"
+
+namespace caravan::quant {
+namespace {
+
+constexpr std::string_view kWeight = ".weight";
+
+std::span<const float> importance_of(const QuantizeOptions& options, const formats::TensorInfo& tensor) {
+  const auto it = options.importances.find(tensor.name.substr(0, tensor.name.size() - kWeight.size()));
+  if (it == options.importances.end()) return {};
+  check(std::ssize(it->second) == tensor.shape.back(), ErrorCode::invalid_argument,
+        "the importances of '{}' are {} numbers, its rows have {}", tensor.name, it->second.size(),
+        tensor.shape.back());
+  return it->second;
+}
+
+formats::ConvertOptions convert_options(const formats::Checkpoint& from, const QuantizeOptions& options) {
+  formats::ConvertOptions convert;
+  convert.write = options.write;
+  if (is_folder_recipe(options.recipe.recipe)) convert.dequantized_dtype = DType::f16;  // what the config says
+  convert.progress = options.progress;
+  convert.choose = TypeChooser(from, options.recipe);
+  convert.dequantize = [](DType dtype, std::span<const std::byte> blocks, std::span<float> values) {
+    constexpr int64_t kPiece = 4096;  // a whole number of blocks of every type
+    const DTypeInfo& info = dtype_info(dtype);
+    const int64_t n = std::ssize(values), pieces = (n + kPiece - 1) / kPiece;
+    ops::parallel_pieces(pieces, 16, [&](int64_t begin, int64_t end) {
+      const int64_t first = begin * kPiece, last = std::min(end * kPiece, n);
+      ops::dequantize(dtype, blocks.data() + first / info.block_size * info.block_bytes, values.data() + first,
+                      last - first);
+    });
+  };
+  convert.quantize = [&options](const formats::TensorInfo& planned, std::span<const float> values,
+                                std::span<std::byte> blocks) {
+    if (options.method) {
+      // the converter's own buffer, which it fills anew for every tensor
+      const std::span<float> own(const_cast<float*>(values.data()), values.size());
+      if (options.method(planned, own, blocks)) return;
+    }
+    ops::quantize_rows({planned.dtype, std::ssize(values) / planned.shape.back(), planned.shape.back()}, values,
+                       importance_of(options, planned), blocks.data());
+  };
+  return convert;
+}
+
+}  // namespace
+
+formats::ConvertPlan plan_quantization(const formats::Checkpoint& from, const QuantizeOptions& options) {
+  return formats::plan_conversion(from, convert_options(from, options));
+}
+
+void quantize_checkpoint(const formats::Checkpoint& from, const std::string& to, const QuantizeOptions& options) {
+  formats::convert(from, to, convert_options(from, options));
+}
+
+}  // namespace caravan::quant

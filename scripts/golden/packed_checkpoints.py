@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Writes tests/golden/formats/packed.safetensors: matrices packed as GPTQ, AWQ and compressed-tensors checkpoints have
+them, with the weights that they stand for (CASE.expected). Packed with numpy from the published layouts: AutoGPTQ's
+QuantLinear.pack, AutoAWQ's WQLinear_GEMM.from_linear, compressed-tensors' pack_to_int32. Ran with numpy 2.4.6,
+safetensors 0.8.0.
+Usage: packed_checkpoints.py OUTPUT
+"""
+import sys
+
+import numpy as np
+from safetensors.numpy import save_file
+
+OUT, IN, GROUP = 16, 64, 32
+
+
+def levels(rng, bits):
+    return rng.integers(0, 2**bits, (OUT, IN))
+
+
+def words(values, bits, axis):
+    """Little end first: value i of 32 / bits goes to bits [b * i, b * (i + 1))."""
+    values = np.moveaxis(values.astype(np.uint32), axis, -1)
+    values = values.reshape(*values.shape[:-1], -1, 32 // bits)
+    packed = np.bitwise_or.reduce(values << (np.arange(32 // bits, dtype=np.uint32) * bits), axis=-1)
+    return np.ascontiguousarray(np.moveaxis(packed, -1, axis)).astype(np.uint32).view(np.int32)
+
+
+def weights(q, zeros, scales, group):
+    return (scales[:, group].astype(np.float32) * (q - zeros[:, group])).astype(np.float32)
+
+
+def gptq(rng, bits, symmetric, act_order):
+    groups = IN // GROUP
+    q, scales = levels(rng, bits), (rng.random((OUT, groups)) * 0.1 + 0.01).astype(np.float16)
+    middle = 2 ** (bits - 1)
+    zeros = np.full((OUT, groups), middle) if symmetric else rng.integers(0, 2**bits, (OUT, groups))
+    group = np.arange(IN) // GROUP
+    if act_order:
+        group = rng.permutation(group)
+    stored = (zeros - 1) % 2**bits
+    return {"qweight": words(q.T, bits, 0), "qzeros": words(stored.T, bits, 1), "scales": np.ascontiguousarray(scales.T),
+            "g_idx": group.astype(np.int32), "expected": weights(q, zeros, scales, group)}
+
+
+def awq(rng):
+    groups = IN // GROUP
+    q, zeros = levels(rng, 4), rng.integers(0, 16, (OUT, groups))
+    scales = (rng.random((OUT, groups)) * 0.1 + 0.01).astype(np.float16)
+    order = [0, 2, 4, 6, 1, 3, 5, 7]
+
+    def pack(m):  # [rows, out] -> [rows, out / 8]
+        return words(m.reshape(m.shape[0], -1, 8)[:, :, order].reshape(m.shape), 4, 1)
+
+    return {"qweight": pack(q.T), "qzeros": pack(zeros.T), "scales": np.ascontiguousarray(scales.T),
+            "expected": weights(q, zeros, scales, np.arange(IN) // GROUP)}
+
+
+def compressed(rng, bits, packed, symmetric=True):
+    groups = IN // GROUP if packed else 1
+    q = levels(rng, bits)
+    scales = (rng.random((OUT, groups)) * 0.1 + 0.01).astype(np.float16 if packed else np.float32)
+    middle = 2 ** (bits - 1)
+    zeros = np.full((OUT, groups), middle) if symmetric else rng.integers(0, 2**bits, (OUT, groups))
+    case = {"weight_scale": scales, "expected": weights(q, zeros, scales, np.arange(IN) // (IN // groups))}
+    if packed:
+        case |= {"weight_packed": words(q, bits, 1), "weight_shape": np.array([OUT, IN])}
+        if not symmetric:
+            case["weight_zero_point"] = words(zeros, bits, 0)
+    else:
+        case["weight"] = (q - middle).astype(np.int8)
+    return case
+
+
+def main(path):
+    rng = np.random.default_rng(9)
+    cases = {"gptq4": gptq(rng, 4, True, False), "gptq4_zeros": gptq(rng, 4, False, False),
+             "gptq4_act": gptq(rng, 4, False, True), "gptq8": gptq(rng, 8, True, False), "awq": awq(rng),
+             "packed4": compressed(rng, 4, True), "packed4_zeros": compressed(rng, 4, True, False),
+             "int8": compressed(rng, 8, False)}
+    save_file({f"{case}.{name}": t for case, tensors in cases.items() for name, t in tensors.items()}, path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
