@@ -1,0 +1,52 @@
+#include "caravan/ops/row_product.h"
+
+#include <algorithm>
+
+namespace caravan::ops {
+
+RowProduct::RowProduct(const Weight& weight) : rows_(weight.rows), columns_(weight.columns) {
+  const Tensor& stored = weight.packed.defined() ? weight.packed : weight.value;
+  if (!stored.defined() || !stored.device().is_cpu() || !stored.is_contiguous()) return;
+  data_ = stored.const_data_ptr();
+  if (is_block_quantized(weight.dtype)) {
+    const kernels::PackedType* type = kernels::packed_type(to_string(weight.dtype).data());
+    if (type == nullptr || !weight.packed.defined()) return;
+    kind_ = Kind::packed;
+    multiply_ = kernels::table().packed->multiply[static_cast<size_t>(type->index)];
+    tile_bytes_ = kernels::tile_bytes(*type, columns_);
+  } else if (weight.dtype == DType::f16 && weight.packed.defined()) {
+    kind_ = Kind::f16;
+  } else if (stored.scalar_type() == at::kFloat) {
+    kind_ = Kind::f32;
+  }
+}
+
+bool RowProduct::fits(int64_t m) const {
+  switch (kind_) {
+    case Kind::packed:
+      return true;
+    case Kind::f16:
+      return m <= 8;  // more go through slabs of fp32
+    case Kind::f32:
+      return m <= 2;  // from 3 rows on, libtorch's GEMM was as fast
+    case Kind::none:
+      return false;
+  }
+  return false;
+}
+
+void RowProduct::run(const RowInputs& inputs, float* y, int64_t stride, int64_t first, int64_t last) const {
+  const int64_t begin = first * kTaskRows, end = std::min(rows_, last * kTaskRows);
+  if (begin >= end) return;
+  const auto& kernels = kernels::table();
+  if (kind_ == Kind::packed) {
+    multiply_(static_cast<const uint8_t*>(data_) + first * tile_bytes_, inputs.groups, y + begin,
+              {.rows = end - begin, .width = columns_, .inputs = inputs.m, .stride = stride});
+  } else if (kind_ == Kind::f16) {
+    kernels.gemv_f16(static_cast<const uint16_t*>(data_), inputs.x, y, begin, end, columns_, inputs.m, stride);
+  } else {
+    kernels.gemv_f32(static_cast<const float*>(data_), inputs.x, y, begin, end, columns_, inputs.m, stride);
+  }
+}
+
+}  // namespace caravan::ops
