@@ -119,6 +119,7 @@ Run setup_eval_recommend(CLI::App& app, const Settings& settings) {
       ->check(CLI::Range(1, 1 << 20));
   app.add_flag("--full-vocabulary", options->search.full_vocabulary,
                "the model's: normalize scores over all tokens, not over a level's codes");
+  add_item_weight(app, options->search.item_weight);
   app.add_option("--baseline", options->baselines,
                  "popularity, popularity-all, markov, item-knn; several by commas; all")
       ->delimiter(',')

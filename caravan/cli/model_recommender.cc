@@ -58,6 +58,13 @@ class ModelRecommender {
 
 }  // namespace
 
+void add_item_weight(CLI::App& app, std::optional<double>& weight) {
+  app.add_option("--item-weight", weight,
+                 "a model that learned codes and items: the items' own score in the order, from 0 (codes alone) to 1 "
+                 "(default: the checkpoint's)")
+      ->check(CLI::Range(0.0, 1.0));
+}
+
 eval::Recommender model_recommender(const std::string& folder, const models::LoadOptions& load,
                                     const data::Dataset& data, const generate::RecommenderOptions& options) {
   const auto model = std::make_shared<ModelRecommender>(folder, load, data, options);

@@ -8,6 +8,7 @@
 
 #include "caravan/base/error.h"
 #include "caravan/cli/log.h"
+#include "caravan/cli/model_recommender.h"
 #include "caravan/cli/output.h"
 #include "caravan/generate/resemblance.h"
 
@@ -76,9 +77,10 @@ RecommendSession::RecommendSession(const RecommendOptions& options, const Settin
     : options_(options),
       model_(generate::load_item_model(options.model.model, load_options(options.model, settings))),
       lookup_(model_.items),
-      recommender_(
-          model_,
-          {.beams = options.beams, .full_vocabulary = options.full_vocabulary, .batch_tokens = options.batch_tokens}) {}
+      recommender_(model_, {.beams = options.beams,
+                            .full_vocabulary = options.full_vocabulary,
+                            .batch_tokens = options.batch_tokens,
+                            .item_weight = options.item_weight}) {}
 
 std::vector<std::vector<generate::Recommendation>> RecommendSession::recommend(
     std::span<const std::vector<int32_t>> histories) {
@@ -139,6 +141,7 @@ Run setup_recommend(CLI::App& app, const Settings& settings) {
   app.add_flag("--explain", options->explain, "items of the history that resemble each result");
   app.add_flag("--full-vocabulary", options->full_vocabulary,
                "normalize scores over all tokens, not over a level's codes");
+  add_item_weight(app, options->item_weight);
   app.add_option("-i,--input", options->input, "histories, one a line ('-': stdin); see below");
   app.add_option("-o,--output", options->output, "answers to --input, one JSON object a line (default: '-', stdout)");
   app.add_option("--batch-tokens", options->batch_tokens, "tokens of histories that run together (default: 1024)")

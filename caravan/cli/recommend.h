@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@ struct RecommendOptions {
   ModelOptions model;
   std::string history, input, output = "-", seen = "exclude";
   int64_t count = 10, beams = 50, batch_tokens = generate::RecommenderOptions{}.batch_tokens;
+  std::optional<double> item_weight;  // none: the checkpoint's
   bool json = false, explain = false, full_vocabulary = false;
 };
 

@@ -103,28 +103,33 @@ void TrieSearch::check_query(const TrieQuery& query) const {
 
 std::vector<FoundPath> TrieSearch::run(const TrieQuery& query) { return std::move(run(std::span(&query, 1))[0]); }
 
-std::vector<std::vector<FoundPath>> TrieSearch::run(std::span<const TrieQuery> queries) {
+std::vector<std::vector<FoundPath>> TrieSearch::run(std::span<const TrieQuery> queries, Tensor* prompt_states) {
   for (const TrieQuery& query : queries) check_query(query);
   std::vector<std::vector<FoundPath>> results(queries.size());
+  std::vector<Tensor> states;
   for (size_t begin = 0; begin < queries.size();) {
     size_t end = begin;
     for (int64_t tokens = 0; end < queries.size(); ++end) {
       tokens += std::max(std::ssize(queries[end].prompt), options_.beams);
       if (end > begin && tokens > options_.batch_tokens) break;
     }
-    run_batch(queries.subspan(begin, end - begin), std::span(results).subspan(begin, end - begin));
+    states.push_back(run_batch(queries.subspan(begin, end - begin), std::span(results).subspan(begin, end - begin)));
     begin = end;
   }
+  if (prompt_states != nullptr && !states.empty()) *prompt_states = at::cat(states);
   return results;
 }
 
-void TrieSearch::run_batch(std::span<const TrieQuery> queries, std::span<std::vector<FoundPath>> results) {
+// -> the hidden states after the prompts
+Tensor TrieSearch::run_batch(std::span<const TrieQuery> queries, std::span<std::vector<FoundPath>> results) {
   const torch::InferenceMode guard;
   std::vector<User> users(queries.size());
   for (size_t i = 0; i < queries.size(); ++i) users[i].query = &queries[i];
+  Tensor states;
   for (int64_t level = 0; level < trie_->depth(); ++level) {
     const Tensor hidden = level == 0 ? prompt_rows(users) : beam_rows(users, level);
     if (!hidden.defined()) break;  // no beam goes on
+    if (level == 0) states = hidden.slice(0, 0, std::ssize(users));
     const Tensor log_p = log_probabilities(hidden, level);
     std::vector<int64_t> first_rows;
     int64_t rows = 0;
@@ -142,6 +147,7 @@ void TrieSearch::run_batch(std::span<const TrieQuery> queries, std::span<std::ve
     });
     results[i] = std::move(users[i].found);
   }
+  return states;
 }
 
 // Final hidden states of the new tokens, and of the rows that fill the call up, which nobody reads.

@@ -47,12 +47,13 @@ struct FoundPath {
 class TrieSearch {
  public:
   TrieSearch(models::CausalLm& model, const items::Trie& trie, TrieSearchOptions options);  // both must outlive it
-  std::vector<std::vector<FoundPath>> run(std::span<const TrieQuery> queries);
+  // `prompt_states`, where given, receives the final hidden state after each prompt, [queries, C].
+  std::vector<std::vector<FoundPath>> run(std::span<const TrieQuery> queries, Tensor* prompt_states = nullptr);
   std::vector<FoundPath> run(const TrieQuery& query);
 
  private:
   struct User;
-  void run_batch(std::span<const TrieQuery> queries, std::span<std::vector<FoundPath>> results);
+  Tensor run_batch(std::span<const TrieQuery> queries, std::span<std::vector<FoundPath>> results);
   Tensor prompt_rows(std::span<User> users);
   Tensor beam_rows(std::span<User> users, int64_t level);
   Tensor call(std::vector<nn::CacheSequence*> sequences, std::vector<int64_t> lengths, std::vector<int32_t> ids);

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "caravan/base/error.h"
+#include "caravan/data/prepare.h"
 #include "caravan/train/sources.h"
 
 namespace caravan::train {
@@ -18,6 +19,7 @@ Example window(std::span<const int32_t> history, size_t begin, size_t end, size_
   if (format.bos) put(*format.bos, false);
   for (size_t i = begin; i < end; ++i) {
     for (const int32_t token : tokens.at(static_cast<size_t>(history[i]))) put(token, i >= first_learned);
+    if (format.items) put(static_cast<int32_t>(format.items->run.first) + history[i], false);
     if (format.separator) put(*format.separator, false);
   }
   return example;
@@ -25,6 +27,22 @@ Example window(std::span<const int32_t> history, size_t begin, size_t end, size_
 
 bool teaches(const Example& example) {
   return std::any_of(example.learned.begin() + 1, example.learned.end(), [](uint8_t l) { return l != 0; });
+}
+
+// Users with a validation item after a history; a sample of them where there are more than `limit` (0: all), the same
+// as evaluation.users' (eval/recommend.cc). The log's order may say something about its users: the first are no sample.
+std::vector<int64_t> validation_users(const data::Dataset& dataset, int64_t limit) {
+  std::vector<int64_t> users;
+  for (int64_t user = 0; user < dataset.user_count(); ++user) {
+    if (dataset.validation_target(user) != data::kNoItem && !dataset.validation_history(user).empty())
+      users.push_back(user);
+  }
+  if (limit <= 0 || std::ssize(users) <= limit) return users;
+  const std::vector<int32_t> order = data::random_order(std::ssize(users), 0);
+  std::vector<int64_t> sample;
+  for (int64_t i = 0; i < limit; ++i) sample.push_back(users[static_cast<size_t>(order[static_cast<size_t>(i)])]);
+  std::sort(sample.begin(), sample.end());
+  return sample;
 }
 
 }  // namespace
@@ -51,10 +69,8 @@ std::shared_ptr<TokenExamples> item_sequences(const data::Dataset& dataset, cons
 std::shared_ptr<TokenExamples> next_item_examples(const data::Dataset& dataset, const ItemTokens& tokens,
                                                   const items::PromptFormat& format, int64_t limit) {
   auto examples = std::make_shared<TokenExamples>();
-  for (int64_t user = 0; user < dataset.user_count(); ++user) {
+  for (const int64_t user : validation_users(dataset, limit)) {
     const int32_t target = dataset.validation_target(user);
-    if (target == data::kNoItem) continue;
-    if (limit > 0 && examples->size() >= limit) break;
     std::vector<int32_t> items(dataset.validation_history(user).begin(), dataset.validation_history(user).end());
     items.push_back(target);
     const auto most = static_cast<size_t>(format.max_items) + 1;

@@ -38,7 +38,8 @@ using ItemTokens = std::vector<std::vector<int32_t>>;  // of every item, in the 
 std::shared_ptr<TokenExamples> item_sequences(const data::Dataset& dataset, const ItemTokens& tokens,
                                               const items::PromptFormat& format);
 
-// The validation target after its history; only the target's tokens count.
+// The validation target after its history; only the target's tokens count. Of `limit` users (0: all), drawn by a fixed
+// seed.
 std::shared_ptr<TokenExamples> next_item_examples(const data::Dataset& dataset, const ItemTokens& tokens,
                                                   const items::PromptFormat& format, int64_t limit);
 

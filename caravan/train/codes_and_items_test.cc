@@ -1,0 +1,115 @@
+// The objective codes_and_items against the same sums written down row by row.
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "caravan/base/error.h"
+#include "caravan/items/prompt.h"
+#include "caravan/train/objective.h"
+
+namespace caravan::train {
+namespace {
+
+// <pad> <bos> | a: 2..5 | b: 6..8 | items: 9..15
+const items::PromptFormat kFormat{
+    .bos = 1, .levels = {{2, 4}, {6, 3}}, .items = items::OwnTokens{.run = {.first = 9, .count = 7}}};
+constexpr int64_t kVocabulary = 18;  // the last two tokens are nobody's
+
+std::unique_ptr<models::CausalLm> small_model(bool tied) {
+  Json config = {{"model_type", "llama-rec"},   {"vocab_size", kVocabulary}, {"hidden_size", 16},
+                 {"intermediate_size", 24},     {"num_hidden_layers", 2},    {"num_attention_heads", 2},
+                 {"tie_word_embeddings", tied}, {"rms_norm_eps", 1e-6}};
+  items::write_prompt_format(kFormat, config);
+  auto model = std::make_unique<models::CausalLm>(config);
+  nn::initialize(*model, {.std = 0.5, .seed = 4});
+  for (const nn::NamedParameter& p : model->named_parameters()) p.parameter->value.requires_grad_(true);
+  return model;
+}
+
+// One history of three items, of which the first is context only, and one of two.
+Batch two_histories() {
+  return make_batch({{.ids = {1, 3, 6, 10, 2, 8, 15, 5, 7, 9}, .learned = {0, 0, 0, 0, 1, 1, 0, 1, 1, 0}},
+                     {.ids = {1, 4, 7, 12, 4, 6, 11}, .learned = {0, 1, 1, 0, 1, 1, 0}}});
+}
+
+// Rows that predict something, [first of the run, how many, row, target].
+struct Wanted {
+  int64_t first, count, row, target;
+};
+const std::vector<Wanted> kCodes = {{2, 4, 3, 2},  {6, 3, 4, 8},  {2, 4, 6, 5},  {6, 3, 7, 7},
+                                    {2, 4, 10, 4}, {6, 3, 11, 7}, {2, 4, 13, 4}, {6, 3, 14, 6}};
+const std::vector<Wanted> kItems = {{9, 7, 3, 15}, {9, 7, 6, 9}, {9, 7, 10, 12}, {9, 7, 13, 11}};
+
+Tensor plain_loss(const Tensor& logits, const std::vector<Wanted>& all) {
+  Tensor sum = at::zeros({});
+  for (const Wanted& w : all)
+    sum = sum - at::log_softmax(logits[w.row].slice(0, w.first, w.first + w.count), 0)[w.target - w.first];
+  return sum;
+}
+
+Tensor logits_of(models::CausalLm& model, const Batch& batch) {
+  nn::Step step = nn::Step::packed(batch.lengths);
+  return model.forward(batch.ids, step);
+}
+
+TEST(CodesAndItems, IsTheSumOverLevelsAndItems) {
+  for (const bool tied : {true, false}) {
+    const auto model = small_model(tied);
+    const Batch batch = two_histories();
+    const Objective& objective = find_objective("codes_and_items");
+    const Tensor expected =
+        plain_loss(logits_of(*model, batch), kCodes) + 0.7 * plain_loss(logits_of(*model, batch), kItems);
+    const Tensor got = objective.loss(*model, batch, {.item_weight = 0.7});
+    EXPECT_NEAR(got.item<float>(), expected.item<float>(), 1e-4);
+    std::vector<Tensor> weights;
+    for (const nn::NamedParameter& p : model->named_parameters()) weights.push_back(p.parameter->value);
+    const auto right = torch::autograd::grad({expected}, weights), ours = torch::autograd::grad({got}, weights);
+    for (size_t i = 0; i < weights.size(); ++i) EXPECT_TRUE(at::allclose(ours[i], right[i], 1e-3, 1e-5)) << i;
+    // Without the items' part it is the codes' alone; so is what is measured.
+    const float codes = plain_loss(logits_of(*model, batch), kCodes).item<float>();
+    EXPECT_NEAR(objective.loss(*model, batch, {.item_weight = 0}).item<float>(), codes, 1e-4);
+    Measurement sums;
+    objective.measure(*model, batch, sums);
+    EXPECT_NEAR(sums.loss, codes, 1e-4);
+    EXPECT_EQ(sums.targets, 8);
+  }
+}
+
+TEST(CodesAndItems, ASampleOfTheItemsIsRightOnAverage) {
+  const torch::NoGradGuard no_grad;
+  const auto model = small_model(true);
+  const Batch batch = two_histories();
+  const Objective& objective = find_objective("codes_and_items");
+  const auto items = [&](int64_t sampled) {
+    return (objective.loss(*model, batch, {.sampled_items = sampled}) -
+            objective.loss(*model, batch, {.item_weight = 0}))
+        .item<double>();
+  };
+  const double all = items(0);
+  EXPECT_EQ(items(7), all);  // as many as there are: all of them
+  at::manual_seed(1);
+  double sum = 0;
+  constexpr int kDraws = 400;
+  for (int n = 0; n < kDraws; ++n) sum += items(6);
+  // The logarithm of an average that scatters lies below the average's: close, not equal.
+  EXPECT_NEAR(sum / kDraws, all, 0.2 * all);
+  at::manual_seed(5);
+  const double once = items(3);
+  at::manual_seed(5);
+  EXPECT_EQ(items(3), once);
+}
+
+TEST(CodesAndItems, NeedsItemsWithTokens) {
+  Json config = small_model(true)->config();
+  config.erase("item_prompt");
+  models::CausalLm plain(config);
+  nn::initialize(plain, {});
+  try {
+    find_objective("codes_and_items").loss(plain, two_histories(), {});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("data.item_tokens"), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace caravan::train
