@@ -4,6 +4,7 @@
 
 #include "caravan/base/error.h"
 #include "caravan/items/prompt.h"
+#include "caravan/train/item_start.h"
 #include "caravan/train/objective.h"
 
 namespace caravan::train {
@@ -96,6 +97,31 @@ TEST(CodesAndItems, ASampleOfTheItemsIsRightOnAverage) {
   const double once = items(3);
   at::manual_seed(5);
   EXPECT_EQ(items(3), once);
+}
+
+TEST(ItemStart, ItemsTokensKeepTheDistancesOfTheirVectors) {
+  const torch::NoGradGuard no_grad;
+  for (const bool tied : {true, false}) {
+    const auto model = small_model(tied);
+    const Tensor before = model->backbone().input_embedding().weight.value.clone();
+    at::manual_seed(3);
+    const Tensor vectors = at::randn({7, 16}) + 5;  // as wide as the model, far from the origin
+    start_items(*model, kFormat.items->run, vectors, 0.02);
+    const Tensor& rows = model->backbone().input_embedding().weight.value;
+    const Tensor items = rows.slice(0, 9, 16);
+    const Tensor ours = at::cdist(items, items), wanted = at::cdist(vectors, vectors);
+    const double scale = (ours.sum() / wanted.sum()).item<double>();
+    EXPECT_TRUE(at::allclose(ours, wanted * scale, 1e-3, 1e-5));
+    EXPECT_NEAR(items.square().mean().sqrt().item<double>(), 0.02, 1e-4);
+    EXPECT_TRUE(at::equal(rows.slice(0, 0, 9), before.slice(0, 0, 9)));
+    EXPECT_TRUE(at::equal(rows.slice(0, 16), before.slice(0, 16)));
+    if (!tied) EXPECT_TRUE(at::equal(model->output_weight().slice(0, 9, 16), items));
+    // Vectors of fewer dimensions than the model leave the others as they are.
+    const Tensor old = items.clone();
+    start_items(*model, kFormat.items->run, at::randn({7, 5}), 0.02);
+    EXPECT_TRUE(at::equal(items.slice(1, 5), old.slice(1, 5)));
+    EXPECT_FALSE(at::equal(items.slice(1, 0, 5), old.slice(1, 0, 5)));
+  }
 }
 
 TEST(CodesAndItems, NeedsItemsWithTokens) {

@@ -137,6 +137,10 @@ Fields data_fields(TrainConfig& c) {
       {"data.bos", "items: a sequence begins with the <bos> token, so that the first item is learned too", &d.bos},
       {"data.item_tokens", "items: after its codes an item has a token of its own, which codes_and_items learns",
        &d.item_tokens},
+      {"data.item_vectors",
+       "data.item_tokens: a safetensors file (items build --save-vectors) whose principal components the items' tokens "
+       "begin at",
+       &d.item_vectors},
       {"data.shuffle", "another order every epoch", &d.shuffle},
       {"data.validation_limit",
        "validation examples that are used, items: of a fixed sample of the users, tokens: the first ones; 0: all",
@@ -373,6 +377,9 @@ void check_config(const TrainConfig& c) {
   positive("data.max_length", static_cast<double>(c.data.max_length));
   check(!c.data.item_tokens || (c.data.kind == "items" && c.data.codes != "ids"), ErrorCode::invalid_argument,
         "data.item_tokens gives items a token beside their codes: it needs data.kind = \"items\" with codes");
+  check(
+      c.data.item_vectors.empty() || (c.data.item_tokens && c.model.path.empty()), ErrorCode::invalid_argument,
+      "data.item_vectors starts the items' tokens of a new model: it needs data.item_tokens = true and no model.path");
   check(c.training.objective != "codes_and_items" || c.data.item_tokens, ErrorCode::invalid_argument,
         "training.objective = \"codes_and_items\" needs data.item_tokens = true");
   check(c.training.item_weight >= 0 && c.training.sampled_items >= 0, ErrorCode::invalid_argument,

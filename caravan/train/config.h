@@ -27,7 +27,7 @@ struct TrainConfig {
     Json inline_config = Json::object();  // config.json's keys, for a model from scratch
   } model;
   struct {
-    std::string kind = "tokens", train, validation, tokenizer, dataset, codes;
+    std::string kind = "tokens", train, validation, tokenizer, dataset, codes, item_vectors;
     int64_t max_length = 1024, max_items = 50, validation_limit = 0;
     bool append_eos = true, bos = true, shuffle = true, item_tokens = false;
   } data;

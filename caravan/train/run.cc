@@ -11,6 +11,7 @@
 #include "caravan/models/load.h"
 #include "caravan/ops/cuda.h"
 #include "caravan/train/checkpoint.h"
+#include "caravan/train/item_start.h"
 #include "caravan/train/item_vocabulary.h"
 #include "caravan/train/report.h"
 
@@ -174,10 +175,20 @@ void Run::make_model() {
   } else {
     const double std = get_number(model_config_, "initializer_range", "model.initializer_range", 0.02);
     nn::initialize(*model_, {.std = std, .seed = mix(static_cast<uint64_t>(config_.seed), 0x696E6974)});
+    if (!config_.data.item_vectors.empty()) start_item_tokens(std);
   }
   if (config_.device == "cpu") return;
   ops::load_cuda();
   model_->to(at::Device(config_.device));
+}
+
+void Run::start_item_tokens(double std) {
+  const auto format = items::read_prompt_format(model_config_, "the model's config");
+  auto* lm = dynamic_cast<models::CausalLm*>(model_.get());
+  check(lm != nullptr && format.items.has_value(), ErrorCode::invalid_argument,
+        "data.item_vectors needs a causal language model whose items have tokens");
+  const items::TokenRun& run = format.items->run;
+  start_items(*lm, run, read_item_vectors(config_.data.item_vectors, run.count), std);
 }
 
 void Run::count_steps() {

@@ -63,6 +63,7 @@ class Run {
   items::PromptFormat prompt_format(const items::ItemCodes& codes, const items::FindToken& find) const;
   void prepare_ranking(data::Dataset dataset, ItemTokens tokens, const items::PromptFormat& format);
   void make_model();
+  void start_item_tokens(double std);
   void count_steps();
   void prepare_folder(RunMode mode);
   bool writes() const;  // of several processes the first one
