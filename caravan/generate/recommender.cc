@@ -70,9 +70,11 @@ Recommender::Recommender(models::CausalLm& lm, std::span<const std::vector<int32
     : tokens_(tokens),
       prompt_(prompt),
       trie_(tokens, popularity),
-      search_(
-          lm, trie_,
-          {.beams = options.beams, .full_vocabulary = options.full_vocabulary, .batch_tokens = options.batch_tokens}) {
+      search_(lm, trie_,
+              {.beams = options.beams,
+               .full_vocabulary = options.full_vocabulary,
+               .batch_tokens = options.batch_tokens,
+               .prefix = prompt.prefix}) {
   prepare_item_head(lm, options.item_weight);
 }
 

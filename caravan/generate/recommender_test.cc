@@ -167,6 +167,39 @@ TEST(Recommender, ItemsOwnScoresDoNotDependOnTheBatch) {
   }
 }
 
+// A history that is read in both directions: scores are those of one pass over history and codes with the same mask.
+TEST(Recommender, APrefixIsReadInBothDirections) {
+  RandomModel made = random_model(30, {4, 5, 6}, 12);
+  const std::vector<int64_t> counts(30, 1);
+  const items::PromptFormat prompt{.prefix = true};
+  Recommender both(*made.lm, made.tokens, prompt, counts, {.beams = 200});
+  Recommender causal(*made.lm, made.tokens, {}, counts, {.beams = 200});
+  const std::vector<int32_t> history = {3, 17, 5, 9};
+  const auto found = both.recommend(history, 26);
+  ASSERT_EQ(found.size(), 26u);
+  const std::vector<int32_t> ids = items::make_prompt(history, made.tokens, prompt);
+  double apart = 0;
+  for (const Recommendation& r : found) {
+    std::vector<int32_t> all = ids;
+    const auto& item = made.tokens[static_cast<size_t>(r.item)];
+    all.insert(all.end(), item.begin(), item.end() - 1);
+    nn::Step step = nn::Step::packed(std::vector<int64_t>{std::ssize(all)});
+    step.prefixes = {std::ssize(ids)};
+    const torch::InferenceMode guard;
+    const Tensor logits = made.lm->forward(at::tensor(at::ArrayRef<int32_t>(all)).to(at::kLong), step);
+    float score = 0;
+    for (size_t level = 0; level < item.size(); ++level) {
+      const auto tokens = made.trie.level_tokens(static_cast<int64_t>(level));
+      const Tensor row = logits[std::ssize(ids) - 1 + static_cast<int64_t>(level)];
+      const Tensor among = at::tensor(at::ArrayRef<int32_t>(tokens.data(), tokens.size())).to(at::kLong);
+      score += (row[item[level]] - at::logsumexp(row.index_select(0, among), 0)).item<float>();
+    }
+    EXPECT_NEAR(r.score, score, 1e-4);
+    apart = std::max<double>(apart, std::abs(score - score_of(made, ids, item, false)));
+  }
+  EXPECT_GT(apart, 0.01);  // the mask does something
+}
+
 TEST(Recommender, AWeightNeedsItemsWithTokens) {
   RandomModel made = random_model(20, {4, 5}, 3);
   const std::vector<int64_t> counts(20, 1);

@@ -152,7 +152,7 @@ Tensor TrieSearch::run_batch(std::span<const TrieQuery> queries, std::span<std::
 
 // Final hidden states of the new tokens, and of the rows that fill the call up, which nobody reads.
 Tensor TrieSearch::call(std::vector<nn::CacheSequence*> sequences, std::vector<int64_t> lengths,
-                        std::vector<int32_t> ids) {
+                        std::vector<int32_t> ids, bool prefix) {
   std::vector<nn::CacheSequence> fillers;
   const bool single_tokens = sequences.size() == ids.size();
   const int64_t missing = std::max<int64_t>(0, least_rows() - std::ssize(ids));
@@ -165,6 +165,7 @@ Tensor TrieSearch::call(std::vector<nn::CacheSequence*> sequences, std::vector<i
   }
   ids.resize(ids.size() + static_cast<size_t>(missing), 0);
   nn::Step step = nn::Step::cached(cache_, std::move(sequences), lengths);
+  if (prefix) step.prefixes = lengths;
   return model_->hidden(index_tensor(ids, cache_.device()), step);
 }
 
@@ -180,7 +181,7 @@ Tensor TrieSearch::prompt_rows(std::span<User> users) {
     ids.insert(ids.end(), prompt.begin(), prompt.end());
     last.push_back(static_cast<int32_t>(ids.size()) - 1);
   }
-  const Tensor hidden = call(std::move(sequences), std::move(lengths), std::move(ids));
+  const Tensor hidden = call(std::move(sequences), std::move(lengths), std::move(ids), options_.prefix);
   while (std::ssize(last) < least_rows()) last.push_back(last.back());
   return hidden.index_select(0, index_tensor(last, hidden.device()));
 }

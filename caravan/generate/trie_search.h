@@ -31,6 +31,7 @@ struct TrieSearchOptions {
   int64_t beams = 50;
   bool full_vocabulary = false;
   int64_t batch_tokens = 1024;  // of the prompts that run together; a longer prompt runs alone
+  bool prefix = false;          // a prompt's tokens see one another in both directions
 };
 
 struct TrieQuery {
@@ -56,7 +57,8 @@ class TrieSearch {
   Tensor run_batch(std::span<const TrieQuery> queries, std::span<std::vector<FoundPath>> results);
   Tensor prompt_rows(std::span<User> users);
   Tensor beam_rows(std::span<User> users, int64_t level);
-  Tensor call(std::vector<nn::CacheSequence*> sequences, std::vector<int64_t> lengths, std::vector<int32_t> ids);
+  Tensor call(std::vector<nn::CacheSequence*> sequences, std::vector<int64_t> lengths, std::vector<int32_t> ids,
+              bool prefix = false);
   Tensor log_probabilities(const Tensor& hidden, int64_t level);
   void select(User& user, const Tensor& log_p, int64_t first_row, int64_t level) const;
   void check_query(const TrieQuery& query) const;

@@ -62,7 +62,8 @@ PromptFormat read_prompt_format(const Json& config, std::string_view where) {
           .separator = read_token(*object, "separator", where, vocabulary),
           .max_items = get_int(*object, "max_items", where, {.min = 1, .max = kMaxItems}, PromptFormat{}.max_items),
           .levels = read_levels(*object, where, vocabulary),
-          .items = read_items(*object, where, vocabulary)};
+          .items = read_items(*object, where, vocabulary),
+          .prefix = get_bool(*object, "prefix", where, false)};
 }
 
 void write_prompt_format(const PromptFormat& format, Json& config) {
@@ -71,6 +72,7 @@ void write_prompt_format(const PromptFormat& format, Json& config) {
                                {"max_items", format.max_items}};
   Json& object = config["item_prompt"];
   for (const TokenRun& level : format.levels) object["levels"].push_back({level.first, level.count});
+  if (format.prefix) object["prefix"] = true;
   if (!format.items) return;
   const OwnTokens& items = *format.items;
   object["items"] = {{"first", items.run.first}, {"count", items.run.count}, {"weight", items.weight}};

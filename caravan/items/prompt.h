@@ -6,7 +6,8 @@
 // al. 2025). The format stands in the checkpoint's config.json:
 //   "item_prompt": {"bos": 1, "separator": null, "max_items": 50,
 //                   "levels": [[4, 256], [260, 256]],                         runs of ids: first, how many
-//                   "items": {"first": 516, "count": 12101, "weight": 0.5}}   where they have such tokens
+//                   "items": {"first": 516, "count": 12101, "weight": 0.5},   where they have such tokens
+//                   "prefix": true}                       the history's tokens see one another in both directions
 //
 //   PromptFormat format = read_prompt_format(config, "config.json");
 //   std::vector<int32_t> prompt = make_prompt(history, tokens, format);   // tokens = item_tokens(codes, find)
@@ -40,6 +41,7 @@ struct PromptFormat {
   int64_t max_items = 50;               // of a longer history the newest ones are used
   std::vector<TokenRun> levels = {};    // ids of each level's codes, where they are runs; else empty
   std::optional<OwnTokens> items = {};  // tokens of the items themselves
+  bool prefix = false;                  // the history is read in both directions (prefix-LM), as an encoder reads it
 };
 
 // Without "item_prompt" in the config: no bos, no separator, 50 items. Throws corrupt_file for values out of range.

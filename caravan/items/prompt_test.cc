@@ -38,9 +38,11 @@ TEST(PromptFormat, AnItemsOwnTokenFollowsItsCodes) {
   Json config = {{"vocab_size", 100}};
   PromptFormat written = format;
   written.levels = {{2, 4}, {6, 3}};
+  written.prefix = true;
   write_prompt_format(written, config);
   const PromptFormat read = read_prompt_format(config, "config.json");
   EXPECT_EQ(read.levels, written.levels);
+  EXPECT_TRUE(read.prefix);
   EXPECT_EQ(read.items->run, format.items->run);
   EXPECT_EQ(read.items->weight, 0.3);
 }

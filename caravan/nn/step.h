@@ -29,6 +29,9 @@ struct Step {
   Tensor positions;             // [T] int64: position of each row in its sequence
   KvCache* cache = nullptr;     // none in training
   std::vector<CacheSequence*> sequences;  // [B] where there is a cache; already extended by the new tokens
+  // [B] tokens at the beginning of each sequence that all of its tokens see, later ones too (prefix-LM); empty: none.
+  // They must be new in one step: what is cached does not change any more.
+  std::vector<int64_t> prefixes;
   Capture* capture = nullptr;
   Tensor cos, sin;  // [T, R] rotary tables, put here by the model before its layers run
   // Only for batches that carry padding as transformers does (models/padded_batch.h): [B, W] bool, false where a key is

@@ -106,7 +106,7 @@ Tensor sampled_loss(const Tensor& hidden, const Tensor& weight, const Tensor& ta
 Tensor loss(models::Head& head, const Batch& batch, const ObjectiveOptions& options) {
   const Setting s = setting_of(head);
   const at::Device device = s.lm->backbone().input_embedding().weight.value.device();
-  nn::Step step = nn::Step::packed(batch.lengths, device);
+  nn::Step step = step_of(batch, device);
   const Tensor hidden = s.lm->hidden(batch.ids.to(device), step);  // [T, C]
   const Targets targets = targets_of(batch, s.format);
   const std::vector<Tensor> rows = heads(s.lm->output_weight(), s.format);
@@ -130,7 +130,7 @@ Tensor loss(models::Head& head, const Batch& batch, const ObjectiveOptions& opti
 void measure(models::Head& head, const Batch& batch, Measurement& sums) {
   const Setting s = setting_of(head);
   const at::Device device = s.lm->backbone().input_embedding().weight.value.device();
-  nn::Step step = nn::Step::packed(batch.lengths, device);
+  nn::Step step = step_of(batch, device);
   const Tensor hidden = s.lm->hidden(batch.ids.to(device), step);
   const Targets targets = targets_of(batch, s.format);
   const std::vector<Tensor> rows = heads(s.lm->output_weight(), s.format);

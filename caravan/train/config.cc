@@ -137,6 +137,10 @@ Fields data_fields(TrainConfig& c) {
       {"data.bos", "items: a sequence begins with the <bos> token, so that the first item is learned too", &d.bos},
       {"data.item_tokens", "items: after its codes an item has a token of its own, which codes_and_items learns",
        &d.item_tokens},
+      {"data.prefix_mask",
+       "items: a history's tokens see one another in both directions and every target is an example of its own; "
+       "several times the work of an epoch",
+       &d.prefix_mask},
       {"data.item_vectors",
        "data.item_tokens: a safetensors file (items build --save-vectors) whose principal components the items' tokens "
        "begin at",

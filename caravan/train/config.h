@@ -29,7 +29,7 @@ struct TrainConfig {
   struct {
     std::string kind = "tokens", train, validation, tokenizer, dataset, codes, item_vectors;
     int64_t max_length = 1024, max_items = 50, validation_limit = 0;
-    bool append_eos = true, bos = true, shuffle = true, item_tokens = false;
+    bool append_eos = true, bos = true, shuffle = true, item_tokens = false, prefix_mask = false;
   } data;
   struct {
     std::string objective = "next_token", precision = "fp32";

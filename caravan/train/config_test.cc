@@ -177,6 +177,22 @@ TEST(ItemSequences, ALimitedValidationIsASampleOfTheUsers) {
   EXPECT_GE(firsts.size(), 9u);  // of 12; the first 60 users of the log have 3
 }
 
+TEST(ItemSequences, WithAPrefixEveryItemIsAnExampleAfterItsHistory) {
+  const items::PromptFormat format{.bos = 1, .max_items = 3, .prefix = true};
+  const auto examples = item_sequences(small_dataset(), two_tokens_each(), format);
+  ASSERT_EQ(examples->size(), 10 + 1);  // user a trains on 10 items, user b on one
+  EXPECT_EQ(examples->get(0).ids, (std::vector<int32_t>{1, 10, 50}));
+  EXPECT_EQ(examples->get(0).prefix, 1);
+  EXPECT_EQ(examples->get(5).ids, (std::vector<int32_t>{1, 12, 52, 13, 53, 14, 54, 15, 55}));
+  EXPECT_EQ(examples->get(5).learned, (std::vector<uint8_t>{0, 0, 0, 0, 0, 0, 0, 1, 1}));
+  EXPECT_EQ(examples->get(5).prefix, 7);
+  const Batch batch = make_batch({examples->get(0), examples->get(5)});
+  EXPECT_EQ(batch.prefixes, (std::vector<int64_t>{1, 7}));
+  EXPECT_EQ(step_of(batch, at::kCPU).prefixes, batch.prefixes);
+  EXPECT_EQ(next_item_examples(small_dataset(), two_tokens_each(), format, 0)->get(0).prefix, 7);
+  EXPECT_TRUE(make_batch({{.ids = {1, 2}}}).prefixes.empty());
+}
+
 TEST(ItemSequences, AnItemsOwnTokenFollowsItsCodesAndIsNotLearned) {
   const items::PromptFormat format{.bos = 1, .max_items = 3, .items = items::OwnTokens{.run = {100, 12}}};
   const auto examples = next_item_examples(small_dataset(), two_tokens_each(), format, 0);

@@ -25,6 +25,17 @@ Example window(std::span<const int32_t> history, size_t begin, size_t end, size_
   return example;
 }
 
+// Item `target` after the items before it, which are all read before it is said.
+Example after_prefix(std::span<const int32_t> history, size_t target, const ItemTokens& tokens,
+                     const items::PromptFormat& format) {
+  const auto most = static_cast<size_t>(format.max_items);
+  const size_t begin = target > most ? target - most : 0;
+  Example example = window(history, begin, target + 1, target, tokens, format);
+  const Example context = window(history, begin, target, target, tokens, format);
+  example.prefix = static_cast<int32_t>(context.ids.size());
+  return example;
+}
+
 bool teaches(const Example& example) {
   return std::any_of(example.learned.begin() + 1, example.learned.end(), [](uint8_t l) { return l != 0; });
 }
@@ -54,6 +65,11 @@ std::shared_ptr<TokenExamples> item_sequences(const data::Dataset& dataset, cons
   const auto longest = static_cast<size_t>(format.max_items) + 1, stride = std::max<size_t>(1, longest / 2);
   for (int64_t user = 0; user < dataset.user_count(); ++user) {
     const std::span<const int32_t> history = dataset.train_history(user);
+    for (size_t target = 0; format.prefix && target < history.size(); ++target) {
+      const Example example = after_prefix(history, target, tokens, format);
+      if (example.prefix > 0) examples->add(example);
+    }
+    if (format.prefix) continue;
     size_t learned = 0;
     for (size_t begin = 0; learned < history.size(); begin += stride) {
       const size_t end = std::min(begin + longest, history.size());
@@ -73,9 +89,8 @@ std::shared_ptr<TokenExamples> next_item_examples(const data::Dataset& dataset, 
     const int32_t target = dataset.validation_target(user);
     std::vector<int32_t> items(dataset.validation_history(user).begin(), dataset.validation_history(user).end());
     items.push_back(target);
-    const auto most = static_cast<size_t>(format.max_items) + 1;
-    const size_t begin = items.size() > most ? items.size() - most : 0;
-    const Example example = window(items, begin, items.size(), items.size() - 1, tokens, format);
+    Example example = after_prefix(items, items.size() - 1, tokens, format);
+    if (!format.prefix) example.prefix = 0;
     if (example.ids.size() > 1) examples->add(example);
   }
   return examples;
