@@ -2,10 +2,11 @@
 // 2503.02453): the sum of
 //   -log p(code | history, the item's codes before it)     over the codes of its level only, and
 //   -log p(item | history) * item_weight                   over the items' own tokens, all or a sample of them.
-// A history reads [bos] a b c <item:7> a b c <item:3> (items/prompt.h): the row before an item's codes is where both
-// its first code and the item itself are predicted. The sampled softmax draws its items evenly, the same ones for a
-// whole batch, and counts each with N / n, so that its normalizer is right on average (Bengio & Senecal 2008). Left
-// out: negatives by popularity.
+// The objective item_codes is the first of them alone: a head a level instead of one over the whole vocabulary, with or
+// without tokens of the items. A history reads [bos] a b c <item:7> a b c <item:3> (items/prompt.h): the row before an
+// item's codes is where both its first code and the item itself are predicted. The sampled softmax draws its items
+// evenly, the same ones for a whole batch, and counts each with N / n, so that its normalizer is right on average
+// (Bengio & Senecal 2008). Left out: negatives by popularity.
 #include <torch/torch.h>
 
 #include "caravan/base/error.h"
@@ -24,11 +25,11 @@ struct Setting {
 Setting setting_of(models::Head& model) {
   auto* lm = dynamic_cast<models::CausalLm*>(&model);
   check(lm != nullptr, ErrorCode::invalid_argument,
-        "the objective codes_and_items needs a causal language model, this is {}", model.kind());
+        "the objectives item_codes and codes_and_items need a causal language model, this is {}", model.kind());
   Setting setting{.lm = lm, .format = items::read_prompt_format(lm->config(), "the model's config")};
-  check(setting.format.items.has_value() && !setting.format.levels.empty(), ErrorCode::invalid_argument,
-        "the objective codes_and_items needs items with tokens of their own (data.item_tokens) and, in every level, "
-        "codes whose ids are one run");
+  check(!setting.format.levels.empty(), ErrorCode::invalid_argument,
+        "the objectives item_codes and codes_and_items need a recommendation data set (data.kind = \"items\") and, in "
+        "every level, codes whose ids are one run");
   return setting;
 }
 
@@ -52,7 +53,7 @@ Targets targets_of(const Batch& batch, const items::PromptFormat& format) {
   for (const int64_t length : batch.lengths) {
     int64_t before = -1;  // the row that predicts the item which is being read; -1: none does
     for (const int64_t end = row + length; row < end; ++row) {
-      if (format.items->run.holds(ids[row])) {
+      if (format.items && format.items->run.holds(ids[row])) {
         if (before >= 0 && next[before] != ops::kIgnoreIndex) all.items.add(before, ids[row] - format.items->run.first);
         before = row;
       } else if (format.bos == ids[row]) {
@@ -70,7 +71,8 @@ Tensor tensor_of(const std::vector<int64_t>& values, at::Device device) {
   return at::tensor(at::ArrayRef<int64_t>(values), at::kLong).to(device);
 }
 
-// Every run's rows of the head. One split, so that the backward pass puts their gradients together once.
+// Every run's rows of the head, the items' last. One split, so that the backward pass puts their gradients together
+// once.
 std::vector<Tensor> heads(const Tensor& weight, const items::PromptFormat& format) {
   std::vector<int64_t> sizes;
   std::vector<size_t> wanted;
@@ -84,7 +86,7 @@ std::vector<Tensor> heads(const Tensor& weight, const items::PromptFormat& forma
     at = run.first + run.count;
   };
   for (const items::TokenRun& level : format.levels) take(level);
-  take(format.items->run);
+  if (format.items) take(format.items->run);
   if (at < weight.size(0)) sizes.push_back(weight.size(0) - at);
   const std::vector<Tensor> pieces = weight.split_with_sizes(sizes);
   std::vector<Tensor> found;
@@ -103,14 +105,16 @@ Tensor sampled_loss(const Tensor& hidden, const Tensor& weight, const Tensor& ta
   return (at::logsumexp(at::cat({right.unsqueeze(1), others}, 1), 1) - right).sum();
 }
 
-Tensor loss(models::Head& head, const Batch& batch, const ObjectiveOptions& options) {
+Tensor loss(models::Head& head, const Batch& batch, const ObjectiveOptions& options, bool with_items) {
   const Setting s = setting_of(head);
+  check(!with_items || s.format.items.has_value(), ErrorCode::invalid_argument,
+        "the objective codes_and_items needs items with tokens of their own: data.item_tokens = true");
   const at::Device device = s.lm->backbone().input_embedding().weight.value.device();
   nn::Step step = step_of(batch, device);
   const Tensor hidden = s.lm->hidden(batch.ids.to(device), step);  // [T, C]
   const Targets targets = targets_of(batch, s.format);
   const std::vector<Tensor> rows = heads(s.lm->output_weight(), s.format);
-  Tensor sum = hidden.new_zeros({}, at::kFloat);
+  Tensor sum = hidden.slice(0, 0, 0).sum().to(at::kFloat);  // 0, and something to differentiate
   for (size_t level = 0; level < targets.levels.size(); ++level) {
     const Rows& r = targets.levels[level];
     if (r.rows.empty()) continue;
@@ -118,7 +122,7 @@ Tensor loss(models::Head& head, const Batch& batch, const ObjectiveOptions& opti
                                           tensor_of(r.targets, device), options.label_smoothing);
   }
   const Rows& r = targets.items;
-  if (r.rows.empty() || options.item_weight == 0) return sum;
+  if (!with_items || r.rows.empty() || options.item_weight == 0) return sum;
   const Tensor at_items = hidden.index_select(0, tensor_of(r.rows, device)), wanted = tensor_of(r.targets, device);
   const bool sampled = options.sampled_items > 0 && options.sampled_items < rows.back().size(0);
   const Tensor items = sampled ? sampled_loss(at_items, rows.back(), wanted, options.sampled_items)
@@ -147,6 +151,18 @@ void measure(models::Head& head, const Batch& batch, Measurement& sums) {
 
 }  // namespace
 
-Objective objective_codes_and_items() { return {.name = "codes_and_items", .loss = loss, .measure = measure}; }
+Objective objective_codes_and_items() {
+  return {.name = "codes_and_items",
+          .loss = [](models::Head& model, const Batch& batch,
+                     const ObjectiveOptions& options) { return loss(model, batch, options, true); },
+          .measure = measure};
+}
+
+Objective objective_item_codes() {
+  return {.name = "item_codes",
+          .loss = [](models::Head& model, const Batch& batch,
+                     const ObjectiveOptions& options) { return loss(model, batch, options, false); },
+          .measure = measure};
+}
 
 }  // namespace caravan::train

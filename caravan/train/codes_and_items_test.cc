@@ -68,6 +68,7 @@ TEST(CodesAndItems, IsTheSumOverLevelsAndItems) {
     // Without the items' part it is the codes' alone; so is what is measured.
     const float codes = plain_loss(logits_of(*model, batch), kCodes).item<float>();
     EXPECT_NEAR(objective.loss(*model, batch, {.item_weight = 0}).item<float>(), codes, 1e-4);
+    EXPECT_NEAR(find_objective("item_codes").loss(*model, batch, {}).item<float>(), codes, 1e-4);
     Measurement sums;
     objective.measure(*model, batch, sums);
     EXPECT_NEAR(sums.loss, codes, 1e-4);
@@ -124,17 +125,23 @@ TEST(ItemStart, ItemsTokensKeepTheDistancesOfTheirVectors) {
   }
 }
 
-TEST(CodesAndItems, NeedsItemsWithTokens) {
+TEST(CodesAndItems, ItsErrorsSayWhatIsMissing) {
+  const auto error_of = [](const std::string& objective, const Json& config) -> std::string {
+    models::CausalLm model(config);
+    nn::initialize(model, {});
+    try {
+      find_objective(objective).loss(model, two_histories(), {});
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  };
   Json config = small_model(true)->config();
+  config["item_prompt"].erase("items");
+  EXPECT_NE(error_of("codes_and_items", config).find("data.item_tokens"), std::string::npos);
+  EXPECT_EQ(error_of("item_codes", config), "no error");  // the items' tokens are just tokens then
   config.erase("item_prompt");
-  models::CausalLm plain(config);
-  nn::initialize(plain, {});
-  try {
-    find_objective("codes_and_items").loss(plain, two_histories(), {});
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("data.item_tokens"), std::string::npos) << error.what();
-  }
+  EXPECT_NE(error_of("item_codes", config).find("every level"), std::string::npos);
 }
 
 }  // namespace

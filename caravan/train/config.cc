@@ -156,8 +156,9 @@ Fields training_fields(TrainConfig& c) {
   auto& t = c.training;
   return {
       {"training.objective",
-       "what is minimized: next_token; codes_and_items: an item's codes, each among those of its level, and the item "
-       "itself among all (needs data.item_tokens)",
+       "what is minimized: next_token; item_codes: an item's codes, each among those of its level; codes_and_items: "
+       "also "
+       "the item itself among all (needs data.item_tokens)",
        &t.objective},
       {"training.item_weight", "codes_and_items: weight of the items' loss; the codes' is 1", &t.item_weight},
       {"training.sampled_items", "codes_and_items: the softmax over items has this many random ones; 0: all",
