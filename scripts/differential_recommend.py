@@ -133,6 +133,30 @@ def compare_recommender(caravan, folder, data):
           f"{plain.encode(text).ids == ours and fast(text)['input_ids'] == ours}")
 
 
+def compare_code_tokenizer(caravan, folder, lines=2000):
+    """Collected from sequences of any depth; texts with unseen codes, with and without spaces."""
+    draw = random.Random(4)
+
+    def words(highest, depth):
+        return [f"<{'abcdefgh'[level]}_{draw.randrange(highest)}>" for level in range(draw.randint(1, depth))]
+
+    def sequence(highest, depth):
+        separator = draw.choice(["", " ", "\t"])
+        return " ".join(separator.join(words(highest, depth)) for _ in range(draw.randint(1, 8)))
+
+    (folder / "sequences.txt").write_text("\n".join(sequence(1200, 5) for _ in range(lines)) + "\n")
+    texts = [sequence(1400, 7) for _ in range(lines)]
+    (folder / "texts.txt").write_text("\n".join(texts) + "\n")
+    run(caravan, "items", "tokenizer", "-f", folder / "sequences.txt", "-o", folder / "codes-tokenizer")
+    shown = run(caravan, "tokenize", "-m", folder / "codes-tokenizer", "-f", folder / "texts.txt", "--json")
+    ours = [json.loads(line)["ids"] for line in shown.splitlines()]
+    plain = Tokenizer.from_file(str(folder / "codes-tokenizer/tokenizer.json"))
+    fast = PreTrainedTokenizerFast.from_pretrained(folder / "codes-tokenizer")
+    equal = sum(a == plain.encode(t).ids == fast(t)["input_ids"] for a, t in zip(ours, texts, strict=True))
+    unknown = sum(ids.count(fast.unk_token_id) for ids in ours)
+    print(f"code tokenizer: {equal} of {lines} texts have equal ids in tokenizers and PreTrainedTokenizerFast; {unknown} unseen codes")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("caravan")
@@ -144,6 +168,7 @@ def main():
         data, texts = make_dataset(args.caravan, folder)
         if args.encoder:
             compare_encoder(args.caravan, args.encoder, folder, data, texts)
+        compare_code_tokenizer(args.caravan, folder)
         compare_recommender(args.caravan, folder, data)
         if args.lm:
             compare_extended(args.caravan, args.lm, folder, data)

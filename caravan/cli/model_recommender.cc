@@ -32,7 +32,7 @@ class ModelRecommender {
       histories.push_back(translate(request.history, to_model_));
       excluded.push_back(translate(request.exclude, to_model_));
       asked.push_back(
-          {.history = histories.back(), .exclude = excluded.back()});  // the vectors' elements stay in place
+          {.history = histories.back(), .exclude = excluded.back(), .user = request.user});  // elements stay in place
     }
     std::vector<std::vector<int32_t>> ranked;
     for (const auto& found : recommender_.recommend(asked, std::min(k, beams_))) {

@@ -22,7 +22,7 @@ std::string name_of(const items::Item& item) { return item.title.empty() ? item.
 Json to_json(const items::Item& item) { return {{"id", item.id}, {"title", item.title}}; }
 
 void answer(RecommendSession& session, const std::vector<int32_t>& history) {
-  const auto found = session.recommend(std::span(&history, 1))[0];
+  const auto found = session.recommend(std::span(&history, 1), std::span(&session.options().user, 1))[0];
   if (session.options().json) {
     print_json(session.json(history, found));
   } else {
@@ -83,11 +83,11 @@ RecommendSession::RecommendSession(const RecommendOptions& options, const Settin
                             .item_weight = options.item_weight}) {}
 
 std::vector<std::vector<generate::Recommendation>> RecommendSession::recommend(
-    std::span<const std::vector<int32_t>> histories) {
+    std::span<const std::vector<int32_t>> histories, std::span<const std::string> users) {
   std::vector<generate::RecommendRequest> requests;
-  for (const auto& history : histories) {
-    requests.push_back({.history = history});
-    if (options_.seen == "exclude") requests.back().exclude = history;
+  for (size_t i = 0; i < histories.size(); ++i) {
+    requests.push_back({.history = histories[i], .exclude = {}, .user = users[i]});
+    if (options_.seen == "exclude") requests.back().exclude = histories[i];
   }
   return recommender_.recommend(requests, options_.count);
 }
@@ -134,6 +134,7 @@ Run setup_recommend(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<RecommendOptions>();
   add_model_options(app, options->model);
   app.add_option("--history", options->history, "items, oldest first, separated by commas: ids, titles, code words");
+  app.add_option("--user", options->user, "the user's id, for models with tokens of users");
   app.add_option("-k,--count", options->count, "items to recommend (default: 10)")->check(CLI::Range(1, 1 << 20));
   app.add_option("--beams,--num-beams", options->beams, "width of the beam search (default: 50)")
       ->check(CLI::Range(1, 1 << 20));

@@ -130,7 +130,7 @@ std::vector<std::vector<Recommendation>> Recommender::recommend(std::span<const 
                                                                 int64_t count) {
   std::vector<TrieQuery> queries;
   for (const RecommendRequest& request : requests) {
-    queries.push_back({.prompt = items::make_prompt(request.history, tokens_, prompt_),
+    queries.push_back({.prompt = items::make_prompt(request.history, tokens_, prompt_, request.user),
                        .banned = covered_nodes(trie_, request.exclude)});
   }
   Tensor states;

@@ -16,6 +16,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "caravan/generate/trie_search.h"
@@ -48,6 +49,7 @@ struct RecommenderOptions {
 struct RecommendRequest {
   std::span<const int32_t> history;  // items, oldest first
   std::span<const int32_t> exclude;  // items that must not come out, usually the history; may repeat itself
+  std::string_view user = {};        // id, for models with tokens of users
 };
 
 struct Recommendation {

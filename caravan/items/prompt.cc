@@ -51,6 +51,13 @@ std::optional<OwnTokens> read_items(const Json& object, std::string_view where, 
   return items;
 }
 
+std::optional<TokenRun> read_users(const Json& object, std::string_view where, int64_t vocabulary) {
+  const Json* users = find_member(object, "users");
+  if (users == nullptr || users->is_null()) return std::nullopt;
+  check_file(users->is_array() && users->size() == 2, FileFault::type, where, "\"users\" is [first token, how many]");
+  return read_run((*users)[0], (*users)[1], where, vocabulary);
+}
+
 }  // namespace
 
 PromptFormat read_prompt_format(const Json& config, std::string_view where) {
@@ -63,6 +70,7 @@ PromptFormat read_prompt_format(const Json& config, std::string_view where) {
           .max_items = get_int(*object, "max_items", where, {.min = 1, .max = kMaxItems}, PromptFormat{}.max_items),
           .levels = read_levels(*object, where, vocabulary),
           .items = read_items(*object, where, vocabulary),
+          .users = read_users(*object, where, vocabulary),
           .prefix = get_bool(*object, "prefix", where, false)};
 }
 
@@ -73,6 +81,7 @@ void write_prompt_format(const PromptFormat& format, Json& config) {
   Json& object = config["item_prompt"];
   for (const TokenRun& level : format.levels) object["levels"].push_back({level.first, level.count});
   if (format.prefix) object["prefix"] = true;
+  if (format.users) object["users"] = {format.users->first, format.users->count};
   if (!format.items) return;
   const OwnTokens& items = *format.items;
   object["items"] = {{"first", items.run.first}, {"count", items.run.count}, {"weight", items.weight}};
@@ -90,11 +99,20 @@ std::vector<TokenRun> level_runs(std::span<const std::vector<int32_t>> level_tok
   return runs;
 }
 
+std::optional<int32_t> user_token(const PromptFormat& format, std::string_view user) {
+  if (!format.users || user.empty()) return std::nullopt;
+  uint64_t hash = 0xCBF29CE484222325ull;
+  for (const char c : user) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001B3ull;
+  return static_cast<int32_t>(format.users->first +
+                              static_cast<int64_t>(hash % static_cast<uint64_t>(format.users->count)));
+}
+
 std::vector<int32_t> make_prompt(std::span<const int32_t> history, std::span<const std::vector<int32_t>> tokens,
-                                 const PromptFormat& format) {
+                                 const PromptFormat& format, std::string_view user) {
   if (std::ssize(history) > format.max_items) history = history.last(static_cast<size_t>(format.max_items));
   std::vector<int32_t> prompt;
   if (format.bos) prompt.push_back(*format.bos);
+  if (const auto token = user_token(format, user)) prompt.push_back(*token);
   for (int32_t item : history) {
     check(item >= 0 && item < std::ssize(tokens), ErrorCode::invalid_argument, "item {} of {} does not exist", item,
           tokens.size());

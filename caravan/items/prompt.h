@@ -7,7 +7,8 @@
 //   "item_prompt": {"bos": 1, "separator": null, "max_items": 50,
 //                   "levels": [[4, 256], [260, 256]],                         runs of ids: first, how many
 //                   "items": {"first": 516, "count": 12101, "weight": 0.5},   where they have such tokens
-//                   "prefix": true}                       the history's tokens see one another in both directions
+//                   "users": [12617, 2000],               a user's token stands behind the bos (TIGER): a hash of the
+//                   id "prefix": true}                       the history's tokens see one another in both directions
 //
 //   PromptFormat format = read_prompt_format(config, "config.json");
 //   std::vector<int32_t> prompt = make_prompt(history, tokens, format);   // tokens = item_tokens(codes, find)
@@ -41,6 +42,7 @@ struct PromptFormat {
   int64_t max_items = 50;               // of a longer history the newest ones are used
   std::vector<TokenRun> levels = {};    // ids of each level's codes, where they are runs; else empty
   std::optional<OwnTokens> items = {};  // tokens of the items themselves
+  std::optional<TokenRun> users = {};   // tokens of users: several users share one
   bool prefix = false;                  // the history is read in both directions (prefix-LM), as an encoder reads it
 };
 
@@ -51,7 +53,10 @@ void write_prompt_format(const PromptFormat& format, Json& config);  // sets con
 // The runs that the levels' tokens are; empty where a level's ids are not one run, or runs overlap.
 std::vector<TokenRun> level_runs(std::span<const std::vector<int32_t>> level_tokens);  // of code_token_ids
 
+// Where the format has tokens of users; of an empty id none. FNV-1a of the id's bytes.
+std::optional<int32_t> user_token(const PromptFormat& format, std::string_view user);
+
 std::vector<int32_t> make_prompt(std::span<const int32_t> history, std::span<const std::vector<int32_t>> tokens,
-                                 const PromptFormat& format);
+                                 const PromptFormat& format, std::string_view user = {});
 
 }  // namespace caravan::items

@@ -56,7 +56,7 @@ Targets targets_of(const Batch& batch, const items::PromptFormat& format) {
       if (format.items && format.items->run.holds(ids[row])) {
         if (before >= 0 && next[before] != ops::kIgnoreIndex) all.items.add(before, ids[row] - format.items->run.first);
         before = row;
-      } else if (format.bos == ids[row]) {
+      } else if (format.bos == ids[row] || (format.users && format.users->holds(ids[row]))) {
         before = row;
       }
       for (size_t level = 0; level < format.levels.size(); ++level) {

@@ -141,6 +141,8 @@ Fields data_fields(TrainConfig& c) {
        "items: a history's tokens see one another in both directions and every target is an example of its own; "
        "several times the work of an epoch",
        &d.prefix_mask},
+      {"data.user_tokens", "items: so many tokens of users, one after the bos, by a hash of the user's id; 0: none",
+       &d.user_tokens},
       {"data.item_vectors",
        "data.item_tokens: a safetensors file (items build --save-vectors) whose principal components the items' tokens "
        "begin at",
@@ -382,6 +384,8 @@ void check_config(const TrainConfig& c) {
   positive("data.max_length", static_cast<double>(c.data.max_length));
   check(!c.data.item_tokens || (c.data.kind == "items" && c.data.codes != "ids"), ErrorCode::invalid_argument,
         "data.item_tokens gives items a token beside their codes: it needs data.kind = \"items\" with codes");
+  check(c.data.user_tokens >= 0 && c.data.user_tokens < (1 << 24), ErrorCode::invalid_argument,
+        "data.user_tokens lies between 0 and 2^24, got {}", c.data.user_tokens);
   check(
       c.data.item_vectors.empty() || (c.data.item_tokens && c.model.path.empty()), ErrorCode::invalid_argument,
       "data.item_vectors starts the items' tokens of a new model: it needs data.item_tokens = true and no model.path");

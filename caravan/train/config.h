@@ -28,7 +28,7 @@ struct TrainConfig {
   } model;
   struct {
     std::string kind = "tokens", train, validation, tokenizer, dataset, codes, item_vectors;
-    int64_t max_length = 1024, max_items = 50, validation_limit = 0;
+    int64_t max_length = 1024, max_items = 50, validation_limit = 0, user_tokens = 0;
     bool append_eos = true, bos = true, shuffle = true, item_tokens = false, prefix_mask = false;
   } data;
   struct {

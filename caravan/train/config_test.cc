@@ -193,6 +193,13 @@ TEST(ItemSequences, WithAPrefixEveryItemIsAnExampleAfterItsHistory) {
   EXPECT_TRUE(make_batch({{.ids = {1, 2}}}).prefixes.empty());
 }
 
+TEST(ItemSequences, AUsersTokenBeginsTheHistory) {
+  const items::PromptFormat format{.bos = 1, .max_items = 3, .users = items::TokenRun{.first = 200, .count = 50}};
+  const Example e = next_item_examples(small_dataset(), two_tokens_each(), format, 0)->get(1);
+  EXPECT_EQ(e.ids, (std::vector<int32_t>{1, items::user_token(format, "b").value(), 13, 53, 14, 54}));
+  EXPECT_EQ(e.learned, (std::vector<uint8_t>{0, 0, 0, 0, 1, 1}));
+}
+
 TEST(ItemSequences, AnItemsOwnTokenFollowsItsCodesAndIsNotLearned) {
   const items::PromptFormat format{.bos = 1, .max_items = 3, .items = items::OwnTokens{.run = {100, 12}}};
   const auto examples = next_item_examples(small_dataset(), two_tokens_each(), format, 0);
@@ -208,8 +215,9 @@ TEST(ItemVocabulary, ItsTokenizerKnowsEveryCodeWord) {
   EXPECT_EQ(tokenizer.encode("<a_2> <b_1> <c_9>").ids, (std::vector<int32_t>{6, 8, 3}));
   EXPECT_EQ(items::item_tokens(codes, [&](std::string_view w) { return tokenizer.token_to_id(w); }),
             (ItemTokens{{6, 8}}));
-  const auto own = text::Tokenizer::from_json(item_tokenizer_json(codes, true), "tokenizer.json");
-  EXPECT_EQ(own.encode("<a_2> <b_1> <item:0>").ids, (std::vector<int32_t>{6, 8, 9}));
+  const auto own =
+      text::Tokenizer::from_json(item_tokenizer_json(codes, {.items = true, .users = 2}), "tokenizer.json");
+  EXPECT_EQ(own.encode("<user:1> <a_2> <b_1> <item:0>").ids, (std::vector<int32_t>{11, 6, 8, 9}));
   const TemporaryFolder folder;
   write_file(folder / "codes.json", codes_json(codes));
   EXPECT_EQ(items::read_codes(folder / "codes.json"), codes);
@@ -312,15 +320,17 @@ TEST(Run, CodesAndItemsAreLearnedByOneBackbone) {
                                 {"num_hidden_layers", 1},    {"num_attention_heads", 2}, {"tie_word_embeddings", true}};
   EXPECT_TRUE(has(message_of([&] { train::Run(config, {}); }), "data.item_tokens"));
   config.data.item_tokens = true;
+  config.data.user_tokens = 5;
   config.evaluation.item_weight = 0.25;
   train::Run run(config, {});
   EXPECT_EQ(run.execute(RunMode::fresh), Outcome::finished);
-  EXPECT_EQ(run.plan()["vocabulary"], 4 + 4 + 3 + 12);
+  EXPECT_EQ(run.plan()["vocabulary"], 4 + 4 + 3 + 12 + 5);
   const Json saved = parse_json(read_file(folder / "run/final/config.json"), "config.json");
   const items::PromptFormat format = items::read_prompt_format(saved, "config.json");
   EXPECT_EQ(format.levels, (std::vector<items::TokenRun>{{4, 4}, {8, 3}}));
   EXPECT_EQ(format.items->run, (items::TokenRun{11, 12}));
   EXPECT_EQ(format.items->weight, 0.25);
+  EXPECT_EQ(format.users, (items::TokenRun{23, 5}));
   train::Run again(read_config(folder / "run/config.toml"), {});
   EXPECT_EQ(again.execute(RunMode::overwrite), Outcome::finished);
 }

@@ -8,25 +8,31 @@
 namespace caravan::train {
 namespace {
 
+struct History {
+  std::span<const int32_t> items;  // oldest first
+  std::string_view user;
+};
+
 // Items [begin, end) of a history as one example; those from `first_learned` on are learned.
-Example window(std::span<const int32_t> history, size_t begin, size_t end, size_t first_learned,
-               const ItemTokens& tokens, const items::PromptFormat& format) {
+Example window(const History& history, size_t begin, size_t end, size_t first_learned, const ItemTokens& tokens,
+               const items::PromptFormat& format) {
   Example example;
   const auto put = [&](int32_t token, bool learned) {
     example.ids.push_back(token);
     example.learned.push_back(learned ? 1 : 0);
   };
   if (format.bos) put(*format.bos, false);
+  if (const auto user = items::user_token(format, history.user)) put(*user, false);
   for (size_t i = begin; i < end; ++i) {
-    for (const int32_t token : tokens.at(static_cast<size_t>(history[i]))) put(token, i >= first_learned);
-    if (format.items) put(static_cast<int32_t>(format.items->run.first) + history[i], false);
+    for (const int32_t token : tokens.at(static_cast<size_t>(history.items[i]))) put(token, i >= first_learned);
+    if (format.items) put(static_cast<int32_t>(format.items->run.first) + history.items[i], false);
     if (format.separator) put(*format.separator, false);
   }
   return example;
 }
 
 // Item `target` after the items before it, which are all read before it is said.
-Example after_prefix(std::span<const int32_t> history, size_t target, const ItemTokens& tokens,
+Example after_prefix(const History& history, size_t target, const ItemTokens& tokens,
                      const items::PromptFormat& format) {
   const auto most = static_cast<size_t>(format.max_items);
   const size_t begin = target > most ? target - most : 0;
@@ -64,15 +70,15 @@ std::shared_ptr<TokenExamples> item_sequences(const data::Dataset& dataset, cons
   // A target sees at most max_items before it, as it will when the model recommends.
   const auto longest = static_cast<size_t>(format.max_items) + 1, stride = std::max<size_t>(1, longest / 2);
   for (int64_t user = 0; user < dataset.user_count(); ++user) {
-    const std::span<const int32_t> history = dataset.train_history(user);
-    for (size_t target = 0; format.prefix && target < history.size(); ++target) {
+    const History history{.items = dataset.train_history(user), .user = dataset.user_id(user)};
+    for (size_t target = 0; format.prefix && target < history.items.size(); ++target) {
       const Example example = after_prefix(history, target, tokens, format);
       if (example.prefix > 0) examples->add(example);
     }
     if (format.prefix) continue;
     size_t learned = 0;
-    for (size_t begin = 0; learned < history.size(); begin += stride) {
-      const size_t end = std::min(begin + longest, history.size());
+    for (size_t begin = 0; learned < history.items.size(); begin += stride) {
+      const size_t end = std::min(begin + longest, history.items.size());
       const Example example = window(history, begin, end, learned, tokens, format);
       if (example.ids.size() > 1 && teaches(example)) examples->add(example);
       learned = end;
@@ -89,7 +95,7 @@ std::shared_ptr<TokenExamples> next_item_examples(const data::Dataset& dataset, 
     const int32_t target = dataset.validation_target(user);
     std::vector<int32_t> items(dataset.validation_history(user).begin(), dataset.validation_history(user).end());
     items.push_back(target);
-    Example example = after_prefix(items, items.size() - 1, tokens, format);
+    Example example = after_prefix({.items = items, .user = dataset.user_id(user)}, items.size() - 1, tokens, format);
     if (!format.prefix) example.prefix = 0;
     if (example.ids.size() > 1) examples->add(example);
   }

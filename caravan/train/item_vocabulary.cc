@@ -61,7 +61,9 @@ items::ItemCodes read_item_codes(const data::Dataset& dataset, const std::string
 
 std::string item_word(int64_t item) { return fmt::format("<item:{}>", item); }
 
-std::string item_tokenizer_json(const items::ItemCodes& codes, bool own_tokens) {
+std::string user_word(int64_t number) { return fmt::format("<user:{}>", number); }
+
+std::string item_tokenizer_json(const items::ItemCodes& codes, const ItemWords& words) {
   Json vocabulary = Json::object(), added = Json::array();
   int64_t next = 0;
   for (const char* word : {"<pad>", "<bos>", "<eos>", "<unk>"}) {
@@ -78,7 +80,8 @@ std::string item_tokenizer_json(const items::ItemCodes& codes, bool own_tokens) 
     for (int32_t code = 0; code < codes.sizes()[static_cast<size_t>(level)]; ++code)
       vocabulary[items::code_token(level, code)] = next++;
   }
-  for (int64_t item = 0; own_tokens && item < codes.items(); ++item) vocabulary[item_word(item)] = next++;
+  for (int64_t item = 0; words.items && item < codes.items(); ++item) vocabulary[item_word(item)] = next++;
+  for (int64_t user = 0; user < words.users; ++user) vocabulary[user_word(user)] = next++;
   return dump_json({{"version", "1.0"},
                     {"truncation", nullptr},
                     {"padding", nullptr},

@@ -109,7 +109,8 @@ void Run::load_items() {
   data::Dataset dataset = data::read_dataset(config_.data.dataset);
   const items::ItemCodes codes = read_item_codes(dataset, config_.data.dataset, config_.data.codes);
   if (!tokenizer_) {
-    side_files_["tokenizer.json"] = item_tokenizer_json(codes, config_.data.item_tokens);
+    side_files_["tokenizer.json"] =
+        item_tokenizer_json(codes, {.items = config_.data.item_tokens, .users = config_.data.user_tokens});
     tokenizer_ =
         std::make_shared<text::Tokenizer>(text::Tokenizer::from_json(side_files_["tokenizer.json"], "tokenizer.json"));
     set_default(model_config_, "pad_token_id", tokenizer_->token_to_id("<pad>").value());
@@ -139,14 +140,18 @@ items::PromptFormat Run::prompt_format(const items::ItemCodes& codes, const item
                              .prefix = config_.data.prefix_mask};
   const int64_t bos = token_id(model_config_, "bos_token_id");
   if (config_.data.bos && bos >= 0) format.bos = static_cast<int32_t>(bos);
-  if (!config_.data.item_tokens) return format;
-  const auto first = find(item_word(0)), last = find(item_word(codes.items() - 1));
-  check(first && last && *last - *first == codes.items() - 1, ErrorCode::invalid_argument,
-        "data.item_tokens: the tokenizer has no words {} to {} with ids in a row; leave data.tokenizer out to have one "
-        "made",
-        item_word(0), item_word(codes.items() - 1));
-  format.items =
-      items::OwnTokens{.run = {.first = *first, .count = codes.items()}, .weight = config_.evaluation.item_weight};
+  const auto run_of = [&](std::string_view key, std::string (*word)(int64_t), int64_t count) {
+    const auto first = find(word(0)), last = find(word(count - 1));
+    check(first && last && *last - *first == count - 1, ErrorCode::invalid_argument,
+          "{}: the tokenizer has no words {} to {} with ids in a row; leave data.tokenizer out to have one made", key,
+          word(0), word(count - 1));
+    return items::TokenRun{.first = *first, .count = count};
+  };
+  if (config_.data.user_tokens > 0) format.users = run_of("data.user_tokens", user_word, config_.data.user_tokens);
+  if (config_.data.item_tokens) {
+    format.items = items::OwnTokens{.run = run_of("data.item_tokens", item_word, codes.items()),
+                                    .weight = config_.evaluation.item_weight};
+  }
   return format;
 }
 
