@@ -6,6 +6,9 @@
 #include "caravan/models/tensor_file.h"
 
 namespace caravan::train {
+
+using at::Tensor;
+
 namespace {
 
 // [N, D] -> [N, min(C, D)], columns by falling variance.
