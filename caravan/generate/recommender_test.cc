@@ -140,7 +140,7 @@ TEST(Recommender, ItemsOwnScoresOrderWhatTheBeamsFound) {
         const double expected =
             (1 - weight) * score_of(dense.made, ids, item, false) + weight * own[found[i].item].item<double>();
         EXPECT_NEAR(found[i].score, expected, 1e-3);
-        if (i > 0) EXPECT_GE(found[i - 1].score, found[i].score);
+        EXPECT_GE(found[i > 0 ? i - 1 : 0].score, found[i].score);
       }
     }
   }
