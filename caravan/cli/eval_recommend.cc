@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
 
 #include "caravan/base/error.h"
@@ -15,12 +16,14 @@
 #include "caravan/cli/progress.h"
 #include "caravan/data/dataset.h"
 #include "caravan/eval/baselines.h"
+#include "caravan/eval/seeds.h"
 
 namespace caravan::cli {
 namespace {
 
 struct Options {
-  ModelOptions model;
+  ModelOptions model;  // what all of `models` have in common
+  std::vector<std::string> models;
   generate::RecommenderOptions search;
   std::string data, split = "test", targets = "next", seen = "exclude";
   std::vector<std::string> baselines;
@@ -33,22 +36,25 @@ struct Options {
 struct Named {
   std::string name;
   eval::Recommender recommend;
+  bool model = false;
 };
 
 std::vector<Named> recommenders(const Options& options, const data::Dataset& data, const Settings& settings) {
   std::vector<std::string> names = options.baselines;
-  const std::string& model = options.model.model;
-  check(!names.empty() || !model.empty(), ErrorCode::invalid_argument,
+  check(!names.empty() || !options.models.empty(), ErrorCode::invalid_argument,
         "eval recommend: what is to be measured? -m MODEL, --baseline NAME (or 'all'), or both");
   const int64_t longest = options.ks.empty() ? 0 : *std::max_element(options.ks.begin(), options.ks.end());
-  check(model.empty() || options.search.beams >= longest, ErrorCode::invalid_argument,
+  check(options.models.empty() || options.search.beams >= longest, ErrorCode::invalid_argument,
         "--beams {} cannot find {} items: give at least as many beams as the longest list", options.search.beams,
         longest);
   if (names == std::vector<std::string>{"all"}) names = eval::baseline_names();
   std::vector<Named> all;
   for (const std::string& name : names) all.push_back({name, eval::find_baseline(name, data, options.baseline)});
-  if (!model.empty())
-    all.push_back({model, model_recommender(model, load_options(options.model, settings), data, options.search)});
+  for (const std::string& model : options.models) {
+    all.push_back({.name = model,
+                   .recommend = model_recommender(model, load_options(options.model, settings), data, options.search),
+                   .model = true});
+  }
   return all;
 }
 
@@ -71,6 +77,17 @@ std::string notes(const eval::Evaluation& e) {
   return text;
 }
 
+eval::Evaluation evaluate(const data::Dataset& data, const Named& named, eval::Protocol protocol,
+                          const Interrupt& interrupt, bool shown) {
+  std::optional<Progress> progress;
+  protocol.progress = [&](int64_t done, int64_t total) {
+    interrupt.check("evaluating");
+    if (!progress) progress.emplace(named.name, static_cast<uint64_t>(total), shown, "users");
+    progress->update(static_cast<uint64_t>(done));
+  };
+  return eval::evaluate(data, named.recommend, protocol);
+}
+
 void run(const Options& options, const Settings& settings) {
   eval::Protocol protocol{.ks = options.ks,
                           .part = eval::find_part(options.split),
@@ -79,20 +96,13 @@ void run(const Options& options, const Settings& settings) {
   const std::vector<bool> modes = seen_modes(options.seen);
   const data::Dataset data = data::read_dataset(options.data);
   const Interrupt interrupt;
-  Json results = Json::array();
+  Json results = Json::array(), seeds = Json::array();
+  std::map<bool, std::vector<eval::Evaluation>> of_models;
   for (const Named& named : recommenders(options, data, settings)) {
     for (const bool exclude : modes) {
       protocol.exclude_seen = exclude;
-      eval::Evaluation evaluation;
-      {
-        std::optional<Progress> progress;
-        protocol.progress = [&](int64_t done, int64_t total) {
-          interrupt.check("evaluating");
-          if (!progress) progress.emplace(named.name, static_cast<uint64_t>(total), settings.verbosity >= 0, "users");
-          progress->update(static_cast<uint64_t>(done));
-        };
-        evaluation = eval::evaluate(data, named.recommend, protocol);
-      }
+      const eval::Evaluation evaluation = evaluate(data, named, protocol, interrupt, settings.verbosity >= 0);
+      if (named.model) of_models[exclude].push_back(evaluation);
       if (options.json) {
         Json result = {{"recommender", named.name}};
         result.update(eval::to_json(evaluation, protocol));
@@ -103,7 +113,19 @@ void run(const Options& options, const Settings& settings) {
       }
     }
   }
-  if (options.json) print_json({{"data", options.data}, {"results", results}});
+  for (const auto& [exclude, evaluations] : of_models) {
+    if (evaluations.size() < 2) continue;
+    const char* seen = exclude ? "exclude" : "include";
+    if (!options.json) {
+      print(fmt::format("mean and deviation of {} models (seen items {}d)\n{}\n", evaluations.size(), seen,
+                        eval::format_seeds(evaluations)));
+    }
+    seeds.push_back({{"seen", seen}, {"models", evaluations.size()}, {"metrics", eval::seeds_json(evaluations)}});
+  }
+  if (!options.json) return;
+  Json all = {{"data", options.data}, {"results", results}};
+  if (!seeds.empty()) all["seeds"] = seeds;
+  print_json(all);
 }
 
 }  // namespace
@@ -112,13 +134,17 @@ Run setup_eval_recommend(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
   const auto all = CLI::MultiOptionPolicy::TakeAll;
   app.add_option("--data", options->data, "dataset folder (caravan items prepare)")->required();
-  app.add_option("-m,--model", options->model.model, "checkpoint of a recommender (caravan train)");
+  app.add_option("-m,--model", options->models,
+                 "checkpoint of a recommender (caravan train); of several also mean and deviation, as for seeds")
+      ->multi_option_policy(all)
+      ->allow_extra_args(false);
   app.add_option("--dtype", options->model.dtype, "f32, bf16, f16 (default: the checkpoint's own)");
   app.add_option("--device", options->model.device, "cpu, cuda, cuda:N (default: cpu)");
   app.add_option("--beams,--num-beams", options->search.beams, "the model's: width of the beam search (default: 50)")
       ->check(CLI::Range(1, 1 << 20));
   app.add_flag("--full-vocabulary", options->search.full_vocabulary,
                "the model's: normalize scores over all tokens, not over a level's codes");
+  add_item_weight(app, options->search.item_weight);
   app.add_option("--baseline", options->baselines,
                  "popularity, popularity-all, markov, item-knn; several by commas; all")
       ->delimiter(',')

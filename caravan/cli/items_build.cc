@@ -84,7 +84,7 @@ void write_files(const Options& options, const data::Dataset& dataset, const cod
 void run(Options options, const Settings& settings) {
   if (settings.threads > 0) at::set_num_threads(settings.threads);
   if (options.out.empty()) options.out = options.data;
-  check(is_folder(options.out), ErrorCode::not_found, "items build: '{}' is no folder", options.out);
+  make_output_folder(options.out);
   const auto blocks = codes::parse_blocks(options.vectors, options.weights);
   options.build.rq.codebooks = codebooks_of(options);
   options.build.rq.seed = options.vector_options.seed = options.seed;
@@ -141,7 +141,8 @@ void add_learning_options(CLI::App& app, Options& options) {
 Run setup_items_build(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
   app.add_option("--data", options->data, "dataset folder, as `caravan items prepare` makes it")->required();
-  app.add_option("-o,--output", options->out, "existing folder for the results (default: the dataset's)");
+  app.add_option("-o,--output", options->out,
+                 "folder for the results, made where it is not there (default: the dataset's)");
   app.add_option("--vectors", options->vectors,
                  "item vectors, joined: tfidf, characters, cooccurrence, ppmi, bert:FOLDER, file:PATH (.npy or "
                  "safetensors; file:PATH@IDS with a list of ids) (default: tfidf,cooccurrence)");

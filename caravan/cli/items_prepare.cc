@@ -124,6 +124,9 @@ void run(Options options, const Settings& settings) {
     }
     dataset = data::prepare(std::move(log), about, options.prepare);
     interrupt.check("writing");
+    if (file_exists(options.out + "/codes.json"))
+      log_info("the item codes in {} belong to the old dataset and go with it; `caravan items build` makes new ones",
+               options.out);
     data::write_dataset(dataset, options.out);
     seconds = progress.seconds();
   }

@@ -19,7 +19,7 @@ struct Options {
 };
 
 void run(const Options& options) {
-  check(is_folder(options.out), ErrorCode::not_found, "items tokenizer: '{}' is no folder", options.out);
+  make_output_folder(options.out);
   std::vector<std::string> lines;
   for (const std::string& file : options.files) {
     for (LineReader reader(file); reader.next();) lines.emplace_back(reader.line());
@@ -36,7 +36,9 @@ Run setup_items_tokenizer(CLI::App& app, const Settings&) {
   auto options = std::make_shared<Options>();
   codes::CodeTokenizerOptions& t = options->tokenizer;
   app.add_option("-f,--file", options->files, "text of code words: <a_101> <b_42> ...; any depth")->required();
-  app.add_option("-o,--output", options->out, "existing folder for tokenizer.json and its two companions")->required();
+  app.add_option("-o,--output", options->out,
+                 "folder for tokenizer.json and its two companions; made where it is not there")
+      ->required();
   app.add_option("--max-length", t.max_length, "longest sequence (default: 512)");
   app.add_option("--pad-token", t.pad, "padding (default: <pad>; an empty one: none)");
   app.add_option("--unk-token", t.unknown, "codes that the text does not have (default: <unk>)");

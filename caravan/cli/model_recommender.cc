@@ -32,7 +32,7 @@ class ModelRecommender {
       histories.push_back(translate(request.history, to_model_));
       excluded.push_back(translate(request.exclude, to_model_));
       asked.push_back(
-          {.history = histories.back(), .exclude = excluded.back()});  // the vectors' elements stay in place
+          {.history = histories.back(), .exclude = excluded.back(), .user = request.user});  // elements stay in place
     }
     std::vector<std::vector<int32_t>> ranked;
     for (const auto& found : recommender_.recommend(asked, std::min(k, beams_))) {
@@ -57,6 +57,13 @@ class ModelRecommender {
 };
 
 }  // namespace
+
+void add_item_weight(CLI::App& app, std::optional<double>& weight) {
+  app.add_option("--item-weight", weight,
+                 "a model that learned codes and items: the items' own score in the order, from 0 (codes alone) to 1 "
+                 "(default: the checkpoint's)")
+      ->check(CLI::Range(0.0, 1.0));
+}
 
 eval::Recommender model_recommender(const std::string& folder, const models::LoadOptions& load,
                                     const data::Dataset& data, const generate::RecommenderOptions& options) {

@@ -4,13 +4,17 @@
 //   eval::Recommender recommend = model_recommender("beauty-model", load, data, {.beams = 50});
 #pragma once
 
+#include <optional>
 #include <string>
 
+#include "caravan/cli/command.h"
 #include "caravan/data/dataset.h"
 #include "caravan/eval/recommend.h"
 #include "caravan/generate/recommender.h"
 
 namespace caravan::cli {
+
+void add_item_weight(CLI::App& app, std::optional<double>& weight);  // --item-weight
 
 // Throws invalid_argument where the checkpoint does not know an item of the dataset. Lists longer than the beams are
 // filled up with data::kNoItem.

@@ -8,6 +8,7 @@
 
 #include "caravan/base/error.h"
 #include "caravan/cli/log.h"
+#include "caravan/cli/model_recommender.h"
 #include "caravan/cli/output.h"
 #include "caravan/generate/resemblance.h"
 
@@ -21,7 +22,7 @@ std::string name_of(const items::Item& item) { return item.title.empty() ? item.
 Json to_json(const items::Item& item) { return {{"id", item.id}, {"title", item.title}}; }
 
 void answer(RecommendSession& session, const std::vector<int32_t>& history) {
-  const auto found = session.recommend(std::span(&history, 1))[0];
+  const auto found = session.recommend(std::span(&history, 1), std::span(&session.options().user, 1))[0];
   if (session.options().json) {
     print_json(session.json(history, found));
   } else {
@@ -76,16 +77,17 @@ RecommendSession::RecommendSession(const RecommendOptions& options, const Settin
     : options_(options),
       model_(generate::load_item_model(options.model.model, load_options(options.model, settings))),
       lookup_(model_.items),
-      recommender_(
-          model_,
-          {.beams = options.beams, .full_vocabulary = options.full_vocabulary, .batch_tokens = options.batch_tokens}) {}
+      recommender_(model_, {.beams = options.beams,
+                            .full_vocabulary = options.full_vocabulary,
+                            .batch_tokens = options.batch_tokens,
+                            .item_weight = options.item_weight}) {}
 
 std::vector<std::vector<generate::Recommendation>> RecommendSession::recommend(
-    std::span<const std::vector<int32_t>> histories) {
+    std::span<const std::vector<int32_t>> histories, std::span<const std::string> users) {
   std::vector<generate::RecommendRequest> requests;
-  for (const auto& history : histories) {
-    requests.push_back({.history = history});
-    if (options_.seen == "exclude") requests.back().exclude = history;
+  for (size_t i = 0; i < histories.size(); ++i) {
+    requests.push_back({.history = histories[i], .exclude = {}, .user = users[i]});
+    if (options_.seen == "exclude") requests.back().exclude = histories[i];
   }
   return recommender_.recommend(requests, options_.count);
 }
@@ -132,6 +134,7 @@ Run setup_recommend(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<RecommendOptions>();
   add_model_options(app, options->model);
   app.add_option("--history", options->history, "items, oldest first, separated by commas: ids, titles, code words");
+  app.add_option("--user", options->user, "the user's id, for models with tokens of users");
   app.add_option("-k,--count", options->count, "items to recommend (default: 10)")->check(CLI::Range(1, 1 << 20));
   app.add_option("--beams,--num-beams", options->beams, "width of the beam search (default: 50)")
       ->check(CLI::Range(1, 1 << 20));
@@ -139,6 +142,7 @@ Run setup_recommend(CLI::App& app, const Settings& settings) {
   app.add_flag("--explain", options->explain, "items of the history that resemble each result");
   app.add_flag("--full-vocabulary", options->full_vocabulary,
                "normalize scores over all tokens, not over a level's codes");
+  add_item_weight(app, options->item_weight);
   app.add_option("-i,--input", options->input, "histories, one a line ('-': stdin); see below");
   app.add_option("-o,--output", options->output, "answers to --input, one JSON object a line (default: '-', stdout)");
   app.add_option("--batch-tokens", options->batch_tokens, "tokens of histories that run together (default: 1024)")

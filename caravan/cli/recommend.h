@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,8 +16,9 @@ namespace caravan::cli {
 
 struct RecommendOptions {
   ModelOptions model;
-  std::string history, input, output = "-", seen = "exclude";
+  std::string history, user, input, output = "-", seen = "exclude";
   int64_t count = 10, beams = 50, batch_tokens = generate::RecommenderOptions{}.batch_tokens;
+  std::optional<double> item_weight;  // none: the checkpoint's
   bool json = false, explain = false, full_vocabulary = false;
 };
 
@@ -28,8 +30,9 @@ class RecommendSession {
   const items::Catalogue& catalogue() const { return model_.items.catalogue; }
   const items::ItemLookup& lookup() const { return lookup_; }
 
-  // One answer a history, in order.
-  std::vector<std::vector<generate::Recommendation>> recommend(std::span<const std::vector<int32_t>> histories);
+  // One answer a history, in order; the user's id of each may be empty.
+  std::vector<std::vector<generate::Recommendation>> recommend(std::span<const std::vector<int32_t>> histories,
+                                                               std::span<const std::string> users);
 
   std::string table(std::span<const int32_t> history, std::span<const generate::Recommendation> found);
   Json json(std::span<const int32_t> history, std::span<const generate::Recommendation> found);

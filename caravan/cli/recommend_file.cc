@@ -93,14 +93,17 @@ void recommend_file(RecommendSession& session, const Settings& settings) {
       interrupt.check("recommending");
       std::vector<User> group;
       std::vector<std::vector<int32_t>> histories;
+      std::vector<std::string> names;
       for (size_t i = begin; i < std::min(begin + kUsers, lines.size()); ++i) {
         bytes += lines[i].size() + 1;
         if (lines[i].find_first_not_of(" \t\r") == std::string::npos) continue;
         group.push_back(
             read_user(lines[i], fmt::format("{} line {}", reader.name(), reader.first_line() + i), session));
         histories.push_back(group.back().history);
+        const Json& name = group.back().name;
+        names.push_back(name.is_string() ? name.get<std::string>() : name.is_null() ? "" : dump_json(name, -1));
       }
-      const auto found = session.recommend(histories);
+      const auto found = session.recommend(histories, names);
       for (size_t i = 0; i < group.size(); ++i) out.write(to_line(group[i], found[i], session.catalogue()));
       users += group.size();
       progress.update(bytes, fmt::format("{:.0f} users/s", static_cast<double>(users) / progress.seconds()));

@@ -14,7 +14,7 @@ std::pair<train::Metrics, int64_t> rank_items(models::CausalLm& model, const tra
   const eval::Recommender ranked = [&](std::span<const eval::Request> requests, int64_t k) {
     std::vector<generate::RecommendRequest> asked;
     for (const eval::Request& request : requests)
-      asked.push_back({.history = request.history, .exclude = request.exclude});
+      asked.push_back({.history = request.history, .exclude = request.exclude, .user = request.user});
     std::vector<std::vector<int32_t>> lists;
     for (const auto& found : recommender.recommend(asked, k)) {
       lists.emplace_back();

@@ -35,6 +35,11 @@ const Names& usual_ratings() {
   return names;
 }
 
+const Names& usual_histories() {
+  static const Names names = {"historyitemid", "itemidlist"};
+  return names;
+}
+
 Names views(const std::vector<std::string_view>& first) {
   Names names;
   for (const std::string_view name : first) names.push_back(without_type(name));
@@ -69,7 +74,8 @@ Columns by_names(const Names& header, const ColumnNames& names, std::string_view
   return {.user = find(names.user, usual_users(), "--user-column"),
           .item = find(names.item, usual_items(), "--item-column"),
           .time = find(names.time, usual_times(), "--time-column"),
-          .rating = find(names.rating, usual_ratings(), "--rating-column")};
+          .rating = find(names.rating, usual_ratings(), "--rating-column"),
+          .history = find_usual(header, usual_histories())};
 }
 
 bool looks_like_time(std::string_view value) {

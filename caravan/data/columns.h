@@ -23,6 +23,7 @@ enum class Header { detect, present, absent };
 
 struct Columns {
   int user = -1, item = -1, time = -1, rating = -1;  // from 0; -1: there is none
+  int history = -1;                                  // a list of the items before this one (history_column.h)
   bool header = true;                                // the first record holds names
 };
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <unordered_map>
@@ -90,8 +91,15 @@ std::string user_line(const Dataset& data, int64_t user) {
   return line + "}\n";
 }
 
+// The dataset's own files, and what `caravan items build` puts beside them: codes of another numbering of items would
+// be wrong, so they go with the dataset that they were made for.
 bool is_dataset_file(const std::string& name) {
-  return name == "dataset.json" || name == "items.jsonl" || name == "sequences.jsonl";
+  constexpr std::string_view kNames[] = {"dataset.json",          "items.jsonl",
+                                         "sequences.jsonl",       "codes.json",
+                                         "codebooks.safetensors", "codes_report.json",
+                                         "codes_report.html",     "tokenizer.json",
+                                         "tokenizer_config.json", "special_tokens_map.json"};
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
 Json counts(const Dataset& data) {

@@ -89,8 +89,8 @@ LeaveOneOut leave_one_out(size_t n);
 // Throws not_found, and corrupt_file with file and line for anything that breaks the format.
 Dataset read_dataset(const std::string& folder);
 
-// The folder appears complete or not at all. A dataset that is there already is replaced; any other folder that holds
-// something is refused.
+// The folder appears complete or not at all. A dataset that is there already is replaced, and item codes that were made
+// for it go; any other folder that holds something is refused.
 void write_dataset(const Dataset& dataset, const std::string& folder);
 
 }  // namespace caravan::data

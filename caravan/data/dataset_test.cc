@@ -58,6 +58,18 @@ TEST(Dataset, ReadsBackWhatItWrote) {
   EXPECT_EQ(back.description["counts"]["train"], 4);
 }
 
+TEST(Dataset, CodesOfAnOlderDatasetGoWithIt) {
+  TemporaryFolder folder;
+  write_dataset(small(), folder / "set");
+  for (const char* name : {"codes.json", "codebooks.safetensors", "codes_report.html", "tokenizer.json"})
+    write_file((folder / "set/") + name, "x");
+  write_dataset(small(), folder / "set");
+  EXPECT_EQ(list_folder(folder / "set"), (std::vector<std::string>{"dataset.json", "items.jsonl", "sequences.jsonl"}));
+  write_file(folder / "set/notes.txt", "x");  // what nobody here made stays
+  EXPECT_THROW(write_dataset(small(), folder / "set"), Error);
+  EXPECT_EQ(read_file(folder / "set/notes.txt"), "x");
+}
+
 TEST(Dataset, DoesNotReplaceAFolderThatIsNoDataset) {
   TemporaryFolder folder;
   std::filesystem::create_directory(folder / "mine");

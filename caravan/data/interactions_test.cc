@@ -6,6 +6,7 @@
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/base/temporary_folder.h"
+#include "caravan/data/history_column.h"
 
 namespace caravan::data {
 namespace {
@@ -203,6 +204,42 @@ TEST(Interner, NumbersStringsInOrderOfAppearance) {
   EXPECT_EQ(interner.view(3), "23757");
   EXPECT_EQ(interner.intern(""), 5000);
   EXPECT_EQ(interner.size(), 5001);
+}
+
+TEST(HistoryColumn, ListsAreReadAsTheirFilesWriteThem) {
+  using List = std::vector<std::string>;
+  EXPECT_EQ(parse_list("[3, 17]"), (List{"3", "17"}));
+  EXPECT_EQ(parse_list("['it\"s, this', \"a b\"]"), (List{"it\"s, this", "a b"}));
+  EXPECT_EQ(parse_list(" 3 17  4 "), (List{"3", "17", "4"}));
+  EXPECT_EQ(parse_list("3,17"), (List{"3", "17"}));
+  EXPECT_EQ(parse_list("[]"), List{});
+  EXPECT_EQ(parse_list(""), List{});
+  EXPECT_EQ(parse_list("['open"), (List{"['open"}));
+}
+
+TEST(HistoryColumn, RowsThatOverlapGiveEveryInteractionOnce) {
+  // MiniOneRec's columns. User b's rows hold the newest three items only; his last row stands in another file.
+  const std::string first =
+      "user_id,history_item_title,item_title,history_item_id,item_id\n"
+      "a,\"['x', 'y']\",z,\"[1, 2]\",3\n"
+      "a,..,..,\"[1, 2, 3]\",3\n"
+      "b,..,..,[5],6\n"
+      "b,..,..,\"[5, 6]\",7\n"
+      "b,..,..,[5],6\n";
+  const std::string second =
+      "user_id,history_item_id,item_id\n"
+      "b,\"[6, 7, 8]\",9\n"
+      "c,\"[1, 4]\",2\n";
+  TemporaryFolder folder;
+  write_file(folder / "train.csv", first);
+  write_file(folder / "test.csv", second);
+  const std::vector<std::string> paths = {folder / "train.csv", folder / "test.csv"};
+  const Interactions log = read_interactions(paths, {});
+  EXPECT_EQ(shown(log), "a>1 a>2 a>3 a>3 b>5 b>6 b>7 b>8 b>9 c>1 c>4 c>2");
+  EXPECT_NE(log.sources.at(0).find("history = history_item_id"), std::string::npos);
+  // RecBole's benchmark files.
+  EXPECT_EQ(shown(read("x.inter", "user_id:token\titem_id_list:token_seq\titem_id:token\nu\t1 2\t3\nu\t1 2 3\t4\n")),
+            "u>1 u>2 u>3 u>4");
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "caravan/base/utf8.h"
+#include "caravan/data/history_column.h"
 #include "caravan/data/interactions.h"
 
 namespace caravan::data {
@@ -26,6 +27,7 @@ class LogBuilder {
     log_.rows.push_back({user_number, item_number, time.value_or(0.0)});
   }
   void add_low_rating() { ++log_.low_ratings; }
+  HistoryMerger& histories() { return histories_; }  // over all files
 
   // A file begins: with times or without; all files must agree.
   void begin_file(const std::string& path, uint64_t bytes, bool has_times, std::string description);
@@ -45,6 +47,7 @@ class LogBuilder {
   [[noreturn]] static void fail_empty(std::string_view what, const std::string& where);
   ReadOptions options_;
   Interactions log_;
+  HistoryMerger histories_;
   uint64_t done_ = 0, total_, file_bytes_ = 0, told_ = 0;
   size_t files_ = 0, rows_before_ = 0;
 };

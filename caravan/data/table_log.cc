@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "caravan/base/error.h"
+#include "caravan/data/history_column.h"
 #include "caravan/data/log_builder.h"
 #include "caravan/data/table.h"
 #include "caravan/data/time.h"
@@ -22,6 +23,7 @@ std::string named(const TableReader& table, const Columns& columns, std::span<co
   append("item", columns.item);
   append("rating", columns.rating);
   append("time", columns.time);
+  append("history", columns.history);
   return text;
 }
 
@@ -52,7 +54,10 @@ class TableLog {
       time = parse_time(field(columns_.time));
       check_number(time.has_value(), "time", "a number or a date such as 2014-07-22T10:15:30", columns_.time);
     }
-    log_.add(trimmed(field(columns_.user)), trimmed(field(columns_.item)), time, where);
+    const std::string_view user = trimmed(field(columns_.user)), item = trimmed(field(columns_.item));
+    if (columns_.history < 0) return log_.add(user, item, time, where);
+    for (const std::string& one : log_.histories().add(std::string(user), parse_list(field(columns_.history)), item))
+      log_.add(user, one, time, where);
   }
 
  private:

@@ -79,7 +79,9 @@ Evaluation evaluate(const Dataset& data, const Recommender& recommend, const Pro
     for (size_t i = begin; i < users.size() && static_cast<int64_t>(requests.size()) < protocol.batch; ++i) {
       cases.push_back(case_of(data, users[i], protocol));
       const auto history = cases.back().history;
-      requests.push_back({history, protocol.exclude_seen ? history : std::span<const int32_t>()});
+      requests.push_back({.history = history,
+                          .exclude = protocol.exclude_seen ? history : std::span<const int32_t>(),
+                          .user = data.user_id(users[i])});
     }
     const auto start = std::chrono::steady_clock::now();
     const std::vector<std::vector<int32_t>> ranked = recommend(requests, k);

@@ -12,6 +12,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "caravan/base/json.h"
@@ -23,6 +24,7 @@ namespace caravan::eval {
 struct Request {
   std::span<const int32_t> history;  // oldest first, never empty
   std::span<const int32_t> exclude;  // items that must not be recommended; may repeat itself
+  std::string_view user = {};        // id
 };
 
 // For each request up to k item indexes, best first; a place without an item holds data::kNoItem.

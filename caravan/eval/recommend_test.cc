@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/data/prepare.h"
 #include "caravan/eval/baselines.h"
+#include "caravan/eval/seeds.h"
 
 namespace caravan::eval {
 namespace {
@@ -119,6 +122,18 @@ TEST(Evaluate, TakesTheSameSampleEachTime) {
   };
   EXPECT_EQ(evaluate(data, count, {.max_users = 7}).users, 7);
   EXPECT_EQ(asked, 7);
+}
+
+TEST(Seeds, MeanAndDeviationOfAFewTrainings) {
+  const double values[] = {2, 4, 9};
+  EXPECT_DOUBLE_EQ(spread_of(values).mean, 5);
+  EXPECT_DOUBLE_EQ(spread_of(values).deviation, std::sqrt((9.0 + 1 + 16) / 2));
+  EXPECT_EQ(spread_of(std::span(values).first(1)).deviation, 0);
+  std::vector<Evaluation> runs(2);
+  runs[0].metrics = {{.k = 10, .recall = 0.1, .ndcg = 0.05, .mrr = 0.04}};
+  runs[1].metrics = {{.k = 10, .recall = 0.2, .ndcg = 0.05, .mrr = 0.04}};
+  EXPECT_NEAR(seeds_json(runs)[0]["recall"]["mean"].get<double>(), 0.15, 1e-12);
+  EXPECT_EQ(format_seeds(runs), "  10  recall 0.1500 ± 0.0707  ndcg 0.0500 ± 0.0000  mrr 0.0400 ± 0.0000\n");
 }
 
 TEST(BestItems, RanksByScoreThenIndex) {

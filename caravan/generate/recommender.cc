@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 
 #include "caravan/base/error.h"
@@ -49,6 +50,9 @@ std::vector<int32_t> covered_nodes(const items::Trie& trie, std::span<const int3
 
 namespace {
 
+// Users whose scores of all items are computed together. Always as many: a product of fewer rows sums in another order.
+constexpr size_t kItemRows = 32;
+
 std::vector<int64_t> popularity(const items::Catalogue& catalogue) {
   std::vector<int64_t> counts;
   for (const items::Item& item : catalogue) counts.push_back(item.count);
@@ -75,7 +79,43 @@ Recommender::Recommender(models::CausalLm& lm, std::span<const std::vector<int32
               {.beams = options.beams,
                .full_vocabulary = options.full_vocabulary,
                .batch_tokens = options.batch_tokens,
-               .pack_weights = options.pack_weights}) {}
+               .prefix = prompt.prefix}) {
+  prepare_item_head(lm, options.item_weight);
+}
+
+void Recommender::prepare_item_head(models::CausalLm& lm, const std::optional<double>& weight) {
+  if (!prompt_.items) {
+    check(!weight || *weight == 0, ErrorCode::invalid_argument,
+          "the model has codes only, no scores of the items themselves: it was not trained with data.item_tokens");
+    return;
+  }
+  item_weight_ = weight.value_or(prompt_.items->weight);
+  check(item_weight_ >= 0 && item_weight_ <= 1, ErrorCode::invalid_argument,
+        "the weight of the items' own scores lies in [0, 1], got {}", item_weight_);
+  const items::TokenRun& run = prompt_.items->run;
+  check(run.count == trie_.item_count(), ErrorCode::invalid_argument,
+        "the model has tokens of {} items, there are {}: they belong to another model", run.count, trie_.item_count());
+  if (item_weight_ > 0) item_head_ = lm.output_weight().slice(0, run.first, run.first + run.count).detach();
+}
+
+// states [Q, C], at most kItemRows -> [kItemRows, N]
+Tensor Recommender::item_log_probabilities(const Tensor& states) const {
+  const torch::InferenceMode guard;
+  const int64_t missing = static_cast<int64_t>(kItemRows) - states.size(0);
+  const Tensor rows = at::constant_pad_nd(states, {0, 0, 0, missing});
+  return at::log_softmax(at::linear(rows, item_head_).to(at::kFloat), -1).to(at::kCPU).contiguous();
+}
+
+std::vector<Recommendation> Recommender::items_of(std::span<const FoundPath> paths, std::span<const int32_t> exclude,
+                                                  int64_t count, std::span<const float> own) const {
+  std::vector<Recommendation> all = items_of(paths, exclude, std::numeric_limits<int64_t>::max());
+  const auto weight = static_cast<float>(item_weight_);
+  for (Recommendation& r : all) r.score = (1 - weight) * r.score + weight * own[static_cast<size_t>(r.item)];
+  std::stable_sort(all.begin(), all.end(),
+                   [](const Recommendation& a, const Recommendation& b) { return a.score > b.score; });
+  if (std::ssize(all) > count) all.resize(static_cast<size_t>(count));
+  return all;
+}
 
 std::vector<Recommendation> Recommender::items_of(std::span<const FoundPath> paths, std::span<const int32_t> exclude,
                                                   int64_t count) const {
@@ -95,12 +135,26 @@ std::vector<std::vector<Recommendation>> Recommender::recommend(std::span<const 
                                                                 int64_t count) {
   std::vector<TrieQuery> queries;
   for (const RecommendRequest& request : requests) {
-    queries.push_back({.prompt = items::make_prompt(request.history, tokens_, prompt_),
+    queries.push_back({.prompt = items::make_prompt(request.history, tokens_, prompt_, request.user),
                        .banned = covered_nodes(trie_, request.exclude)});
   }
-  const auto found = search_.run(queries);
+  Tensor states;
+  const auto found = search_.run(queries, item_head_.defined() ? &states : nullptr);
   std::vector<std::vector<Recommendation>> out;
-  for (size_t i = 0; i < requests.size(); ++i) out.push_back(items_of(found[i], requests[i].exclude, count));
+  for (size_t begin = 0; begin < requests.size(); begin += kItemRows) {
+    const size_t end = std::min(begin + kItemRows, requests.size());
+    Tensor own;
+    if (item_head_.defined())
+      own = item_log_probabilities(states.slice(0, static_cast<int64_t>(begin), static_cast<int64_t>(end)));
+    for (size_t i = begin; i < end; ++i) {
+      if (!own.defined()) {
+        out.push_back(items_of(found[i], requests[i].exclude, count));
+        continue;
+      }
+      const float* row = own.const_data_ptr<float>() + static_cast<int64_t>(i - begin) * own.size(1);
+      out.push_back(items_of(found[i], requests[i].exclude, count, {row, static_cast<size_t>(own.size(1))}));
+    }
+  }
   return out;
 }
 

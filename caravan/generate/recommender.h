@@ -6,13 +6,17 @@
 //   std::vector<int32_t> history = {items::ItemLookup(model.items).resolve("B004756YJA")};
 //   for (const Recommendation& r : recommender.recommend(history, 10)) show(model.items.catalogue[r.item], r.score);
 //
-// Left out: ranking all items by a dense score.
+// A model that also learned the items themselves (train/codes_and_items.cc) orders what the beams found by both scores:
+//   (1 - weight) log p(codes | history) + weight log p(item | history)
+// where the second comes from one row of the head a user, whatever the number of beams.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "caravan/generate/trie_search.h"
@@ -37,19 +41,23 @@ ItemModel load_item_model(const std::string& folder, const models::LoadOptions& 
 
 struct RecommenderOptions {
   int64_t beams = 50;
-  bool full_vocabulary = false;  // normalize scores over the whole vocabulary (TrieSearchOptions)
-  int64_t batch_tokens = 1024;   // of prompts that run together; no influence on results
-  bool pack_weights = false;     // see TrieSearchOptions; an ItemModel's always are
+  bool full_vocabulary = false;            // normalize scores over the whole vocabulary (TrieSearchOptions)
+  int64_t batch_tokens = 1024;             // of prompts that run together; no influence on results
+  bool pack_weights = false;               // see TrieSearchOptions; an ItemModel's always are
+  std::optional<double> item_weight = {};  // of the items' own scores; none: the checkpoint's
 };
 
 struct RecommendRequest {
   std::span<const int32_t> history;  // items, oldest first
   std::span<const int32_t> exclude;  // items that must not come out, usually the history; may repeat itself
+  std::string_view user = {};        // id, for models with tokens of users
 };
 
 struct Recommendation {
   int32_t item = 0;
-  float score = 0;  // log probability of the item's codes; items of one code tuple share it, most popular first
+  // Log probability of the item's codes: items of one tuple share it, most popular first. With the items' own scores
+  // the weighted sum above.
+  float score = 0;
 };
 
 class Recommender {
@@ -70,10 +78,17 @@ class Recommender {
  private:
   std::vector<Recommendation> items_of(std::span<const FoundPath> paths, std::span<const int32_t> exclude,
                                        int64_t count) const;
+  // The same, ordered with the items' own log probabilities [N].
+  std::vector<Recommendation> items_of(std::span<const FoundPath> paths, std::span<const int32_t> exclude,
+                                       int64_t count, std::span<const float> own) const;
+  void prepare_item_head(models::CausalLm& lm, const std::optional<double>& weight);
+  Tensor item_log_probabilities(const Tensor& states) const;
   std::span<const std::vector<int32_t>> tokens_;  // [N]
   items::PromptFormat prompt_;
   items::Trie trie_;
   TrieSearch search_;
+  double item_weight_ = 0;  // 0: codes alone
+  Tensor item_head_;        // [N, C] where the weight is not 0
 };
 
 // Nodes below which every item is one of `items`: a search that must not find these need not enter. Sorted.

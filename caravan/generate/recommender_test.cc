@@ -103,6 +103,113 @@ TEST(Recommender, ALlamaRecCheckpointHasTransformersLogitsBeforeAndAfterSaving) 
   }
 }
 
+// The random model, whose head has rows for the items themselves as well.
+struct DenseModel {
+  RandomModel made;
+  items::PromptFormat prompt;
+};
+
+DenseModel dense_model(int64_t count, uint64_t seed, bool tied) {
+  DenseModel dense{.made = random_model(count, {4, 5, 6}, seed), .prompt = {.bos = 1}};
+  Json config = dense.made.lm->config();
+  const auto first = config["vocab_size"].get<int64_t>();
+  dense.prompt.items = items::OwnTokens{.run = {.first = first, .count = count}, .weight = 0.3};
+  config["vocab_size"] = first + count;
+  config["tie_word_embeddings"] = tied;
+  dense.made.lm = std::make_unique<models::CausalLm>(config);
+  nn::initialize(*dense.made.lm, {.std = 0.4, .seed = seed});
+  return dense;
+}
+
+TEST(Recommender, ItemsOwnScoresOrderWhatTheBeamsFound) {
+  for (const bool tied : {false, true}) {
+    DenseModel dense = dense_model(40, 6, tied);
+    const std::vector<int64_t> counts(40, 1);
+    const std::vector<int32_t> history = {3, 17, 5};
+    const std::vector<int32_t> ids = items::make_prompt(history, dense.made.tokens, dense.prompt);
+    const int64_t first = dense.prompt.items->run.first;
+    const Tensor own = at::log_softmax(next_logits(*dense.made.lm, ids).slice(0, first, first + 40), 0);
+    for (const double weight : {0.0, 0.3, 1.0}) {
+      RecommenderOptions options{.beams = 200};
+      if (weight != 0.3) options.item_weight = weight;  // that one is the checkpoint's
+      Recommender recommender(*dense.made.lm, dense.made.tokens, dense.prompt, counts, options);
+      const auto found = recommender.recommend(history, 40);
+      ASSERT_EQ(found.size(), 37u);
+      for (size_t i = 0; i < found.size(); ++i) {
+        const auto& item = dense.made.tokens[static_cast<size_t>(found[i].item)];
+        const double expected =
+            (1 - weight) * score_of(dense.made, ids, item, false) + weight * own[found[i].item].item<double>();
+        EXPECT_NEAR(found[i].score, expected, 1e-3);
+        EXPECT_GE(found[i > 0 ? i - 1 : 0].score, found[i].score);
+      }
+    }
+  }
+}
+
+TEST(Recommender, ItemsOwnScoresDoNotDependOnTheBatch) {
+  DenseModel dense = dense_model(40, 8, true);
+  Recommender recommender(*dense.made.lm, dense.made.tokens, dense.prompt, std::vector<int64_t>(40, 1), {.beams = 30});
+  std::mt19937 random(3);
+  std::vector<std::vector<int32_t>> histories(75);
+  std::vector<RecommendRequest> requests;
+  for (auto& history : histories) {
+    for (size_t n = 1 + random() % 6; n > 0; --n) history.push_back(static_cast<int32_t>(random() % 40));
+    requests.push_back({.history = history, .exclude = history});
+  }
+  const auto together = recommender.recommend(requests, 5);
+  for (size_t i = 0; i < requests.size(); i += 7) {
+    const auto alone = recommender.recommend(std::span(&requests[i], 1), 5)[0];
+    ASSERT_EQ(alone.size(), together[i].size());
+    for (size_t k = 0; k < alone.size(); ++k) {
+      EXPECT_EQ(alone[k].item, together[i][k].item) << i;
+      EXPECT_NEAR(alone[k].score, together[i][k].score, 1e-6) << i;
+    }
+  }
+}
+
+// A history that is read in both directions: scores are those of one pass over history and codes with the same mask.
+TEST(Recommender, APrefixIsReadInBothDirections) {
+  RandomModel made = random_model(30, {4, 5, 6}, 12);
+  const std::vector<int64_t> counts(30, 1);
+  const items::PromptFormat prompt{.prefix = true};
+  Recommender both(*made.lm, made.tokens, prompt, counts, {.beams = 200});
+  Recommender causal(*made.lm, made.tokens, {}, counts, {.beams = 200});
+  const std::vector<int32_t> history = {3, 17, 5, 9};
+  const auto found = both.recommend(history, 26);
+  ASSERT_EQ(found.size(), 26u);
+  const std::vector<int32_t> ids = items::make_prompt(history, made.tokens, prompt);
+  double apart = 0;
+  for (const Recommendation& r : found) {
+    std::vector<int32_t> all = ids;
+    const auto& item = made.tokens[static_cast<size_t>(r.item)];
+    all.insert(all.end(), item.begin(), item.end() - 1);
+    nn::Step step = nn::Step::packed(std::vector<int64_t>{std::ssize(all)});
+    step.prefixes = {std::ssize(ids)};
+    const torch::InferenceMode guard;
+    const Tensor logits = made.lm->forward(at::tensor(at::ArrayRef<int32_t>(all)).to(at::kLong), step);
+    float score = 0;
+    for (size_t level = 0; level < item.size(); ++level) {
+      const auto tokens = made.trie.level_tokens(static_cast<int64_t>(level));
+      const Tensor row = logits[std::ssize(ids) - 1 + static_cast<int64_t>(level)];
+      const Tensor among = at::tensor(at::ArrayRef<int32_t>(tokens.data(), tokens.size())).to(at::kLong);
+      score += (row[item[level]] - at::logsumexp(row.index_select(0, among), 0)).item<float>();
+    }
+    EXPECT_NEAR(r.score, score, 1e-4);
+    apart = std::max<double>(apart, std::abs(score - score_of(made, ids, item, false)));
+  }
+  EXPECT_GT(apart, 0.01);  // the mask does something
+}
+
+TEST(Recommender, AWeightNeedsItemsWithTokens) {
+  RandomModel made = random_model(20, {4, 5}, 3);
+  const std::vector<int64_t> counts(20, 1);
+  EXPECT_THROW(Recommender(*made.lm, made.tokens, {}, counts, {.item_weight = 0.5}), Error);
+  EXPECT_NO_THROW(Recommender(*made.lm, made.tokens, {}, counts, {.item_weight = 0.0}));
+  DenseModel dense = dense_model(40, 6, true);
+  dense.prompt.items->run.count = 39;
+  EXPECT_THROW(Recommender(*dense.made.lm, dense.made.tokens, dense.prompt, std::vector<int64_t>(40, 1), {}), Error);
+}
+
 TEST(Recommender, FindsWhatTransformersFindsWithPrefixAllowedTokens) {
   ItemModel model = golden_model();
   const Json expected = parse_json(read_file(kFolder + "/expected.json"), "expected.json");

@@ -191,6 +191,7 @@ Tensor TrieSearch::Group::prompt_rows() {
   lengths.push_back(std::max<int64_t>(1, search_.least_rows() - std::ssize(ids)));
   ids.resize(ids.size() + static_cast<size_t>(lengths.back()), 0);
   nn::Step step = cache_.prompts(lengths);
+  if (search_.options_.prefix) step.prefixes = lengths;
   std::vector<bool> wanted(ids.size(), false);
   for (int64_t row : last) wanted[row] = true;
   int64_t missing = search_.least_rows() - std::ssize(last);

@@ -34,6 +34,7 @@ struct TrieSearchOptions {
   bool full_vocabulary = false;
   int64_t batch_tokens = 1024;  // of the prompts that run together; a longer prompt runs alone
   bool pack_weights = false;    // nn::pack_linears: faster in fp32 on the CPU, for weights that do not change any more
+  bool prefix = false;          // a prompt's tokens see one another in both directions
 };
 
 struct TrieQuery {

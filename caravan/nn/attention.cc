@@ -82,7 +82,8 @@ Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const ops::Atte
   if (can_read_pages(q, spec, step)) return attend_to_pages(q, spec, layer, step);
 
   const bool plain = step.cache == nullptr && step.capture == nullptr && !step.visible_keys.defined() && spec.causal;
-  if (plain && step.batch() > 1 && q.device().is_cpu()) return ops::packed_attention(q, k, v, step.starts, spec);
+  if (plain && step.batch() > 1 && q.device().is_cpu())
+    return ops::packed_attention(q, k, v, step.starts, spec, step.prefixes);
 
   const bool want_weights = step.capture != nullptr && step.capture->want_attentions;
   if (want_weights) step.capture->attentions.emplace_back();
@@ -95,6 +96,7 @@ Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const ops::Atte
       values = step.cache->gather_values(layer, *step.sequences[b]).transpose(0, 1);
     }
     ops::AttentionSpec own = spec;
+    if (!step.prefixes.empty()) own.prefix = step.prefixes[b];
     if (step.visible_keys.defined()) own.visible_keys = step.visible_keys[b];
     Tensor weights;
     outputs.push_back(ops::attention(q.slice(0, begin, end), keys, values, own, want_weights ? &weights : nullptr));

@@ -33,6 +33,9 @@ struct Step {
   KvCache* cache = nullptr;     // none in training
   std::vector<CacheSequence*> sequences;  // [B] where there is a cache; already extended by the new tokens
   TreeCache* tree = nullptr;              // instead of `cache` in a search over trees
+  // [B] tokens at the beginning of each sequence that all of its tokens see, later ones too (prefix-LM); empty: none.
+  // They must be new in one step: what is cached does not change any more.
+  std::vector<int64_t> prefixes;
   Capture* capture = nullptr;
   // Rows whose hidden states are asked for, ascending; empty: all. The last layer, for which the model sets `narrow`,
   // need not compute more of the others than their keys and values; where it returns these rows alone it sets

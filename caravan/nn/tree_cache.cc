@@ -58,8 +58,10 @@ Tensor TreeCache::attend(int64_t layer, const Tensor& q, const Tensor& k, const 
   Layer& own = layers_.at(static_cast<size_t>(layer));
   if (generations_ == 0) {
     own.prompts = ops::pack_prompts(k, v, prompt_starts_);
+    ops::AttentionSpec prompt = spec;
+    prompt.causal = step.prefixes.empty();  // a prefix is the whole prompt here
     return ops::prompt_attention(q, own.prompts, step.narrow ? std::span(step.output_rows) : std::span<int64_t>(),
-                                 spec);
+                                 prompt);
   }
   own.keys.push_back(k.contiguous());
   own.values.push_back(v.contiguous());

@@ -18,7 +18,7 @@ void check_shapes(const Tensor& q, const Tensor& k, const Tensor& v) {
 }
 
 bool has_mask(int64_t tq, int64_t tk, const AttentionSpec& spec) {
-  const bool hides_future = spec.causal && tq > 1;
+  const bool hides_future = spec.causal && tq > 1 && spec.prefix < tk;
   const bool hides_past = spec.window > 0 && tk > spec.window;
   return hides_future || hides_past || spec.visible_keys.defined();
 }
@@ -29,6 +29,7 @@ Tensor visible(int64_t tq, int64_t tk, const AttentionSpec& spec, at::Device dev
   const Tensor i = at::arange(tk - tq, tk, options).unsqueeze(1), j = at::arange(tk, options).unsqueeze(0);
   Tensor mask = spec.causal ? j <= i : at::ones({tq, tk}, options.dtype(at::kBool));
   if (spec.window > 0) mask = mask.logical_and(i - j < spec.window);
+  if (spec.prefix > 0) mask = mask.logical_or(j < spec.prefix);
   return spec.visible_keys.defined() ? mask.logical_and(spec.visible_keys.unsqueeze(0)) : mask;
 }
 
@@ -64,8 +65,8 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Attent
   check_shapes(q, k, v);
   const int64_t tq = q.size(0), tk = k.size(0);
   const bool masked = has_mask(tq, tk, spec);
-  const bool plain_causal =
-      masked && spec.causal && tq == tk && !spec.visible_keys.defined() && (spec.window <= 0 || spec.window >= tk);
+  const bool plain_causal = masked && spec.causal && spec.prefix == 0 && tq == tk && !spec.visible_keys.defined() &&
+                            (spec.window <= 0 || spec.window >= tk);
   std::optional<Tensor> mask;
   if (masked && !plain_causal) mask = visible(tq, tk, spec, q.device());
   const Tensor out =

@@ -14,6 +14,7 @@ using at::Tensor;
 struct AttentionSpec {
   double scale = 1.0;
   bool causal = true;
+  int64_t prefix = 0;    // keys before this position are seen by every query, causal or not (prefix-LM)
   int64_t window = 0;    // 0: none; else query i sees keys in (i - window, i]
   Tensor visible_keys;   // [Tk] bool, false: no query sees this key; undefined: all visible
   double dropout = 0.0;  // on the weights; the caller passes 0 outside training

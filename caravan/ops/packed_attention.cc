@@ -79,19 +79,27 @@ struct UnpadFunction : torch::autograd::Function<UnpadFunction> {
 // [B, L, H, D] -> [B, H, L, D]
 Tensor heads_first(const Tensor& x) { return x.transpose(1, 2); }
 
+// true where token i of a sequence may see token j: [L, L], with prefixes [B, 1, L, L]; nullopt: plainly causal. A
+// prefix ends inside of its sequence, so that no token sees padding.
+std::optional<Tensor> mask_of(const Layout& layout, const AttentionSpec& spec, std::span<const int64_t> prefixes,
+                              at::Device device) {
+  const bool slides = spec.window > 0 && spec.window < layout.longest;
+  if (!slides && prefixes.empty()) return std::nullopt;
+  const Tensor i = at::arange(layout.longest, device).unsqueeze(1), j = at::arange(layout.longest, device).unsqueeze(0);
+  Tensor mask = j <= i;
+  if (slides) mask = mask.logical_and(i - j < spec.window);
+  if (prefixes.empty()) return mask;
+  const Tensor ends = at::tensor(at::ArrayRef<int64_t>(prefixes.data(), prefixes.size()), at::kLong).to(device);
+  return mask.logical_or(j < ends.view({-1, 1, 1})).unsqueeze(1);
+}
+
 Tensor group_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Layout& layout,
-                       const AttentionSpec& spec) {
+                       const AttentionSpec& spec, std::span<const int64_t> prefixes) {
   const int64_t first = layout.starts.front(), last = layout.starts.back();
   const auto padded = [&](const Tensor& x) { return heads_first(PadFunction::apply(x.slice(0, first, last), layout)); };
-  std::optional<Tensor> mask;
-  const bool slides = spec.window > 0 && spec.window < layout.longest;
-  if (slides) {
-    const Tensor i = at::arange(layout.longest, q.device()).unsqueeze(1),
-                 j = at::arange(layout.longest, q.device()).unsqueeze(0);
-    mask = (j <= i).logical_and(i - j < spec.window);
-  }
+  const std::optional<Tensor> mask = mask_of(layout, spec, prefixes, q.device());
   const Tensor out = at::scaled_dot_product_attention(padded(q), padded(k), padded(v), mask, spec.dropout,
-                                                      /*is_causal=*/!slides, spec.scale,
+                                                      /*is_causal=*/!mask.has_value(), spec.scale,
                                                       /*enable_gqa=*/q.size(1) != k.size(1));
   return UnpadFunction::apply(heads_first(out), layout);
 }
@@ -292,15 +300,19 @@ std::vector<SequenceGroup> group_by_length(const std::vector<int64_t>& starts) {
 }
 
 Tensor packed_attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts,
-                        const AttentionSpec& spec) {
+                        const AttentionSpec& spec, std::span<const int64_t> prefixes) {
   check(spec.causal && !spec.visible_keys.defined() && q.dim() == 3 && k.dim() == 3 && v.sizes() == k.sizes() &&
             q.size(0) == k.size(0) && !starts.empty() && starts.back() == q.size(0),
         ErrorCode::internal, "packed_attention: causal attention over q [T, H, D], k and v [T, K, D] is expected");
-  if (has_kernel(q, k, starts, spec)) return PackedAttentionFunction::apply(q, k, v, starts, spec);
+  if (prefixes.empty() && has_kernel(q, k, starts, spec)) return PackedAttentionFunction::apply(q, k, v, starts, spec);
   std::vector<Tensor> outputs;
   for (const SequenceGroup& group : group_by_length(starts)) {
     const Layout layout{{starts.begin() + group.first, starts.begin() + group.last + 1}, group.longest};
-    outputs.push_back(group_attention(q, k, v, layout, spec));
+    const std::span<const int64_t> own =
+        prefixes.empty()
+            ? prefixes
+            : prefixes.subspan(static_cast<size_t>(group.first), static_cast<size_t>(group.last - group.first));
+    outputs.push_back(group_attention(q, k, v, layout, spec, own));
   }
   return outputs.size() == 1 ? outputs[0] : at::cat(outputs);
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "caravan/ops/attention.h"
@@ -13,9 +14,10 @@
 namespace caravan::ops {
 
 // Sequence b is rows starts[b] .. starts[b + 1] of q [T, H, D] and of k, v [T, K, D] -> [T, H, D]. Differentiable.
-// spec.visible_keys must be undefined and spec.causal set.
+// spec.visible_keys must be undefined and spec.causal set. The first prefixes[b] tokens of sequence b, where given, are
+// seen by all of its tokens (prefix-LM).
 Tensor packed_attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts,
-                        const AttentionSpec& spec);
+                        const AttentionSpec& spec, std::span<const int64_t> prefixes = {});
 
 // Sequences [first, last), padded to `longest`.
 struct SequenceGroup {

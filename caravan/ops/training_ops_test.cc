@@ -115,6 +115,49 @@ TEST(PackedAttention, ThreadsDoNotChangeABit) {
   expect_same(one, two, 0.0, "threads");
 }
 
+TEST(PackedAttention, APrefixIsSeenByEveryTokenOfItsSequence) {
+  at::manual_seed(4);
+  const std::vector<int64_t> starts = {0, 9, 17, 24, 26, 27, 60, 61}, prefixes = {4, 8, 0, 1, 1, 30, 0};
+  for (const int64_t window : {int64_t{0}, int64_t{4}}) {
+    const std::vector<Tensor> inputs = {at::randn({61, 4, 8}), at::randn({61, 2, 8}), at::randn({61, 2, 8})};
+    const AttentionSpec spec{.scale = 0.3, .window = window};
+    const auto packed = [&](const auto& x) { return packed_attention(x[0], x[1], x[2], starts, spec, prefixes); };
+    // Written out: a row of the mask at a time, in plain sums.
+    const auto plain = [&](const auto& x) {
+      std::vector<Tensor> outputs;
+      for (size_t b = 0; b + 1 < starts.size(); ++b) {
+        for (int64_t i = starts[b]; i < starts[b + 1]; ++i) {
+          std::vector<int64_t> seen;
+          for (int64_t j = starts[b]; j < starts[b + 1]; ++j) {
+            const bool past = j <= i && (window == 0 || i - j < window);
+            if (past || j - starts[b] < prefixes[b]) seen.push_back(j);
+          }
+          const Tensor rows = at::tensor(seen, at::kLong);
+          const auto of = [&](const Tensor& t) {
+            return t.index_select(0, rows).repeat_interleave(2, 1);
+          };                                                                                 // [S, H, D]
+          const Tensor p = at::softmax((of(x[1]) * x[0][i].unsqueeze(0)).sum(-1) * 0.3, 0);  // [S, H]
+          outputs.push_back((p.unsqueeze(-1) * of(x[2])).sum(0));
+        }
+      }
+      return at::stack(outputs);
+    };
+    expect_same(differentiate(inputs, packed), differentiate(inputs, plain), 3e-6, fmt::format("{}", window));
+    const auto alone = [&](const auto& x) {
+      std::vector<Tensor> outputs;
+      for (size_t b = 0; b + 1 < starts.size(); ++b) {
+        AttentionSpec own = spec;
+        own.prefix = prefixes[b];
+        const auto part = [&](const Tensor& t) { return t.slice(0, starts[b], starts[b + 1]); };
+        outputs.push_back(b % 2 == 0 ? attention(part(x[0]), part(x[1]), part(x[2]), own)
+                                     : reference::attention(part(x[0]), part(x[1]), part(x[2]), own));
+      }
+      return at::cat(outputs);
+    };
+    expect_same(differentiate(inputs, alone), differentiate(inputs, plain), 3e-6, fmt::format("{}", window));
+  }
+}
+
 TEST(PackedAttention, GroupsCoverEverySequenceWithLittlePadding) {
   std::vector<int64_t> starts = {0};
   for (int64_t length = 64; length >= 1; --length) starts.push_back(starts.back() + length);

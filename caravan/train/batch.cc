@@ -27,7 +27,10 @@ void TokenExamples::add(const Example& example) {
   } else {
     learned_.insert(learned_.end(), example.learned.begin(), example.learned.end());
   }
+  check(example.prefix >= 0 && example.prefix <= std::ssize(example.ids), ErrorCode::invalid_argument,
+        "an example of {} tokens has a prefix of {}", example.ids.size(), example.prefix);
   starts_.push_back(ids_.size());
+  prefixes_.push_back(example.prefix);
 }
 
 int64_t TokenExamples::length(int64_t index) const {
@@ -38,7 +41,8 @@ int64_t TokenExamples::length(int64_t index) const {
 Example TokenExamples::get(int64_t index) const {
   const auto begin = static_cast<int64_t>(starts_[static_cast<size_t>(index)]), end = begin + length(index);
   return {.ids = {ids_.begin() + begin, ids_.begin() + end},
-          .learned = {learned_.begin() + begin, learned_.begin() + end}};
+          .learned = {learned_.begin() + begin, learned_.begin() + end},
+          .prefix = prefixes_[static_cast<size_t>(index)]};
 }
 
 int64_t target_count(const Example& example) {
@@ -47,12 +51,21 @@ int64_t target_count(const Example& example) {
   return std::count_if(example.learned.begin() + 1, example.learned.end(), [](uint8_t l) { return l != 0; });
 }
 
+nn::Step step_of(const Batch& batch, at::Device device) {
+  nn::Step step = nn::Step::packed(batch.lengths, device);
+  step.prefixes = batch.prefixes;
+  return step;
+}
+
 Batch make_batch(const std::vector<Example>& examples) {
   Batch batch;
   int64_t tokens = 0;
   for (const Example& e : examples) {
     batch.lengths.push_back(static_cast<int64_t>(e.ids.size()));
     tokens += batch.lengths.back();
+  }
+  if (std::any_of(examples.begin(), examples.end(), [](const Example& e) { return e.prefix > 0; })) {
+    for (const Example& e : examples) batch.prefixes.push_back(e.prefix);
   }
   batch.ids = at::empty({tokens}, at::kLong);
   batch.targets = at::full({tokens}, ops::kIgnoreIndex, at::kLong);

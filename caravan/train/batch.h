@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "caravan/base/json.h"
+#include "caravan/nn/step.h"
 
 namespace caravan::train {
 
@@ -25,6 +26,7 @@ using at::Tensor;
 struct Example {
   std::vector<int32_t> ids;
   std::vector<uint8_t> learned;  // as long as ids; empty: all
+  int32_t prefix = 0;            // so many tokens at its beginning see one another, later ones too (prefix-LM)
 };
 
 // Random access to the examples of a training or validation set. Deterministic: the same index gives the same example.
@@ -48,15 +50,20 @@ class TokenExamples final : public Examples {
   std::vector<uint64_t> starts_ = {0};
   std::vector<int32_t> ids_;
   std::vector<uint8_t> learned_;
+  std::vector<int32_t> prefixes_;  // of each example
 };
 
 struct Batch {
-  std::vector<int64_t> lengths;  // tokens of each sequence
-  Tensor ids;                    // [T] int64
-  Tensor targets;                // [T] int64: the token that follows row t, -100 where nothing is learned
-  int64_t target_count = 0;      // of targets
+  std::vector<int64_t> lengths;   // tokens of each sequence
+  std::vector<int64_t> prefixes;  // of each sequence; empty where none has one
+  Tensor ids;                     // [T] int64
+  Tensor targets;                 // [T] int64: the token that follows row t, -100 where nothing is learned
+  int64_t target_count = 0;       // of targets
   int64_t tokens() const { return ids.defined() ? ids.size(0) : 0; }
 };
+
+// The model's call for a batch.
+nn::Step step_of(const Batch& batch, at::Device device);
 
 Batch make_batch(const std::vector<Example>& examples);
 int64_t target_count(const Example& example);

@@ -135,15 +135,36 @@ Fields data_fields(TrainConfig& c) {
        &d.codes},
       {"data.max_items", "items: history length; a longer one is cut into windows that overlap by half", &d.max_items},
       {"data.bos", "items: a sequence begins with the <bos> token, so that the first item is learned too", &d.bos},
+      {"data.item_tokens", "items: after its codes an item has a token of its own, which codes_and_items learns",
+       &d.item_tokens},
+      {"data.prefix_mask",
+       "items: a history's tokens see one another in both directions and every target is an example of its own; "
+       "several times the work of an epoch",
+       &d.prefix_mask},
+      {"data.user_tokens", "items: so many tokens of users, one after the bos, by a hash of the user's id; 0: none",
+       &d.user_tokens},
+      {"data.item_vectors",
+       "data.item_tokens: a safetensors file (items build --save-vectors) whose principal components the items' tokens "
+       "begin at",
+       &d.item_vectors},
       {"data.shuffle", "another order every epoch", &d.shuffle},
-      {"data.validation_limit", "examples of the validation set that are used; 0: all", &d.validation_limit},
+      {"data.validation_limit",
+       "validation examples that are used, items: of a fixed sample of the users, tokens: the first ones; 0: all",
+       &d.validation_limit},
   };
 }
 
 Fields training_fields(TrainConfig& c) {
   auto& t = c.training;
   return {
-      {"training.objective", "what is minimized", &t.objective},
+      {"training.objective",
+       "what is minimized: next_token; item_codes: an item's codes, each among those of its level; codes_and_items: "
+       "also "
+       "the item itself among all (needs data.item_tokens)",
+       &t.objective},
+      {"training.item_weight", "codes_and_items: weight of the items' loss; the codes' is 1", &t.item_weight},
+      {"training.sampled_items", "codes_and_items: the softmax over items has this many random ones; 0: all",
+       &t.sampled_items},
       {"training.precision", "fp32, or bf16: bf16 weights and activations, fp32 master weights", &t.precision},
       {"training.steps", "updates of the weights; 0: as training.epochs says", &t.steps},
       {"training.epochs", "passes over the training data", &t.epochs},
@@ -211,6 +232,10 @@ Fields output_fields(TrainConfig& c) {
       {"evaluation.users", "items: users of such a ranking, the same sample every time; 0: everybody",
        &c.evaluation.users},
       {"evaluation.beams", "items: width of its beam search", &c.evaluation.beams},
+      {"evaluation.item_weight",
+       "data.item_tokens: an item's own score in what is recommended, from 0 (codes alone) to 1; also the saved "
+       "model's",
+       &c.evaluation.item_weight},
       {"evaluation.patience", "evaluations without a better value before the run stops; 0: never",
        &c.evaluation.patience},
       {"sample.every", "steps between outputs to look at; 0: never", &c.sample.every},
@@ -357,6 +382,19 @@ void check_config(const TrainConfig& c) {
   positive("evaluation.batch_tokens", static_cast<double>(c.evaluation.batch_tokens));
   check_evaluation(c);
   positive("data.max_length", static_cast<double>(c.data.max_length));
+  check(!c.data.item_tokens || (c.data.kind == "items" && c.data.codes != "ids"), ErrorCode::invalid_argument,
+        "data.item_tokens gives items a token beside their codes: it needs data.kind = \"items\" with codes");
+  check(c.data.user_tokens >= 0 && c.data.user_tokens < (1 << 24), ErrorCode::invalid_argument,
+        "data.user_tokens lies between 0 and 2^24, got {}", c.data.user_tokens);
+  check(
+      c.data.item_vectors.empty() || (c.data.item_tokens && c.model.path.empty()), ErrorCode::invalid_argument,
+      "data.item_vectors starts the items' tokens of a new model: it needs data.item_tokens = true and no model.path");
+  check(c.training.objective != "codes_and_items" || c.data.item_tokens, ErrorCode::invalid_argument,
+        "training.objective = \"codes_and_items\" needs data.item_tokens = true");
+  check(c.training.item_weight >= 0 && c.training.sampled_items >= 0, ErrorCode::invalid_argument,
+        "training.item_weight and training.sampled_items must not be negative");
+  check(c.evaluation.item_weight >= 0 && c.evaluation.item_weight <= 1, ErrorCode::invalid_argument,
+        "evaluation.item_weight lies in [0, 1], got {}", c.evaluation.item_weight);
   positive("data.max_items", static_cast<double>(c.data.max_items));
   positive("log.every", static_cast<double>(c.log.every));
   positive("training.max_bad_steps", static_cast<double>(c.training.max_bad_steps));

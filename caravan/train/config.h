@@ -27,16 +27,17 @@ struct TrainConfig {
     Json inline_config = Json::object();  // config.json's keys, for a model from scratch
   } model;
   struct {
-    std::string kind = "tokens", train, validation, tokenizer, dataset, codes;
-    int64_t max_length = 1024, max_items = 50, validation_limit = 0;
-    bool append_eos = true, bos = true, shuffle = true;
+    std::string kind = "tokens", train, validation, tokenizer, dataset, codes, item_vectors;
+    int64_t max_length = 1024, max_items = 50, validation_limit = 0, user_tokens = 0;
+    bool append_eos = true, bos = true, shuffle = true, item_tokens = false, prefix_mask = false;
   } data;
   struct {
     std::string objective = "next_token", precision = "fp32";
     int64_t steps = 0;
     double epochs = 1;
     int64_t batch_tokens = 4096, batch_examples = 0, accumulation = 1, max_bad_steps = 5;
-    double clip_norm = 1.0, label_smoothing = 0, ema_decay = 0;
+    double clip_norm = 1.0, label_smoothing = 0, ema_decay = 0, item_weight = 1;
+    int64_t sampled_items = 0;
     bool gradient_checkpointing = false;
   } training;
   struct {
@@ -59,6 +60,7 @@ struct TrainConfig {
   } schedule;
   struct {
     int64_t every = 0, patience = 0, batch_tokens = 8192, users = 1000, beams = 50;
+    double item_weight = 0.5;
     std::string metric = "validation_loss";
   } evaluation;
   struct {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <set>
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
@@ -161,6 +162,51 @@ TEST(ItemSequences, ValidationLearnsTheNextItemsTokensAfterTheNewestHistory) {
   EXPECT_EQ(examples->get(1).ids, (std::vector<int32_t>{13, 53, 14, 54}));
 }
 
+TEST(ItemSequences, ALimitedValidationIsASampleOfTheUsers) {
+  data::Dataset dataset = small_dataset();
+  for (int32_t u = 0; u < 400; ++u)  // the first item tells where in the log the user stands
+    dataset.add_user("c" + std::to_string(u), std::vector<int32_t>{u / 34, 1, 0});
+  const auto examples = next_item_examples(dataset, two_tokens_each(), {}, 60);
+  const auto again = next_item_examples(dataset, two_tokens_each(), {}, 60);
+  ASSERT_EQ(examples->size(), 60);
+  std::set<int32_t> firsts;
+  for (int64_t n = 0; n < 60; ++n) {
+    EXPECT_EQ(examples->get(n).ids, again->get(n).ids);
+    firsts.insert(examples->get(n).ids[0]);
+  }
+  EXPECT_GE(firsts.size(), 9u);  // of 12; the first 60 users of the log have 3
+}
+
+TEST(ItemSequences, WithAPrefixEveryItemIsAnExampleAfterItsHistory) {
+  const items::PromptFormat format{.bos = 1, .max_items = 3, .prefix = true};
+  const auto examples = item_sequences(small_dataset(), two_tokens_each(), format);
+  ASSERT_EQ(examples->size(), 10 + 1);  // user a trains on 10 items, user b on one
+  EXPECT_EQ(examples->get(0).ids, (std::vector<int32_t>{1, 10, 50}));
+  EXPECT_EQ(examples->get(0).prefix, 1);
+  EXPECT_EQ(examples->get(5).ids, (std::vector<int32_t>{1, 12, 52, 13, 53, 14, 54, 15, 55}));
+  EXPECT_EQ(examples->get(5).learned, (std::vector<uint8_t>{0, 0, 0, 0, 0, 0, 0, 1, 1}));
+  EXPECT_EQ(examples->get(5).prefix, 7);
+  const Batch batch = make_batch({examples->get(0), examples->get(5)});
+  EXPECT_EQ(batch.prefixes, (std::vector<int64_t>{1, 7}));
+  EXPECT_EQ(step_of(batch, at::kCPU).prefixes, batch.prefixes);
+  EXPECT_EQ(next_item_examples(small_dataset(), two_tokens_each(), format, 0)->get(0).prefix, 7);
+  EXPECT_TRUE(make_batch({{.ids = {1, 2}}}).prefixes.empty());
+}
+
+TEST(ItemSequences, AUsersTokenBeginsTheHistory) {
+  const items::PromptFormat format{.bos = 1, .max_items = 3, .users = items::TokenRun{.first = 200, .count = 50}};
+  const Example e = next_item_examples(small_dataset(), two_tokens_each(), format, 0)->get(1);
+  EXPECT_EQ(e.ids, (std::vector<int32_t>{1, items::user_token(format, "b").value(), 13, 53, 14, 54}));
+  EXPECT_EQ(e.learned, (std::vector<uint8_t>{0, 0, 0, 0, 1, 1}));
+}
+
+TEST(ItemSequences, AnItemsOwnTokenFollowsItsCodesAndIsNotLearned) {
+  const items::PromptFormat format{.bos = 1, .max_items = 3, .items = items::OwnTokens{.run = {100, 12}}};
+  const auto examples = next_item_examples(small_dataset(), two_tokens_each(), format, 0);
+  EXPECT_EQ(examples->get(1).ids, (std::vector<int32_t>{1, 13, 53, 103, 14, 54, 104}));
+  EXPECT_EQ(examples->get(1).learned, (std::vector<uint8_t>{0, 0, 0, 0, 1, 1, 0}));
+}
+
 TEST(ItemVocabulary, ItsTokenizerKnowsEveryCodeWord) {
   items::ItemCodes codes({3, 2});
   codes.add(std::vector<int32_t>{2, 1});
@@ -169,6 +215,9 @@ TEST(ItemVocabulary, ItsTokenizerKnowsEveryCodeWord) {
   EXPECT_EQ(tokenizer.encode("<a_2> <b_1> <c_9>").ids, (std::vector<int32_t>{6, 8, 3}));
   EXPECT_EQ(items::item_tokens(codes, [&](std::string_view w) { return tokenizer.token_to_id(w); }),
             (ItemTokens{{6, 8}}));
+  const auto own =
+      text::Tokenizer::from_json(item_tokenizer_json(codes, {.items = true, .users = 2}), "tokenizer.json");
+  EXPECT_EQ(own.encode("<user:1> <a_2> <b_1> <item:0>").ids, (std::vector<int32_t>{11, 6, 8, 9}));
   const TemporaryFolder folder;
   write_file(folder / "codes.json", codes_json(codes));
   EXPECT_EQ(items::read_codes(folder / "codes.json"), codes);
@@ -251,6 +300,37 @@ TEST(Run, TrainsARecommenderFromADataSetAndSavesAllThatItNeeds) {
   EXPECT_TRUE(file_exists(folder / "run/report.html"));
   EXPECT_TRUE(has(message_of([&] { run.execute(RunMode::fresh); }), "--resume"));
   // The saved settings are settings.
+  train::Run again(read_config(folder / "run/config.toml"), {});
+  EXPECT_EQ(again.execute(RunMode::overwrite), Outcome::finished);
+}
+
+TEST(Run, CodesAndItemsAreLearnedByOneBackbone) {
+  const TemporaryFolder folder;
+  data::write_dataset(small_dataset(), folder / "data");
+  items::ItemCodes codes({4, 3});
+  for (int32_t i = 0; i < 12; ++i) codes.add(std::vector<int32_t>{i / 3, i % 3});
+  items::write_codes(codes, folder / "data/codes.json");
+  TrainConfig config;
+  config.output = folder / "run";
+  config.data.kind = "items";
+  config.data.dataset = folder / "data";
+  config.training.steps = 4;
+  config.training.objective = "codes_and_items";
+  config.model.inline_config = {{"model_type", "llama-rec"}, {"hidden_size", 16},        {"intermediate_size", 32},
+                                {"num_hidden_layers", 1},    {"num_attention_heads", 2}, {"tie_word_embeddings", true}};
+  EXPECT_TRUE(has(message_of([&] { train::Run(config, {}); }), "data.item_tokens"));
+  config.data.item_tokens = true;
+  config.data.user_tokens = 5;
+  config.evaluation.item_weight = 0.25;
+  train::Run run(config, {});
+  EXPECT_EQ(run.execute(RunMode::fresh), Outcome::finished);
+  EXPECT_EQ(run.plan()["vocabulary"], 4 + 4 + 3 + 12 + 5);
+  const Json saved = parse_json(read_file(folder / "run/final/config.json"), "config.json");
+  const items::PromptFormat format = items::read_prompt_format(saved, "config.json");
+  EXPECT_EQ(format.levels, (std::vector<items::TokenRun>{{4, 4}, {8, 3}}));
+  EXPECT_EQ(format.items->run, (items::TokenRun{11, 12}));
+  EXPECT_EQ(format.items->weight, 0.25);
+  EXPECT_EQ(format.users, (items::TokenRun{23, 5}));
   train::Run again(read_config(folder / "run/config.toml"), {});
   EXPECT_EQ(again.execute(RunMode::overwrite), Outcome::finished);
 }

@@ -1,5 +1,7 @@
 #include "caravan/train/item_vocabulary.h"
 
+#include <fmt/format.h>
+
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 
@@ -57,7 +59,11 @@ items::ItemCodes read_item_codes(const data::Dataset& dataset, const std::string
   return items::arrange(named, ids);
 }
 
-std::string item_tokenizer_json(const items::ItemCodes& codes) {
+std::string item_word(int64_t item) { return fmt::format("<item:{}>", item); }
+
+std::string user_word(int64_t number) { return fmt::format("<user:{}>", number); }
+
+std::string item_tokenizer_json(const items::ItemCodes& codes, const ItemWords& words) {
   Json vocabulary = Json::object(), added = Json::array();
   int64_t next = 0;
   for (const char* word : {"<pad>", "<bos>", "<eos>", "<unk>"}) {
@@ -74,6 +80,8 @@ std::string item_tokenizer_json(const items::ItemCodes& codes) {
     for (int32_t code = 0; code < codes.sizes()[static_cast<size_t>(level)]; ++code)
       vocabulary[items::code_token(level, code)] = next++;
   }
+  for (int64_t item = 0; words.items && item < codes.items(); ++item) vocabulary[item_word(item)] = next++;
+  for (int64_t user = 0; user < words.users; ++user) vocabulary[user_word(user)] = next++;
   return dump_json({{"version", "1.0"},
                     {"truncation", nullptr},
                     {"padding", nullptr},

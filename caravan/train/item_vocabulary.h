@@ -16,8 +16,17 @@ constexpr std::string_view kItemIds = "ids";
 // catalogue. Throws not_found where there are none.
 items::ItemCodes read_item_codes(const data::Dataset& dataset, const std::string& folder, const std::string& path);
 
-// A tokenizer.json with a word for every code of every level, "<a_0>" ..., after <pad>, <bos>, <eos>, <unk>.
-std::string item_tokenizer_json(const items::ItemCodes& codes);
+// Words beside the codes'.
+struct ItemWords {
+  bool items = false;  // of the items themselves, in their order
+  int64_t users = 0;   // of users
+};
+
+// A tokenizer.json with a word for every code of every level, "<a_0>" ..., after <pad>, <bos>, <eos>, <unk>; then
+// "<item:0>" ... and "<user:0>" ...
+std::string item_tokenizer_json(const items::ItemCodes& codes, const ItemWords& words = {});
+std::string item_word(int64_t item);    // "<item:7>"
+std::string user_word(int64_t number);  // "<user:7>"
 
 std::string codes_json(const items::ItemCodes& codes);  // the contents of codes.json
 

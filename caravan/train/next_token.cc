@@ -22,7 +22,7 @@ struct TargetRows {
 
 TargetRows target_rows(models::CausalLm& model, const Batch& batch) {
   const at::Device device = model.backbone().input_embedding().weight.value.device();
-  nn::Step step = nn::Step::packed(batch.lengths, device);
+  nn::Step step = step_of(batch, device);
   const Tensor hidden = model.hidden(batch.ids.to(device), step);  // [T, C]
   const Tensor rows = batch.targets.ne(ops::kIgnoreIndex).nonzero().squeeze(1);
   return {hidden.index_select(0, rows.to(device)), batch.targets.index_select(0, rows).to(device)};

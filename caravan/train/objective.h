@@ -18,6 +18,8 @@ namespace caravan::train {
 
 struct ObjectiveOptions {
   double label_smoothing = 0.0;
+  double item_weight = 1.0;   // codes_and_items: of the items' loss beside the codes'
+  int64_t sampled_items = 0;  // codes_and_items: random items in the softmax over items; 0: all items
 };
 
 // Sums over targets; divide by `targets`.

@@ -12,6 +12,7 @@
 #include "caravan/models/stored_config.h"
 #include "caravan/ops/cuda.h"
 #include "caravan/train/checkpoint.h"
+#include "caravan/train/item_start.h"
 #include "caravan/train/item_vocabulary.h"
 #include "caravan/train/report.h"
 
@@ -109,7 +110,8 @@ void Run::load_items() {
   data::Dataset dataset = data::read_dataset(config_.data.dataset);
   const items::ItemCodes codes = read_item_codes(dataset, config_.data.dataset, config_.data.codes);
   if (!tokenizer_) {
-    side_files_["tokenizer.json"] = item_tokenizer_json(codes);
+    side_files_["tokenizer.json"] =
+        item_tokenizer_json(codes, {.items = config_.data.item_tokens, .users = config_.data.user_tokens});
     tokenizer_ =
         std::make_shared<text::Tokenizer>(text::Tokenizer::from_json(side_files_["tokenizer.json"], "tokenizer.json"));
     set_default(model_config_, "pad_token_id", tokenizer_->token_to_id("<pad>").value());
@@ -117,11 +119,9 @@ void Run::load_items() {
     set_default(model_config_, "eos_token_id", tokenizer_->token_to_id("<eos>").value());
   }
   set_default(model_config_, "vocab_size", static_cast<int64_t>(tokenizer_->vocab_size()));
-  ItemTokens tokens =
-      items::item_tokens(codes, [this](std::string_view word) { return tokenizer_->token_to_id(word); });
-  items::PromptFormat format{.max_items = config_.data.max_items};
-  const int64_t bos = token_id(model_config_, "bos_token_id");
-  if (config_.data.bos && bos >= 0) format.bos = static_cast<int32_t>(bos);
+  const items::FindToken find = [this](std::string_view word) { return tokenizer_->token_to_id(word); };
+  ItemTokens tokens = items::item_tokens(codes, find);
+  const items::PromptFormat format = prompt_format(codes, find);
   items::write_prompt_format(format, model_config_);
   train_ = item_sequences(dataset, tokens, format);
   validation_ = next_item_examples(dataset, tokens, format, config_.data.validation_limit);
@@ -133,6 +133,27 @@ void Run::load_items() {
   side_files_[std::string(items::kCodesFile)] = codes_json(codes);
   side_files_[std::string(items::kItemsFile)] = read_file(config_.data.dataset + "/" + std::string(items::kItemsFile));
   prepare_ranking(std::move(dataset), std::move(tokens), format);
+}
+
+items::PromptFormat Run::prompt_format(const items::ItemCodes& codes, const items::FindToken& find) const {
+  items::PromptFormat format{.max_items = config_.data.max_items,
+                             .levels = items::level_runs(items::code_token_ids(codes, find)),
+                             .prefix = config_.data.prefix_mask};
+  const int64_t bos = token_id(model_config_, "bos_token_id");
+  if (config_.data.bos && bos >= 0) format.bos = static_cast<int32_t>(bos);
+  const auto run_of = [&](std::string_view key, std::string (*word)(int64_t), int64_t count) {
+    const auto first = find(word(0)), last = find(word(count - 1));
+    check(first && last && *last - *first == count - 1, ErrorCode::invalid_argument,
+          "{}: the tokenizer has no words {} to {} with ids in a row; leave data.tokenizer out to have one made", key,
+          word(0), word(count - 1));
+    return items::TokenRun{.first = *first, .count = count};
+  };
+  if (config_.data.user_tokens > 0) format.users = run_of("data.user_tokens", user_word, config_.data.user_tokens);
+  if (config_.data.item_tokens) {
+    format.items = items::OwnTokens{.run = run_of("data.item_tokens", item_word, codes.items()),
+                                    .weight = config_.evaluation.item_weight};
+  }
+  return format;
 }
 
 void Run::prepare_ranking(data::Dataset dataset, ItemTokens tokens, const items::PromptFormat& format) {
@@ -161,10 +182,20 @@ void Run::make_model() {
   } else {
     const double std = get_number(model_config_, "initializer_range", "model.initializer_range", 0.02);
     nn::initialize(*model_, {.std = std, .seed = mix(static_cast<uint64_t>(config_.seed), 0x696E6974)});
+    if (!config_.data.item_vectors.empty()) start_item_tokens(std);
   }
   if (config_.device == "cpu") return;
   ops::load_cuda();
   model_->to(at::Device(config_.device));
+}
+
+void Run::start_item_tokens(double std) {
+  const auto format = items::read_prompt_format(model_config_, "the model's config");
+  auto* lm = dynamic_cast<models::CausalLm*>(model_.get());
+  check(lm != nullptr && format.items.has_value(), ErrorCode::invalid_argument,
+        "data.item_vectors needs a causal language model whose items have tokens");
+  const items::TokenRun& run = format.items->run;
+  start_items(*lm, run, read_item_vectors(config_.data.item_vectors, run.count), std);
 }
 
 void Run::count_steps() {
@@ -207,6 +238,16 @@ Json Run::plan() const {
 
 // --- training --------------------------------------------------------------------------------------------------------
 
+namespace {
+
+ObjectiveOptions objective_options(const TrainConfig& c) {
+  return {.label_smoothing = c.training.label_smoothing,
+          .item_weight = c.training.item_weight,
+          .sampled_items = c.training.sampled_items};
+}
+
+}  // namespace
+
 TrainerOptions Run::trainer_options() const {
   const auto& c = config_;
   const auto& o = c.optimizer;
@@ -231,7 +272,7 @@ TrainerOptions Run::trainer_options() const {
   t.seed = static_cast<uint64_t>(c.seed);
   t.gradient_checkpointing = c.training.gradient_checkpointing;
   t.save_dtype = c.save.dtype;
-  t.objective.label_smoothing = c.training.label_smoothing;
+  t.objective = objective_options(c);
   t.store.precision = c.training.precision == "bf16" ? Precision::bf16 : Precision::fp32;
   t.store.no_decay.clear();
   for (const std::string& role : o.no_decay) t.store.no_decay.push_back(parse_role(role));

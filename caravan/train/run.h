@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "caravan/formats/checkpoint.h"
+#include "caravan/items/codes.h"
 #include "caravan/text/tokenizer.h"
 #include "caravan/train/config.h"
 #include "caravan/train/sources.h"
@@ -59,8 +60,10 @@ class Run {
   void load_tokenizer();
   void load_tokens();
   void load_items();
+  items::PromptFormat prompt_format(const items::ItemCodes& codes, const items::FindToken& find) const;
   void prepare_ranking(data::Dataset dataset, ItemTokens tokens, const items::PromptFormat& format);
   void make_model();
+  void start_item_tokens(double std);
   void count_steps();
   void prepare_folder(RunMode mode);
   bool writes() const;  // of several processes the first one

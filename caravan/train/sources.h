@@ -34,11 +34,13 @@ std::shared_ptr<TokenExamples> read_token_file(const std::string& path, const To
 using ItemTokens = std::vector<std::vector<int32_t>>;  // of every item, in the catalogue's order
 
 // One pass over a user's training history learns every item in it. A history longer than the format's max_items becomes
-// windows that overlap by half; an item is learned once, with at least half a window of context before it.
+// windows that overlap by half; an item is learned once, with at least half a window of context before it. With the
+// format's prefix every item is an example of its own, after the history before it.
 std::shared_ptr<TokenExamples> item_sequences(const data::Dataset& dataset, const ItemTokens& tokens,
                                               const items::PromptFormat& format);
 
-// The validation target after its history; only the target's tokens count.
+// The validation target after its history; only the target's tokens count. Of `limit` users (0: all), drawn by a fixed
+// seed.
 std::shared_ptr<TokenExamples> next_item_examples(const data::Dataset& dataset, const ItemTokens& tokens,
                                                   const items::PromptFormat& format, int64_t limit);
 

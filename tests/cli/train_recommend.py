@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A planted rule, from an interaction log to recommendations: item i is followed by item 3 i + 7 mod 25.
 
-SASRec over item ids and a LLaMA over item codes must put the one right item first for more than 95% of the users.
+SASRec over item ids, a LLaMA over item codes, and one over codes and items whose beams the items' own scores re-order must
+put the one right item first for more than 95% of the users.
 Usage: train_recommend.py CARAVAN
 """
 
@@ -17,6 +18,8 @@ SHARED = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "n
 KINDS = {
     "sasrec": {"model.model_type": "sasrec", "model.tie_word_embeddings": "true", "data.codes": "ids"},
     "codes": {"model.model_type": "llama-rec", "data.codes": "codes.tsv"},
+    "codes and items": {"model.model_type": "llama-rec", "model.tie_word_embeddings": "true", "data.codes": "codes.tsv",
+                        "data.item_tokens": "true", "training.objective": "codes_and_items", "evaluation.item_weight": 1},
 }
 
 
