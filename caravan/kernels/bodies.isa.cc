@@ -286,13 +286,12 @@ void half_row(const uint16_t* w, const float* x, float* y, int64_t width, int64_
   }
 }
 
-void gemv_f16(const uint16_t* w, const float* x, float* y, int64_t begin, int64_t end, int64_t width, int64_t m,
-              int64_t stride) {
-  for (int64_t r = begin; r < end; ++r) {
-    const uint16_t* row = w + r * width;
+void gemv_f16(const uint16_t* w, const float* x, float* y, const GemvShape& s) {
+  for (int64_t r = s.begin; r < s.end; ++r) {
+    const uint16_t* row = w + r * s.width;
     int64_t i = 0;
-    for (; i + 4 <= m; i += 4) half_row<4>(row, x + i * width, y + i * stride + r, width, stride);
-    for (; i < m; ++i) half_row<1>(row, x + i * width, y + i * stride + r, width, stride);
+    for (; i + 4 <= s.m; i += 4) half_row<4>(row, x + i * s.width, y + i * s.stride + r, s.width, s.stride);
+    for (; i < s.m; ++i) half_row<1>(row, x + i * s.width, y + i * s.stride + r, s.width, s.stride);
   }
 }
 

@@ -49,12 +49,18 @@ inline uint64_t eight(const uint8_t* p) {
   return w;
 }
 
-// to[i] = from[i] >> shift & mask, shifted left by `left` and or-ed where `merge`.
-inline void take_bits(const uint8_t* from, int shift, uint8_t mask, uint8_t* to, int count, int left = 0,
-                      bool merge = false) {
+// to[i] = from[i] >> shift & mask
+inline void take_bits(const uint8_t* from, int shift, uint8_t mask, uint8_t* to, int count) {
   for (int i = 0; i < count; i += 8) {
-    uint64_t w = (eight(from + i) >> shift & mask * kOnes) << left;
-    if (merge) w |= eight(to + i);
+    const uint64_t w = eight(from + i) >> shift & mask * kOnes;
+    memcpy(to + i, &w, 8);
+  }
+}
+
+// to[i] |= (from[i] >> shift & mask) << left, 32 of them
+inline void or_bits(const uint8_t* from, int shift, uint8_t mask, int left, uint8_t* to) {
+  for (int i = 0; i < 32; i += 8) {
+    const uint64_t w = eight(to + i) | (eight(from + i) >> shift & mask * kOnes) << left;
     memcpy(to + i, &w, 8);
   }
 }
@@ -94,13 +100,11 @@ void paired_nibbles(const uint8_t* q, int part, uint8_t* values) {  // of q4_k a
   take_bits(q + part / 2 * 32, part % 2 * 4, 15, values, 32);
 }
 
-void or_bit(const uint8_t* bits, int part, int left, uint8_t* values) {
-  take_bits(bits, part, 1, values, 32, left, /*merge=*/true);
-}
+void or_bit(const uint8_t* bits, int part, int left, uint8_t* values) { or_bits(bits, part, 1, left, values); }
 
 void six_bits(const uint8_t* b, int part, uint8_t* values) {
   take_bits(b + part / 4 * 64 + part % 2 * 32, part % 4 / 2 * 4, 15, values, 32);
-  take_bits(b + 128 + part / 4 * 32, part % 4 * 2, 3, values, 32, 4, /*merge=*/true);
+  or_bits(b + 128 + part / 4 * 32, part % 4 * 2, 3, 4, values);
 }
 
 Group unpack(PackedIndex type, const uint8_t* b, int part) {
@@ -251,14 +255,13 @@ int64_t tile_bytes(const PackedType& type, int64_t width) {
   return (bytes + 63) / 64 * 64;  // whole cache lines, so that every tile's planes lie on them
 }
 
-void pack_tiles(const PackedType& type, const uint8_t* blocks, uint8_t* tiles, int64_t rows, int64_t width,
-                int64_t first, int64_t last) {
-  const int64_t row_bytes = width / type.block_elements * type.block_bytes, bytes = tile_bytes(type, width);
-  for (int64_t tile = first; tile < last; ++tile) {
+void pack_tiles(const PackedType& type, const uint8_t* blocks, uint8_t* tiles, const TileRange& range) {
+  const int64_t row_bytes = range.width / type.block_elements * type.block_bytes, bytes = tile_bytes(type, range.width);
+  for (int64_t tile = range.first; tile < range.last; ++tile) {
     uint8_t* to = tiles + tile * bytes;
     memset(to, 0, static_cast<size_t>(bytes));
     const int64_t row = tile * kTileRows;
-    pack_tile(type, blocks + row * row_bytes, to, std::min(kTileRows, rows - row), width);
+    pack_tile(type, blocks + row * row_bytes, to, std::min(kTileRows, range.rows - row), range.width);
   }
 }
 

@@ -3,7 +3,7 @@
 //
 //   const PackedType& type = *packed_type("q4_k");
 //   std::vector<uint8_t> tiles(packed_bytes(type, rows, width));
-//   pack_tiles(type, blocks, tiles.data(), rows, width, 0, tile_count(rows));        // once, at load
+//   pack_tiles(type, blocks, tiles.data(), {rows, width, 0, tile_count(rows)});       // once, at load
 //   std::vector<InputGroup> inputs(m * width / 32);
 //   table().packed->quantize(x, inputs.data(), m * width / 32);                       // x [m, width], once a product
 //   table().packed->multiply[type.index](tiles.data(), inputs.data(), y, shape);      // y = x W^T
@@ -57,8 +57,10 @@ inline int64_t packed_bytes(const PackedType& type, int64_t rows, int64_t width)
 }
 
 // Tiles [first, last) of the packed form of W [rows, width]; rows behind the last one are zeros.
-void pack_tiles(const PackedType& type, const uint8_t* blocks, uint8_t* tiles, int64_t rows, int64_t width,
-                int64_t first, int64_t last);
+struct TileRange {
+  int64_t rows, width, first, last;
+};
+void pack_tiles(const PackedType& type, const uint8_t* blocks, uint8_t* tiles, const TileRange& range);
 
 // y[i * stride + r] = sum over j of W[r, j] x[i, j] for the rows r of `tiles`, x [inputs, width / 32] groups.
 struct PackedShape {

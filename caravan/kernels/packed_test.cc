@@ -55,7 +55,7 @@ class PackedProduct : public testing::TestWithParam<const Table*> {
 
   std::vector<uint8_t> packed(const PackedType& type, const std::vector<uint8_t>& blocks, int64_t rows, int64_t width) {
     std::vector<uint8_t> tiles(static_cast<size_t>(packed_bytes(type, rows, width)), 0xee);
-    pack_tiles(type, blocks.data(), tiles.data(), rows, width, 0, tile_count(rows));
+    pack_tiles(type, blocks.data(), tiles.data(), {rows, width, 0, tile_count(rows)});
     return tiles;
   }
 

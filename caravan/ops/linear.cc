@@ -11,6 +11,7 @@
 #include "caravan/base/error.h"
 #include "caravan/kernels/table.h"
 #include "caravan/ops/dequantize.h"
+#include "caravan/ops/row_product.h"
 #include "caravan/ops/threads.h"
 
 namespace caravan::ops {
@@ -58,49 +59,29 @@ const InputGroup* quantized_inputs(const Tensor& x, int64_t columns) {
 // What one parallel pass multiplies: all weights with the same m inputs.
 struct Part {
   const Weight* weight;
-  Tensor y;                // [m, rows]
-  const PackedType* type;  // of packed weights, else null
-  int64_t tile_bytes;
+  Tensor y;  // [m, rows]
+  RowProduct product;
 };
 
-struct Inputs {
-  const Tensor& x;           // contiguous [m, columns]
-  const InputGroup* groups;  // where a packed weight wants them
-  int64_t m, columns;
-};
-
-void multiply_rows(const Part& part, const Inputs& inputs, int64_t begin, int64_t end) {
-  const Weight& weight = *part.weight;
-  const auto& kernels = kernels::table();
-  if (part.type != nullptr) {
-    const auto* tiles = weight.packed.const_data_ptr<uint8_t>() + begin / kTaskRows * part.tile_bytes;
-    kernels.packed->multiply[static_cast<size_t>(part.type->index)](
-        tiles, inputs.groups, part.y.mutable_data_ptr<float>() + begin,
-        {.rows = end - begin, .width = weight.columns, .inputs = inputs.m, .stride = weight.rows});
-  } else if (weight.dtype == DType::f16) {
-    kernels.gemv_f16(reinterpret_cast<const uint16_t*>(weight.value.const_data_ptr<at::Half>()),
-                     inputs.x.const_data_ptr<float>(), part.y.mutable_data_ptr<float>(), begin, end, weight.columns,
-                     inputs.m, weight.rows);
-  } else if (inputs.x.scalar_type() == at::kFloat) {
-    kernels.gemv_f32(weight.value.const_data_ptr<float>(), inputs.x.const_data_ptr<float>(),
-                     part.y.mutable_data_ptr<float>(), begin, end, weight.columns, inputs.m, weight.rows);
+void multiply_tasks(const Part& part, const Tensor& x, const RowInputs& inputs, int64_t first, int64_t last) {
+  if (x.scalar_type() == at::kFloat) {
+    part.product.run(inputs, part.y.mutable_data_ptr<float>(), part.weight->rows, first, last);
   } else {
-    kernels.gemv_bf16(bf16_data(weight.value), bf16_data(inputs.x), mutable_bf16_data(part.y), begin, end,
-                      weight.columns, inputs.m, weight.rows);
+    const int64_t rows = part.weight->rows;
+    kernels::table().gemv_bf16(bf16_data(part.weight->value), bf16_data(x), mutable_bf16_data(part.y),
+                               first * kTaskRows, std::min(rows, last * kTaskRows), inputs.columns, inputs.m, rows);
   }
 }
 
 // Tasks are numbered through all parts; a thread takes a run of them.
-void multiply_all(const std::vector<Part>& parts, const Inputs& inputs) {
+void multiply_all(const std::vector<Part>& parts, const Tensor& x, const RowInputs& inputs) {
   int64_t tasks = 0;
-  for (const Part& part : parts) tasks += (part.weight->rows + kTaskRows - 1) / kTaskRows;
+  for (const Part& part : parts) tasks += part.product.tasks();
   parallel_rows(tasks, kTaskRows * inputs.columns * inputs.m, [&](int64_t begin, int64_t end) {
     for (const Part& part : parts) {
-      const int64_t count = (part.weight->rows + kTaskRows - 1) / kTaskRows;
+      const int64_t count = part.product.tasks();
       const int64_t first = std::max<int64_t>(0, begin), last = std::min(end, count);
-      if (first < last) {
-        multiply_rows(part, inputs, first * kTaskRows, std::min(part.weight->rows, last * kTaskRows));
-      }
+      if (first < last) multiply_tasks(part, x, inputs, first, last);
       begin -= count;
       end -= count;
     }
@@ -113,20 +94,14 @@ std::vector<int64_t> output_sizes(const Tensor& x, const Weight& weight) {
   return sizes;
 }
 
-// A few dense rows: reading the weight once bounds the time.
-bool is_small(const Tensor& x, const Weight& weight) {
-  constexpr int64_t kRows = 2;  // from 3 rows on, libtorch's GEMM was as fast for fp32
-  return x.device().is_cpu() && x.numel() > 0 && x.numel() / weight.columns <= kRows &&
-         x.scalar_type() == weight.value.scalar_type() &&
-         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && weight.value.is_contiguous();
-}
-
-// Whether our kernels multiply these, all in one pass.
+// Whether our kernels multiply these, all in one pass: reading the weights once bounds the time.
 bool is_ours(const Tensor& x, const Weight& weight) {
-  constexpr int64_t kHalfRows = 8;  // more go through slabs of fp32
-  if (!weight.packed.defined()) return !is_block_quantized(weight.dtype) && is_small(x, weight);
-  return x.device().is_cpu() && x.scalar_type() == at::kFloat && x.numel() > 0 &&
-         (weight.dtype != DType::f16 || x.numel() / weight.columns <= kHalfRows);
+  if (!x.device().is_cpu() || x.numel() == 0) return false;
+  const int64_t m = x.numel() / weight.columns;
+  if (x.scalar_type() == at::kFloat) return RowProduct(weight).fits(m);
+  constexpr int64_t kRows = 2;  // more are better off in libtorch's GEMM
+  return x.scalar_type() == at::kBFloat16 && weight.value.scalar_type() == at::kBFloat16 && m <= kRows &&
+         weight.value.device().is_cpu() && weight.value.is_contiguous();
 }
 
 constexpr int64_t kSlabElements = 1 << 18;  // 1 MiB: half of a core's second-level cache on the machines measured
@@ -158,19 +133,16 @@ std::vector<Tensor> multiply_ours(const Tensor& input, std::span<const Weight> w
   const Tensor x = input.contiguous();
   const int64_t columns = weights[0].columns;
   std::vector<Part> parts;
-  bool packed = false;
+  bool groups = false;
   for (const Weight& weight : weights) {
-    const PackedType* type = is_block_quantized(weight.dtype) ? &type_of(weight.dtype) : nullptr;
-    packed = packed || type != nullptr;
-    parts.push_back({.weight = &weight,
-                     .y = at::empty(output_sizes(x, weight), x.options()),
-                     .type = type,
-                     .tile_bytes = type != nullptr ? kernels::tile_bytes(*type, columns) : 0});
+    parts.push_back({&weight, at::empty(output_sizes(x, weight), x.options()), RowProduct(weight)});
+    groups = groups || parts.back().product.wants_groups();
   }
-  multiply_all(parts, {.x = x,
-                       .groups = packed ? quantized_inputs(x, columns) : nullptr,
-                       .m = x.numel() / columns,
-                       .columns = columns});
+  multiply_all(parts, x,
+               {.x = x.scalar_type() == at::kFloat ? x.const_data_ptr<float>() : nullptr,
+                .groups = groups ? quantized_inputs(x, columns) : nullptr,
+                .m = x.numel() / columns,
+                .columns = columns});
   std::vector<Tensor> outputs;
   for (Part& part : parts) outputs.push_back(std::move(part.y));
   return outputs;
@@ -229,7 +201,7 @@ Tensor pack(const Weight& weight, Arena* arena) {
   const auto* blocks = static_cast<const uint8_t*>(weight.value.const_data_ptr());
   auto* to = tiles.mutable_data_ptr<uint8_t>();
   parallel_rows(kernels::tile_count(weight.rows), kTaskRows * weight.columns, [&](int64_t begin, int64_t end) {
-    kernels::pack_tiles(type, blocks, to, weight.rows, weight.columns, begin, end);
+    kernels::pack_tiles(type, blocks, to, {weight.rows, weight.columns, begin, end});
   });
   return tiles;
 }

@@ -43,7 +43,8 @@ void RowProduct::run(const RowInputs& inputs, float* y, int64_t stride, int64_t 
     multiply_(static_cast<const uint8_t*>(data_) + first * tile_bytes_, inputs.groups, y + begin,
               {.rows = end - begin, .width = columns_, .inputs = inputs.m, .stride = stride});
   } else if (kind_ == Kind::f16) {
-    kernels.gemv_f16(static_cast<const uint16_t*>(data_), inputs.x, y, begin, end, columns_, inputs.m, stride);
+    kernels.gemv_f16(static_cast<const uint16_t*>(data_), inputs.x, y,
+                     {.begin = begin, .end = end, .width = columns_, .m = inputs.m, .stride = stride});
   } else {
     kernels.gemv_f32(static_cast<const float*>(data_), inputs.x, y, begin, end, columns_, inputs.m, stride);
   }
