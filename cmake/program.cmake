@@ -8,5 +8,8 @@ if(EXISTS ${PROJECT_SOURCE_DIR}/caravan/cli/main.cc)
   if(cli_libraries)
     target_link_libraries(caravan_program PRIVATE ${cli_libraries})
   endif()
+  if(TARGET caravan_mpi)
+    add_dependencies(caravan_program caravan_mpi)   # loaded by it under mpirun, and installed beside it
+  endif()
   install(TARGETS caravan_program)
 endif()

@@ -99,9 +99,9 @@ Json to_json(const GeneratedSequence& sequence, size_t prompt, bool several, boo
   return out;
 }
 
-// `seed`: of drawn tokens. Without a tokenizer ids stand for the text.
+// `seed`: of drawn tokens, else null. Without a tokenizer ids stand for the text.
 void print_results(const Options& options, const std::vector<Prompt>& prompts,
-                   const std::vector<GenerateResult>& results, std::optional<uint64_t> seed, bool has_text) {
+                   const std::vector<GenerateResult>& results, const Json& seed, bool has_text) {
   Json sequences = Json::array();
   for (size_t i = 0; i < results.size(); ++i) {
     for (const GeneratedSequence& sequence : results[i].sequences) {
@@ -116,7 +116,7 @@ void print_results(const Options& options, const std::vector<Prompt>& prompts,
   }
   if (!options.json) return;
   Json out = {{"sequences", std::move(sequences)}};
-  if (seed.has_value()) out["seed"] = *seed;
+  if (!seed.is_null()) out["seed"] = seed;
   print_json(out);
 }
 
@@ -145,8 +145,8 @@ void run(const Options& options, const Settings& settings) {
   const auto draft = options.draft.empty() ? nullptr : models::load_causal_lm(options.draft, load);
   generate::Engine engine(*model, {.draft = draft.get()});
 
-  const std::optional<uint64_t> seed = config.do_sample ? std::optional(config.seed) : std::nullopt;
-  if (seed.has_value()) log_detail("seed {}", *seed);
+  const Json seed = config.do_sample ? Json(config.seed) : Json();
+  if (config.do_sample) log_detail("seed {}", config.seed);
   const Interrupt interrupt;
   std::vector<GenerateRequest> requests;
   for (const Prompt& prompt : prompts) {

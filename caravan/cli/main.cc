@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "caravan/base/error.h"
+#include "caravan/base/utf8.h"
 #include "caravan/cli/command.h"
 #include "caravan/cli/log.h"
 #include "caravan/cli/output.h"
@@ -51,6 +52,8 @@ void print_error(const std::string& message) {
   std::fflush(stdout);  // results printed so far come before the error on a terminal
   std::string line = "caravan: " + message;
   while (!line.empty() && line.back() == '\n') line.pop_back();
+  // What was given may be no text, or be cut inside a character.
+  for (size_t bad; (bad = caravan::find_invalid_utf8(line)) != std::string::npos;) line.replace(bad, 1, "\uFFFD");
   std::fprintf(stderr, "%s\n", line.c_str());
 }
 
