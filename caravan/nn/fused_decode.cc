@@ -56,8 +56,8 @@ struct Product {
 };
 
 // What the threads share during one layer.
-struct Layer {
-  Layer(DecoderLayer& layer, const Tensor& x, Step& step)
+struct Run {
+  Run(DecoderLayer& layer, const Tensor& x, Step& step)
       : module(layer),
         step(step),
         config(layer.self_attn.config()),
@@ -115,14 +115,14 @@ RowInputs prepare(const float* x, int64_t m, int64_t columns, bool groups, Scrat
   return {.x = x, .groups = to, .m = m, .columns = columns};
 }
 
-const float* normed(const Layer& l, const float* x, const RmsNorm& norm, Scratch& scratch) {
+const float* normed(const Run& l, const float* x, const RmsNorm& norm, Scratch& scratch) {
   float* to = room(scratch.normed, l.m * l.width);
   kernels::table().rms_norm_f32(x, norm.weight.value.const_data_ptr<float>(), to, l.m, l.width,
                                 static_cast<float>(norm.eps()));
   return to;
 }
 
-void project_inputs(const Layer& l, Team& team, Scratch& scratch) {
+void project_inputs(const Run& l, Team& team, Scratch& scratch) {
   const bool groups = l.q.rows.wants_groups() || l.k.rows.wants_groups() || l.v.rows.wants_groups();
   const RowInputs inputs = prepare(normed(l, l.x, l.module.input_layernorm, scratch), l.m, l.width, groups, scratch);
   auto [begin, end] = team.share(l.q.rows.tasks() + l.k.rows.tasks() + l.v.rows.tasks());
@@ -137,14 +137,14 @@ void project_inputs(const Layer& l, Team& team, Scratch& scratch) {
 }
 
 // The cell of the newest token of sequence b and key-value head h.
-int64_t newest_cell(const Layer& l, const CacheSequence& sequence, int64_t h) {
+int64_t newest_cell(const Run& l, const CacheSequence& sequence, int64_t h) {
   const int64_t page = l.step.cache->shape().page_tokens, at = sequence.length() - 1;
   return ((sequence.pages()[static_cast<size_t>(at / page)] * l.config.num_kv_heads + h) * page + at % page) *
          l.config.head_dim;
 }
 
 // Rotates and stores the key of head h, attends with the G queries that belong to it.
-void attend_head(const Layer& l, int64_t b, int64_t h, Scratch& scratch) {
+void attend_head(const Run& l, int64_t b, int64_t h, Scratch& scratch) {
   const auto& kernels = kernels::table();
   const Attention& attention = l.module.self_attn;
   const CacheSequence& sequence = *l.step.sequences[static_cast<size_t>(b)];
@@ -186,7 +186,7 @@ void attend_head(const Layer& l, int64_t b, int64_t h, Scratch& scratch) {
 }
 
 // out = residual + the product with `from` [m, columns].
-void add_product(const Layer& l, const Product& product, const float* from, const float* residual, Team& team,
+void add_product(const Run& l, const Product& product, const float* from, const float* residual, Team& team,
                  Scratch& scratch) {
   const int64_t columns = &product == &l.o ? l.attended_width : l.hidden_width;
   const RowInputs inputs = prepare(from, l.m, columns, product.rows.wants_groups(), scratch);
@@ -199,7 +199,7 @@ void add_product(const Layer& l, const Product& product, const float* from, cons
   }
 }
 
-void gated_inputs(const Layer& l, Team& team, Scratch& scratch) {
+void gated_inputs(const Run& l, Team& team, Scratch& scratch) {
   const bool groups = l.gate.rows.wants_groups() || l.up.rows.wants_groups();
   const RowInputs inputs =
       prepare(normed(l, l.out, l.module.post_attention_layernorm, scratch), l.m, l.width, groups, scratch);
@@ -237,7 +237,7 @@ bool can_decode_fused(DecoderLayer& layer, const Tensor& x, const Step& step) {
 
 Tensor decode_fused(DecoderLayer& layer, const Tensor& x, Step& step) {
   Tensor out = at::empty_like(x);
-  Layer l(layer, x, step);
+  Run l(layer, x, step);
   l.out = out.mutable_data_ptr<float>();
   ops::parallel_team([&](Team& team) {
     thread_local Scratch scratch;
