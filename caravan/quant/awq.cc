@@ -113,8 +113,8 @@ class Search {
   Tensor sampled(const Tensor& weight) const {
     const int64_t rows = weight.size(0);
     if (rows <= options_.sampled_rows) return weight;
-    return weight.index_select(0, at::arange(options_.sampled_rows, at::kLong) * rows / options_.sampled_rows)
-        .contiguous();
+    const Tensor picked = at::floor_divide(at::arange(options_.sampled_rows, at::kLong) * rows, options_.sampled_rows);
+    return weight.index_select(0, picked).contiguous();
   }
 
   // sum over readers of |(Q(W s) / s - W) x|^2
