@@ -184,7 +184,7 @@ TEST(Convert, TellsWhatAGgufCannotHold) {
   const auto lines_of = [](const Json& more, const char* generation = "") {
     const auto plain = small_llama();
     Json config = plain->config();
-    config.update(more);
+    if (!more.is_null()) config.update(more);
     MemoryCheckpoint from("made", config);
     for (const TensorInfo& t : plain->tensors()) {
       const TensorBytes read = plain->read(t.name);

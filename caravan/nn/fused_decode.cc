@@ -2,6 +2,9 @@
 
 #include <torch/torch.h>
 
+#include <ATen/Parallel.h>
+
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -55,6 +58,28 @@ struct Product {
   const float* bias;
 };
 
+// Tasks of one stage, taken in runs by whichever thread is free: cores read memory at different speeds, and all wait
+// for the last one. What a task computes does not depend on who runs it.
+class Tasks {
+ public:
+  void prepare(int64_t count, int threads) {
+    constexpr int kRunsAThread = 8;
+    count_ = count;
+    run_ = std::max<int64_t>(1, count / (kRunsAThread * threads));
+  }
+  template <class F>
+  void take(const F& f) {
+    for (int64_t begin = next_.fetch_add(run_); begin < count_; begin = next_.fetch_add(run_)) {
+      f(begin, std::min(begin + run_, count_));
+    }
+  }
+  int64_t first_of(int thread) const { return thread * run_; }  // where a thread will probably begin
+
+ private:
+  std::atomic<int64_t> next_{0};
+  int64_t count_ = 0, run_ = 1;
+};
+
 // What the threads share during one layer.
 struct Run {
   Run(DecoderLayer& layer, const Tensor& x, Step& step)
@@ -81,6 +106,11 @@ struct Run {
         x(x.const_data_ptr<float>()) {
     thread_local std::vector<float> buffer;
     qkv = room(buffer, m * (stride + attended_width + 3 * hidden_width + width));
+    const int threads = at::get_num_threads();
+    inputs.prepare(q.rows.tasks() + k.rows.tasks() + v.rows.tasks(), threads);
+    outputs.prepare(o.rows.tasks(), threads);
+    gates.prepare(gate.rows.tasks(), threads);
+    downs.prepare(down.rows.tasks(), threads);
     attended = qkv + m * stride;
     hidden = attended + m * attended_width;
     upper = hidden + m * hidden_width;
@@ -88,6 +118,7 @@ struct Run {
     added = activated + m * hidden_width;
   }
 
+  Tasks inputs, outputs, gates, downs;
   DecoderLayer& module;
   Step& step;
   const AttentionConfig& config;
@@ -122,18 +153,19 @@ const float* normed(const Run& l, const float* x, const RmsNorm& norm, Scratch& 
   return to;
 }
 
-void project_inputs(const Run& l, Team& team, Scratch& scratch) {
+void project_inputs(Run& l, Scratch& scratch) {
   const bool groups = l.q.rows.wants_groups() || l.k.rows.wants_groups() || l.v.rows.wants_groups();
   const RowInputs inputs = prepare(normed(l, l.x, l.module.input_layernorm, scratch), l.m, l.width, groups, scratch);
-  auto [begin, end] = team.share(l.q.rows.tasks() + l.k.rows.tasks() + l.v.rows.tasks());
-  float* y = l.qkv;
-  for (const Product* part : {&l.q, &l.k, &l.v}) {  // tasks are numbered through all three
-    const int64_t count = part->rows.tasks();
-    part->run(inputs, y, l.stride, std::max<int64_t>(0, begin), std::min(end, count));
-    begin -= count;
-    end -= count;
-    y += part->rows.rows();
-  }
+  l.inputs.take([&](int64_t begin, int64_t end) {
+    float* y = l.qkv;
+    for (const Product* part : {&l.q, &l.k, &l.v}) {  // tasks are numbered through all three
+      const int64_t count = part->rows.tasks(), first = std::max<int64_t>(0, begin), last = std::min(end, count);
+      if (first < last) part->run(inputs, y, l.stride, first, last);
+      begin -= count;
+      end -= count;
+      y += part->rows.rows();
+    }
+  });
 }
 
 // The cell of the newest token of sequence b and key-value head h.
@@ -186,31 +218,33 @@ void attend_head(const Run& l, int64_t b, int64_t h, Scratch& scratch) {
 }
 
 // out = residual + the product with `from` [m, columns].
-void add_product(const Run& l, const Product& product, const float* from, const float* residual, Team& team,
+void add_product(const Run& l, const Product& product, Tasks& tasks, const float* from, const float* residual,
                  Scratch& scratch) {
   const int64_t columns = &product == &l.o ? l.attended_width : l.hidden_width;
   const RowInputs inputs = prepare(from, l.m, columns, product.rows.wants_groups(), scratch);
-  const auto [first, last] = team.share(product.rows.tasks());
-  product.run(inputs, l.added, l.width, first, last);
-  for (int64_t i = 0; i < l.m; ++i) {
-    for (int64_t r = Product::begin(first); r < product.end(last); ++r) {
-      l.out[i * l.width + r] = residual[i * l.width + r] + l.added[i * l.width + r];
+  tasks.take([&](int64_t first, int64_t last) {
+    product.run(inputs, l.added, l.width, first, last);
+    for (int64_t i = 0; i < l.m; ++i) {
+      for (int64_t r = Product::begin(first); r < product.end(last); ++r) {
+        l.out[i * l.width + r] = residual[i * l.width + r] + l.added[i * l.width + r];
+      }
     }
-  }
+  });
 }
 
-void gated_inputs(const Run& l, Team& team, Scratch& scratch) {
+void gated_inputs(Run& l, Scratch& scratch) {
   const bool groups = l.gate.rows.wants_groups() || l.up.rows.wants_groups();
   const RowInputs inputs =
       prepare(normed(l, l.out, l.module.post_attention_layernorm, scratch), l.m, l.width, groups, scratch);
-  const auto [first, last] = team.share(l.gate.rows.tasks());
-  l.gate.run(inputs, l.hidden, l.hidden_width, first, last);
-  l.up.run(inputs, l.upper, l.hidden_width, first, last);
-  const int64_t begin = Product::begin(first), count = l.gate.end(last) - begin;
-  for (int64_t i = 0; i < l.m && count > 0; ++i) {
-    const int64_t at = i * l.hidden_width + begin;
-    kernels::table().swiglu_f32(l.hidden + at, l.upper + at, l.activated + at, count);
-  }
+  l.gates.take([&](int64_t first, int64_t last) {
+    l.gate.run(inputs, l.hidden, l.hidden_width, first, last);
+    l.up.run(inputs, l.upper, l.hidden_width, first, last);
+    const int64_t begin = Product::begin(first), count = l.gate.end(last) - begin;
+    for (int64_t i = 0; i < l.m; ++i) {
+      const int64_t at = i * l.hidden_width + begin;
+      kernels::table().swiglu_f32(l.hidden + at, l.upper + at, l.activated + at, count);
+    }
+  });
 }
 
 }  // namespace
@@ -241,18 +275,21 @@ Tensor decode_fused(DecoderLayer& layer, const Tensor& x, Step& step) {
   l.out = out.mutable_data_ptr<float>();
   ops::parallel_team([&](Team& team) {
     thread_local Scratch scratch;
-    project_inputs(l, team, scratch);
+    project_inputs(l, scratch);
+    l.o.rows.prefetch(l.outputs.first_of(team.index));
     team.barrier();
     const auto [first, last] = team.share(l.m * l.config.num_kv_heads);
     for (int64_t job = first; job < last; ++job) {
       attend_head(l, job / l.config.num_kv_heads, job % l.config.num_kv_heads, scratch);
     }
     team.barrier();
-    add_product(l, l.o, l.attended, l.x, team, scratch);
+    add_product(l, l.o, l.outputs, l.attended, l.x, scratch);
+    l.gate.rows.prefetch(l.gates.first_of(team.index));
     team.barrier();
-    gated_inputs(l, team, scratch);
+    gated_inputs(l, scratch);
+    l.down.rows.prefetch(l.downs.first_of(team.index));
     team.barrier();
-    add_product(l, l.down, l.activated, l.out, team, scratch);
+    add_product(l, l.down, l.downs, l.activated, l.out, scratch);
   });
   return out;
 }

@@ -35,6 +35,13 @@ bool RowProduct::fits(int64_t m) const {
   return false;
 }
 
+void RowProduct::prefetch(int64_t task) const {
+  constexpr int64_t kBytes = 4096;  // from there on the kernels look ahead themselves
+  if (kind_ != Kind::packed || task >= tasks()) return;
+  const auto* from = static_cast<const char*>(data_) + task * tile_bytes_;
+  for (int64_t i = 0; i < std::min(kBytes, tile_bytes_); i += 64) __builtin_prefetch(from + i);
+}
+
 void RowProduct::run(const RowInputs& inputs, float* y, int64_t stride, int64_t first, int64_t last) const {
   const int64_t begin = first * kTaskRows, end = std::min(rows_, last * kTaskRows);
   if (begin >= end) return;

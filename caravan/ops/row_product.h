@@ -26,6 +26,8 @@ class RowProduct {
   bool wants_groups() const { return kind_ == Kind::packed; }
   int64_t tasks() const { return (rows_ + kTaskRows - 1) / kTaskRows; }
   int64_t rows() const { return rows_; }
+  // Asks for the first bytes of a task, so that they are on their way while other work is done.
+  void prefetch(int64_t task) const;
   // y[i * stride + row] for the rows of tasks [first, last); the value of a row depends on nothing but its input.
   void run(const RowInputs& inputs, float* y, int64_t stride, int64_t first, int64_t last) const;
 
