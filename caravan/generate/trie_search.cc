@@ -12,9 +12,9 @@
 namespace caravan::generate {
 namespace {
 
-// libtorch's GEMM computes a row of a few-row product by another order of sums: 3 rows and fewer with one thread, 11
-// and fewer with two (measured, MKL 2024.2). Calls are filled up to this many rows a thread.
-constexpr int64_t kRowsPerThread = 16;
+// A row of a few-row product is summed in another order: up to 16 rows go through our own kernel, and libtorch's GEMM
+// changes its order below 4 rows a thread (measured, MKL 2024.2). Calls are filled up to this many rows a thread.
+constexpr int64_t kRowsPerThread = 32;
 
 const nn::Parameter& head_weight(models::CausalLm& model) {
   if (!model.tied()) {

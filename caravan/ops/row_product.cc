@@ -26,9 +26,9 @@ bool RowProduct::fits(int64_t m) const {
     case Kind::packed:
       return true;
     case Kind::f16:
-      return m <= 8;  // more go through slabs of fp32
+      return m <= 32;  // more go through slabs of fp32
     case Kind::f32:
-      return m <= 2;  // from 3 rows on, libtorch's GEMM was as fast
+      return m <= 16;  // more are better off in libtorch's GEMM
     case Kind::none:
       return false;
   }
