@@ -105,6 +105,21 @@ TEST(PackedCheckpoint, ShowsTheWeightsThatWerePacked) {
   }
 }
 
+// compressed-tensors replaces every Linear that is not ignored, a tied head too, which has no tensor of its own.
+TEST(PackedCheckpoint, ATiedHeadIsIgnored) {
+  for (const bool tied : {false, true}) {
+    const TemporaryFolder folder;
+    const TensorInfo blocks{"model.layers.0.mlp.up_proj.weight", DType::q4_0, {1, 32}};
+    const auto writer =
+        CheckpointWriter::create(folder / "out", {blocks}, Json{{"model_type", "llama"}, {"tie_word_embeddings", tied}},
+                                 {.format = "compressed-tensors"});
+    writer->write(blocks.name, std::vector<std::byte>(18, std::byte{0x2c}));
+    writer->finish();
+    const Json config = parse_json(Checkpoint::open(folder / "out")->side_file("config.json"), "config.json");
+    EXPECT_EQ(config["quantization_config"]["ignore"], tied ? Json::array({"lm_head"}) : Json::array());
+  }
+}
+
 // Blocks through a compressed-tensors folder: the same bytes, and what is no block beside them.
 TEST(PackedCheckpoint, BlocksComeBackFromAFolder) {
   for (const DType dtype : {DType::q4_0, DType::q8_0}) {

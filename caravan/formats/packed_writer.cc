@@ -87,6 +87,10 @@ class PackedWriter final : public CheckpointWriter {
       stored.push_back({name + ".weight_shape", DType::i64, {2}});
     }
     if (blocks != DType::f32) {
+      // A tied head is a Linear without a tensor of its own: the reader must not look for its packed one.
+      const Json* tied = find_member(config, "tie_word_embeddings");
+      const bool has_head = types_.contains("lm_head.weight");
+      if (!has_head && tied != nullptr && tied->is_boolean() && tied->get<bool>()) ignored.push_back("lm_head");
       config["quantization_config"] = quantization_config(blocks == DType::q4_0 ? 4 : 8, ignored);
     }
     writer_ = create_safetensors(path, std::move(stored), config, options);
