@@ -18,12 +18,11 @@ inline float in_order(float x) {
   return x;
 }
 
-// e^x for x <= 0, relative error below 2e-7: e^x = 2^n e^r with n = round(x / ln 2) and |r| <= ln 2 / 2, e^r by its
-// Taylor polynomial of degree 7. Below -87 it gives about 1e-38.
-inline float exponential_of_negative(float x) {
-  const float clamped = x < -87.0f ? -87.0f : x;
-  const float n = floorf(clamped * 1.44269504f + 0.5f);
-  const float r = in_order(clamped - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts
+// e^x for x in [-87, 88], relative error below 2e-7: e^x = 2^n e^r with n = round(x / ln 2) and |r| <= ln 2 / 2, e^r by
+// its Taylor polynomial of degree 7.
+inline float exponential_in_range(float x) {
+  const float n = floorf(x * 1.44269504f + 0.5f);
+  const float r = in_order(x - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts
   const float r2 = r * r;  // in pairs (Estrin), a third of the chain that Horner's rule would be
   const float high = (r * (1.0f / 5040) + 1.0f / 720) * r2 + (r * (1.0f / 120) + 1.0f / 24);
   const float p = high * (r2 * r2) + ((r * (1.0f / 6) + 0.5f) * r2 + (r + 1.0f));
@@ -32,6 +31,9 @@ inline float exponential_of_negative(float x) {
   memcpy(&power, &bits, 4);
   return p * power;
 }
+
+// e^x for x <= 0; below -87 it gives about 1e-38.
+inline float exponential_of_negative(float x) { return exponential_in_range(x < -87.0f ? -87.0f : x); }
 
 }  // namespace
 }  // namespace caravan::kernels
