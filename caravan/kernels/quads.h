@@ -1,7 +1,7 @@
 // Vectors of kernels that multiply small integers for sixteen rows at once: Quads holds 16 rows x 4 columns of bytes,
-// Ints a 32-bit sum a row, Row a float a row. Three bodies: AVX-512 with VNNI, AVX2, plain loops. All give the same
-// integers. Static functions only: an object compiled for one instruction set leaks no symbol that another could pick
-// up.
+// Sum an exact sum of products a row, Floats (sixteen.h) a float a row. Three bodies: AVX-512 with VNNI, AVX2, plain
+// loops. All give the same integers. Static functions only: an object compiled for one instruction set leaks no symbol
+// that another could pick up.
 #pragma once
 
 #include <stdint.h>

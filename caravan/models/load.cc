@@ -219,10 +219,10 @@ LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, c
   options.keep_blocks = given.keep_blocks && !given.dtype && given.device == at::kCPU;
   if (!options.dtype) options.dtype = to_scalar_type(options.keep_blocks && dtype == DType::f16 ? DType::f32 : dtype);
   const auto* causal = dynamic_cast<const CausalLm*>(&model);
+  const bool tied = causal != nullptr && causal->tied();
   ops::Arena arena;
   for (const nn::NamedParameter& p : model.named_parameters()) {
     if (!sources.contains(p.name)) continue;
-    const bool tied = causal != nullptr && causal->tied();
     const bool multiplied = tied || p.parameter != &model.backbone().input_embedding().weight;
     load_parameter({*p.parameter, multiplied, &arena}, sources.at(p.name), checkpoint, options);
   }
