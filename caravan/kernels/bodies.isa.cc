@@ -245,50 +245,6 @@ void gemv(const T* w, const T* x, T* y, int64_t begin, int64_t end, int64_t widt
   }
 }
 
-inline Floats load_weights(const float* w) { return load(w); }
-inline Floats load_weights(const uint16_t* halves) { return load_halves(reinterpret_cast<const uint8_t*>(halves)); }
-inline float weight_of(float w) { return w; }
-inline float weight_of(uint16_t half) { return half_to_float(half); }
-
-// One row against M inputs, two sums each, so that additions do not wait for each other. The order of an input's sums
-// does not depend on M.
-template <int M, class T>
-void row_product(const T* w, const float* x, float* y, int64_t width, int64_t stride) {
-  Floats even[M], odd[M];
-  for (int i = 0; i < M; ++i) even[i] = odd[i] = zeros();
-  int64_t at = 0;
-  for (; at + 32 <= width; at += 32) {
-    const Floats w0 = load_weights(w + at), w1 = load_weights(w + at + 16);
-#pragma GCC unroll 4
-    for (int i = 0; i < M; ++i) {
-      even[i] = multiply_add(w0, load(x + i * width + at), even[i]);
-      odd[i] = multiply_add(w1, load(x + i * width + at + 16), odd[i]);
-    }
-  }
-  for (int i = 0; i < M; ++i) {
-    float total = sum(add(even[i], odd[i]));
-    for (int64_t j = at; j < width; ++j) total += weight_of(w[j]) * x[i * width + j];
-    y[i * stride] = total;
-  }
-}
-
-template <class T>
-void multiply_rows(const T* w, const float* x, float* y, const GemvShape& s) {
-  for (int64_t r = s.begin; r < s.end; ++r) {
-    const T* row = w + r * s.width;
-    int64_t i = 0;
-    for (; i + 4 <= s.m; i += 4) row_product<4>(row, x + i * s.width, y + i * s.stride + r, s.width, s.stride);
-    for (; i < s.m; ++i) row_product<1>(row, x + i * s.width, y + i * s.stride + r, s.width, s.stride);
-  }
-}
-
-template <class T>
-void stream(const T* w, const float* x, float* y, int64_t begin, int64_t end, int64_t width, int64_t m,
-            int64_t stride) {
-  multiply_rows(w, x, y, {begin, end, width, m, stride});
-}
-void gemv_f16(const uint16_t* w, const float* x, float* y, const GemvShape& s) { multiply_rows(w, x, y, s); }
-
 uint64_t sum_words(const uint64_t* words, int64_t n) {
   uint64_t sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += words[i];
@@ -315,9 +271,7 @@ const Table CARAVAN_TABLE = {
     cross_entropy<bf16>,
     attend<float>,
     attend<bf16>,
-    stream<float>,
     gemv<bf16>,
-    gemv_f16,
     sum_words,
     &CARAVAN_PACKED,
 };

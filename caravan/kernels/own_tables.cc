@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "caravan/kernels/causal_gradient.h"
+#include "caravan/kernels/dense_rows.h"
 #include "caravan/kernels/panel_gemm.h"
 #include "caravan/kernels/table.h"
 #include "caravan/kernels/tree_attention.h"
@@ -11,10 +12,12 @@ namespace caravan::kernels {
 extern const TreeTable kPortableTableTree;
 extern const PanelTable kPortableTablePanels;
 extern const CausalTable kPortableTableCausal;
+extern const DenseRowsTable kPortableTableRows;
 #if defined(__x86_64__)
 extern const TreeTable kAvx2TableTree, kAvx512TableTree;
 extern const PanelTable kAvx2TablePanels, kAvx512TablePanels;
 extern const CausalTable kAvx2TableCausal, kAvx512TableCausal;
+extern const DenseRowsTable kAvx2TableRows, kAvx512TableRows, kAvx512Bf16TableRows;
 #define CARAVAN_TABLES(kind) &kPortableTable##kind, &kAvx2Table##kind, &kAvx512Table##kind
 #else
 #define CARAVAN_TABLES(kind) &kPortableTable##kind, &kPortableTable##kind, &kPortableTable##kind
@@ -33,6 +36,13 @@ const TreeTable* tree_table(const char* isa) { return pick(isa, CARAVAN_TABLES(T
 const PanelTable* panel_table(const char* isa) { return pick(isa, CARAVAN_TABLES(Panels)); }
 const CausalTable* causal_table(const char* isa) { return pick(isa, CARAVAN_TABLES(Causal)); }
 
+const DenseRowsTable* dense_rows_table(const char* isa) {
+#if defined(__x86_64__)
+  if (strcmp(isa, "avx512bf16") == 0) return &kAvx512Bf16TableRows;
+#endif
+  return pick(isa, CARAVAN_TABLES(Rows));
+}
+
 const TreeTable& tree_table() {
   static const TreeTable* chosen = tree_table(table().isa);
   return *chosen;
@@ -43,6 +53,18 @@ const PanelTable& panel_table() {
 }
 const CausalTable& causal_table() {
   static const CausalTable* chosen = causal_table(table().isa);
+  return *chosen;
+}
+
+const DenseRowsTable& dense_rows_table() {
+  static const DenseRowsTable* chosen = [] {
+#if defined(__x86_64__)
+    if (strcmp(table().isa, "avx512") == 0 && __builtin_cpu_supports("avx512bf16")) {
+      return dense_rows_table("avx512bf16");
+    }
+#endif
+    return dense_rows_table(table().isa);
+  }();
   return *chosen;
 }
 

@@ -28,11 +28,6 @@ struct PagedHead {
   float* scores;  // scratch of (last - first) * G floats
 };
 
-struct GemvShape {
-  int64_t begin, end;  // rows
-  int64_t width, m, stride;
-};
-
 struct Table {
   const char* isa;
   // y = w * x / sqrt(mean(x^2) + eps) per row.
@@ -65,12 +60,8 @@ struct Table {
   void (*paged_attention_f32)(const PagedHead& head);
   void (*paged_attention_bf16)(const PagedHead& head);
   // Rows [begin, end) of y = W x for a few input rows: W [.., width], x [m, width], y [m, stride].
-  void (*gemv_f32)(const float* w, const float* x, float* y, int64_t begin, int64_t end, int64_t width, int64_t m,
-                   int64_t stride);
   void (*gemv_bf16)(const bf16* w, const bf16* x, bf16* y, int64_t begin, int64_t end, int64_t width, int64_t m,
                     int64_t stride);
-  // The same with half-precision weights and float inputs.
-  void (*gemv_f16)(const uint16_t* w, const float* x, float* y, const GemvShape& shape);
   uint64_t (*sum_words)(const uint64_t* words, int64_t n);  // reads n words: what measures the memory's bandwidth
   const PackedTable* packed;                                // the same for block-quantized weights
 };

@@ -41,21 +41,6 @@ TEST_P(Kernels, RmsNormMatchesANaiveLoop) {
   }
 }
 
-TEST_P(Kernels, GemvMatchesANaiveLoop) {
-  for (int64_t width = 0; width <= 67; ++width) {
-    const auto w = random(3 * width + 1), x = random(2 * width + 1);
-    std::vector<float> y(6);
-    GetParam()->gemv_f32(w.data() + 1, x.data() + 1, y.data(), 0, 3, width, 2, 3);
-    for (int64_t m = 0; m < 2; ++m) {
-      for (int64_t r = 0; r < 3; ++r) {
-        double sum = 0;
-        for (int64_t i = 0; i < width; ++i) sum += double(w[1 + r * width + i]) * x[1 + m * width + i];
-        ASSERT_NEAR(y[m * 3 + r], sum, 1e-4);
-      }
-    }
-  }
-}
-
 TEST_P(Kernels, SiluIsAccurateOverItsWholeRange) {
   for (float gate = -80.0f; gate < 80.0f; gate += 0.0371f) {
     const float up = 1.0f;

@@ -182,8 +182,9 @@ void load_parameter(const Target& target, SourceTensor& source, const formats::C
   nn::Parameter& parameter = target.parameter;
   source.load(checkpoint);
   const bool matrix = source.shape.size() == 2;
-  if (options.keep_blocks && matrix && source.dtype == DType::f16 && is_aligned(source.bytes, source.dtype)) {
-    parameter.value = share(source.bytes, source.shape, at::kHalf);
+  const bool halves = source.dtype == DType::f16 || source.dtype == DType::bf16;
+  if (options.keep_blocks && matrix && halves && is_aligned(source.bytes, source.dtype)) {
+    parameter.value = share(source.bytes, source.shape, to_scalar_type(source.dtype));
     parameter.packed = parameter.value;
     parameter.dtype = source.dtype;
     return;
@@ -217,7 +218,8 @@ LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, c
   const DType dtype = load_dtype(sources, checkpoint.config(), checkpoint.path());
   LoadOptions options = given;
   options.keep_blocks = given.keep_blocks && !given.dtype && given.device == at::kCPU;
-  if (!options.dtype) options.dtype = to_scalar_type(options.keep_blocks && dtype == DType::f16 ? DType::f32 : dtype);
+  const bool halves = dtype == DType::f16 || dtype == DType::bf16;
+  if (!options.dtype) options.dtype = to_scalar_type(options.keep_blocks && halves ? DType::f32 : dtype);
   const auto* causal = dynamic_cast<const CausalLm*>(&model);
   const bool tied = causal != nullptr && causal->tied();
   ops::Arena arena;

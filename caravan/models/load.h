@@ -22,9 +22,9 @@ namespace caravan::models {
 struct LoadOptions {
   std::optional<at::ScalarType> dtype;  // none: the checkpoint's own (load_dtype.h)
   at::Device device = at::kCPU;
-  // Matrices that are stored in GGML's blocks or in f16 stay so and are multiplied from them (blocks repacked, halves
-  // mapped); without: as dense copies. Only where no dtype is asked for and the device is the CPU; such a model computes
-  // in fp32 and cannot be trained or saved.
+  // Matrices that are stored in GGML's blocks, f16 or bf16 stay so and are multiplied from them (blocks repacked, the
+  // others mapped); without: as dense copies. Only where no dtype is asked for and the device is the CPU; such a model
+  // computes in fp32 and cannot be trained or saved.
   bool keep_blocks = false;
   bool keep_mapped = true;  // false: always copy out of the file (for training)
   // The checkpoint may come from another head: tensors of this head that it lacks get fresh values, those of its own

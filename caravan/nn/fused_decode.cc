@@ -16,7 +16,7 @@
 namespace caravan::nn {
 namespace {
 
-using kernels::InputGroup;
+using ops::InputForms;
 using ops::RowInputs;
 using ops::RowProduct;
 using ops::Team;
@@ -25,9 +25,9 @@ bool is_plain_float(const Tensor& t) {
   return t.defined() && t.device().is_cpu() && t.scalar_type() == at::kFloat && t.is_contiguous();
 }
 
-bool streams(const Linear& layer, int64_t m) {
+bool streams(const Linear& layer) {
   const bool bias = !layer.bias.value.defined() || is_plain_float(layer.bias.value);
-  return bias && !layer.is_packed() && RowProduct(view(layer.weight)).fits(m);
+  return bias && !layer.is_packed() && bool(RowProduct(view(layer.weight)));
 }
 
 // Grows only: a token's layers take turns in it.
@@ -134,16 +134,15 @@ struct Run {
 // What a thread has for itself.
 struct Scratch {
   std::vector<float> normed, scores, head;
-  std::vector<InputGroup> groups;
+  ops::RowInputBuffer inputs;
   std::vector<const void*> key_table, value_table;
 };
 
 // Inputs of the next product; every thread makes them for itself, which is cheaper than waiting for one that does.
-RowInputs prepare(const float* x, int64_t m, int64_t columns, bool groups, Scratch& scratch) {
-  if (!groups) return {.x = x, .groups = nullptr, .m = m, .columns = columns};
-  InputGroup* to = room(scratch.groups, m * columns / kernels::kGroupColumns);
-  kernels::table().packed->quantize(x, to, m * columns / kernels::kGroupColumns);
-  return {.x = x, .groups = to, .m = m, .columns = columns};
+RowInputs prepare(const float* x, int64_t m, int64_t columns, const InputForms& forms, Scratch& scratch) {
+  const RowInputs inputs = scratch.inputs.inputs(x, m, columns, forms);
+  ops::RowInputBuffer::fill(inputs, 0, m);
+  return inputs;
 }
 
 const float* normed(const Run& l, const float* x, const RmsNorm& norm, Scratch& scratch) {
@@ -154,8 +153,8 @@ const float* normed(const Run& l, const float* x, const RmsNorm& norm, Scratch& 
 }
 
 void project_inputs(Run& l, Scratch& scratch) {
-  const bool groups = l.q.rows.wants_groups() || l.k.rows.wants_groups() || l.v.rows.wants_groups();
-  const RowInputs inputs = prepare(normed(l, l.x, l.module.input_layernorm, scratch), l.m, l.width, groups, scratch);
+  const InputForms forms = l.q.rows.wants() | l.k.rows.wants() | l.v.rows.wants();
+  const RowInputs inputs = prepare(normed(l, l.x, l.module.input_layernorm, scratch), l.m, l.width, forms, scratch);
   l.inputs.take([&](int64_t begin, int64_t end) {
     float* y = l.qkv;
     for (const Product* part : {&l.q, &l.k, &l.v}) {  // tasks are numbered through all three
@@ -221,7 +220,7 @@ void attend_head(const Run& l, int64_t b, int64_t h, Scratch& scratch) {
 void add_product(const Run& l, const Product& product, Tasks& tasks, const float* from, const float* residual,
                  Scratch& scratch) {
   const int64_t columns = &product == &l.o ? l.attended_width : l.hidden_width;
-  const RowInputs inputs = prepare(from, l.m, columns, product.rows.wants_groups(), scratch);
+  const RowInputs inputs = prepare(from, l.m, columns, product.rows.wants(), scratch);
   tasks.take([&](int64_t first, int64_t last) {
     product.run(inputs, l.added, l.width, first, last);
     for (int64_t i = 0; i < l.m; ++i) {
@@ -233,9 +232,9 @@ void add_product(const Run& l, const Product& product, Tasks& tasks, const float
 }
 
 void gated_inputs(Run& l, Scratch& scratch) {
-  const bool groups = l.gate.rows.wants_groups() || l.up.rows.wants_groups();
+  const InputForms forms = l.gate.rows.wants() | l.up.rows.wants();
   const RowInputs inputs =
-      prepare(normed(l, l.out, l.module.post_attention_layernorm, scratch), l.m, l.width, groups, scratch);
+      prepare(normed(l, l.out, l.module.post_attention_layernorm, scratch), l.m, l.width, forms, scratch);
   l.gates.take([&](int64_t first, int64_t last) {
     l.gate.run(inputs, l.hidden, l.hidden_width, first, last);
     l.up.run(inputs, l.upper, l.hidden_width, first, last);
@@ -264,9 +263,9 @@ bool can_decode_fused(DecoderLayer& layer, const Tensor& x, const Step& step) {
                        is_plain_float(layer.post_attention_layernorm.weight) &&
                        (!attention.q_norm || is_plain_float(attention.q_norm->weight)) &&
                        (!attention.k_norm || is_plain_float(attention.k_norm->weight));
-  return tensors && streams(attention.q_proj, m) && streams(attention.k_proj, m) && streams(attention.v_proj, m) &&
-         streams(attention.o_proj, m) && streams(layer.mlp.gate_proj, m) && streams(layer.mlp.up_proj, m) &&
-         streams(layer.mlp.down_proj, m);
+  return tensors && streams(attention.q_proj) && streams(attention.k_proj) && streams(attention.v_proj) &&
+         streams(attention.o_proj) && streams(layer.mlp.gate_proj) && streams(layer.mlp.up_proj) &&
+         streams(layer.mlp.down_proj);
 }
 
 Tensor decode_fused(DecoderLayer& layer, const Tensor& x, Step& step) {

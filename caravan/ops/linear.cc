@@ -1,7 +1,9 @@
-// Few inputs: the time is that of reading the weights, so threads share out their rows, a task being 16 rows of one
-// weight. Many inputs: libtorch's GEMM for dense weights; packed ones stay packed, whatever the number.
+// fp32 inputs meet weights as they are stored, dense or packed, whatever their number: threads share out the rows, a
+// task being 16 rows of one weight. What must be differentiated in a weight, and bf16 inputs but few, is libtorch's
+// GEMM.
 #include "caravan/ops/linear.h"
 
+#include <ATen/cpu/Utils.h>
 #include <sys/mman.h>
 #include <torch/torch.h>
 
@@ -17,7 +19,6 @@
 namespace caravan::ops {
 namespace {
 
-using kernels::InputGroup;
 using kernels::PackedType;
 
 constexpr int64_t kTaskRows = kernels::kTileRows;
@@ -41,19 +42,13 @@ const PackedType& type_of(DType dtype) {
   return *type;
 }
 
-// The inputs [m, columns] as integers, made by the calling thread for few and by all for many. The memory is this
+// The inputs in the forms that are wanted, made by the calling thread for few and by all for many. The memory is this
 // thread's and is kept: a token makes some hundred of them.
-const InputGroup* quantized_inputs(const Tensor& x, int64_t columns) {
-  thread_local std::vector<InputGroup> groups;
-  const int64_t count = x.numel() / kernels::kGroupColumns;
-  if (std::ssize(groups) < count) groups.resize(static_cast<size_t>(count));
-  InputGroup* to = groups.data();
-  const auto* from = x.const_data_ptr<float>();
-  parallel_rows(x.numel() / columns, columns, [&](int64_t begin, int64_t end) {
-    const int64_t width = columns / kernels::kGroupColumns;
-    kernels::table().packed->quantize(from + begin * columns, to + begin * width, (end - begin) * width);
-  });
-  return to;
+RowInputs prepared_inputs(const Tensor& x, int64_t columns, const InputForms& forms) {
+  thread_local RowInputBuffer buffer;
+  const RowInputs inputs = buffer.inputs(x.const_data_ptr<float>(), x.numel() / columns, columns, forms);
+  parallel_rows(inputs.m, columns, [&](int64_t first, int64_t last) { RowInputBuffer::fill(inputs, first, last); });
+  return inputs;
 }
 
 // What one parallel pass multiplies: all weights with the same m inputs.
@@ -94,69 +89,56 @@ std::vector<int64_t> output_sizes(const Tensor& x, const Weight& weight) {
   return sizes;
 }
 
-// Whether our kernels multiply these, all in one pass: reading the weights once bounds the time.
+constexpr int64_t kFewForTiles = 32;  // more bf16 inputs are for libtorch's GEMM where the machine has AMX
+
+// Whether our kernels multiply these, all in one pass.
 bool is_ours(const Tensor& x, const Weight& weight) {
   if (!x.device().is_cpu() || x.numel() == 0) return false;
   const int64_t m = x.numel() / weight.columns;
-  if (x.scalar_type() == at::kFloat) return RowProduct(weight).fits(m);
+  if (x.scalar_type() == at::kFloat) {
+    const RowProduct product(weight);
+    return product && !(m > kFewForTiles && product.wants().halves && at::cpu::is_amx_tile_supported());
+  }
   constexpr int64_t kRows = 2;  // more are better off in libtorch's GEMM
   return x.scalar_type() == at::kBFloat16 && weight.value.scalar_type() == at::kBFloat16 && m <= kRows &&
          weight.value.device().is_cpu() && weight.value.is_contiguous();
-}
-
-constexpr int64_t kSlabElements = 1 << 18;  // 1 MiB: half of a core's second-level cache on the machines measured
-
-// Calls f(begin, end, rows) for slabs of a weight's rows as fp32, each used while it lies in the cache; never a whole
-// dense copy.
-template <class F>
-void for_each_slab(const Weight& weight, const F& f) {
-  const int64_t slab = std::max<int64_t>(16, kSlabElements / weight.columns);
-  for (int64_t begin = 0; begin < weight.rows; begin += slab) {
-    const int64_t end = std::min(weight.rows, begin + slab);
-    f(begin, end, dequantize_rows(weight, begin, end));
-  }
-}
-
-// Many inputs and a half-precision weight.
-Tensor multiply_slabs(const Tensor& input, const Weight& weight) {
-  const Tensor x = input.reshape({-1, weight.columns});
-  Tensor y = at::empty(output_sizes(input, weight), x.options());
-  const Tensor flat = y.view({-1, weight.rows});
-  for_each_slab(weight, [&](int64_t begin, int64_t end, const Tensor& rows) {
-    Tensor part = flat.slice(1, begin, end);
-    at::mm_out(part, x, rows.t());
-  });
-  return y;
 }
 
 std::vector<Tensor> multiply_ours(const Tensor& input, std::span<const Weight> weights) {
   const Tensor x = input.contiguous();
   const int64_t columns = weights[0].columns;
   std::vector<Part> parts;
-  bool groups = false;
+  InputForms forms;
   for (const Weight& weight : weights) {
     parts.push_back({&weight, at::empty(output_sizes(x, weight), x.options()), RowProduct(weight)});
-    groups = groups || parts.back().product.wants_groups();
+    forms = forms | parts.back().product.wants();
   }
+  const bool wide = x.scalar_type() == at::kFloat;
   multiply_all(parts, x,
-               {.x = x.scalar_type() == at::kFloat ? x.const_data_ptr<float>() : nullptr,
-                .groups = groups ? quantized_inputs(x, columns) : nullptr,
-                .m = x.numel() / columns,
-                .columns = columns});
+               wide ? prepared_inputs(x, columns, forms) : RowInputs{.m = x.numel() / columns, .columns = columns});
   std::vector<Tensor> outputs;
   for (Part& part : parts) outputs.push_back(std::move(part.y));
   return outputs;
 }
 
-// A frozen weight in blocks or halves: forward from its packed form, the input's gradient g W slab by slab through
-// dense rows.
+// Many inputs and a frozen bf16 weight where libtorch's GEMM has tiles for them (AMX).
+Tensor multiply_bf16(const Tensor& x, const Weight& weight) {
+  return at::linear(x.to(at::kBFloat16), weight.value).to(at::kFloat);
+}
+
+Tensor multiply_frozen(const Tensor& x, const Weight& weight) {
+  return is_ours(x, weight) ? std::move(multiply_ours(x, {&weight, 1})[0]) : multiply_bf16(x, weight);
+}
+
+// A frozen weight in the file's numbers: forward from its packed form, the input's gradient g W slab by slab through
+// dense rows: never a whole dense copy.
 struct PackedLinearFunction : torch::autograd::Function<PackedLinearFunction> {
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x, const Weight& weight) {
     context->save_for_backward({weight.value});
     context->saved_data["dtype"] = static_cast<int64_t>(weight.dtype);
     context->saved_data["rows"] = weight.rows;
     context->saved_data["columns"] = weight.columns;
-    return is_ours(x, weight) ? multiply_ours(x, {&weight, 1})[0] : multiply_slabs(x, weight);
+    return multiply_frozen(x, weight);
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& gradients) {
@@ -167,8 +149,12 @@ struct PackedLinearFunction : torch::autograd::Function<PackedLinearFunction> {
                         .columns = context->saved_data["columns"].toInt()};
     const Tensor g = gradients[0].reshape({-1, weight.rows});
     Tensor dx = at::zeros({g.size(0), weight.columns}, g.options());
-    for_each_slab(weight,
-                  [&](int64_t begin, int64_t end, const Tensor& rows) { dx.addmm_(g.slice(1, begin, end), rows); });
+    constexpr int64_t kSlabElements = 1 << 18;  // 1 MiB: stays in a core's second-level cache
+    const int64_t slab = std::max<int64_t>(kTaskRows, kSlabElements / weight.columns);
+    for (int64_t begin = 0; begin < weight.rows; begin += slab) {
+      const int64_t end = std::min(weight.rows, begin + slab);
+      dx.addmm_(g.slice(1, begin, end), dequantize_rows(weight, begin, end));
+    }
     auto sizes = gradients[0].sizes().vec();
     sizes.back() = weight.columns;
     return {dx.view(sizes), Tensor()};
@@ -223,7 +209,7 @@ Tensor linear(const Tensor& x, const Weight& weight, const Tensor& bias) {
       return bias.defined() ? y + bias : y;
     }
   } else if (frozen || is_ours(x, weight)) {
-    Tensor y = is_ours(x, weight) ? std::move(multiply_ours(x, {&weight, 1})[0]) : multiply_slabs(x, weight);
+    Tensor y = frozen ? multiply_frozen(x, weight) : std::move(multiply_ours(x, {&weight, 1})[0]);
     return bias.defined() ? y.add_(bias) : y;
   }
   const Tensor w = runs_in_fp32(weight.dtype, weight.packed) ? dense(weight, x.scalar_type()) : weight.value;

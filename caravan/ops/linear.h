@@ -13,8 +13,8 @@ namespace caravan::ops {
 using at::Tensor;
 
 // Dense: value [rows, columns] in a floating-point type. Block-quantized: the rows' blocks as u8, of type `dtype`, and
-// their packed form where it was made. Half precision with `packed` (the same tensor) stays in the file's halves and is
-// multiplied with fp32 inputs, as blocks are; without, inputs are halves too.
+// their packed form where it was made. f16 and bf16 with `packed` (the same tensor) stay in the file's numbers and have
+// fp32 inputs and outputs, as blocks have; without, inputs are of the weight's type.
 struct Weight {
   const Tensor& value;
   DType dtype;

@@ -2,7 +2,45 @@
 
 #include <algorithm>
 
+#include "caravan/base/error.h"
+
 namespace caravan::ops {
+
+RowInputs RowInputBuffer::inputs(const float* x, int64_t m, int64_t columns, const InputForms& forms) {
+  constexpr int64_t kLine = 64;
+  const auto lines = [](int64_t bytes) { return (bytes + kLine - 1) / kLine * kLine; };
+  const int64_t n = m * columns;
+  const bool copies = forms.floats && !kernels::is_one_piece(m, columns);
+  const int64_t groups = forms.integers ? lines(n / kernels::kGroupColumns * sizeof(kernels::InputGroup)) : 0;
+  const int64_t floats = copies ? lines(n * static_cast<int64_t>(sizeof(float))) : 0;
+  const int64_t halves = forms.halves ? lines(n * static_cast<int64_t>(sizeof(kernels::bf16))) : 0;
+  if (const int64_t size = groups + floats + halves; size > size_) {
+    memory_.reset(static_cast<std::byte*>(std::aligned_alloc(kLine, static_cast<size_t>(size))));
+    size_ = memory_ ? size : 0;
+    check(memory_ != nullptr, ErrorCode::out_of_memory, "no memory for {} bytes of inputs", size);
+  }
+  std::byte* at = memory_.get();
+  return {.x = x,
+          .m = m,
+          .columns = columns,
+          .groups = groups > 0 ? reinterpret_cast<const kernels::InputGroup*>(at) : nullptr,
+          .floats = copies         ? reinterpret_cast<const float*>(at + groups)
+                    : forms.floats ? x
+                                   : nullptr,
+          .halves = halves > 0 ? reinterpret_cast<const kernels::bf16*>(at + groups + floats) : nullptr};
+}
+
+void RowInputBuffer::fill(const RowInputs& in, int64_t first, int64_t last) {
+  const auto& rows = kernels::dense_rows_table();
+  const kernels::SplitShape shape{in.m, in.columns, first, last};
+  if (in.groups != nullptr) {
+    const int64_t width = in.columns / kernels::kGroupColumns;
+    kernels::table().packed->quantize(
+        in.x + first * in.columns, const_cast<kernels::InputGroup*>(in.groups) + first * width, (last - first) * width);
+  }
+  if (in.floats != nullptr && in.floats != in.x) rows.split_f32(in.x, const_cast<float*>(in.floats), shape);
+  if (in.halves != nullptr) rows.split_bf16(in.x, const_cast<kernels::bf16*>(in.halves), shape);
+}
 
 RowProduct::RowProduct(const Weight& weight) : rows_(weight.rows), columns_(weight.columns) {
   const Tensor& stored = weight.packed.defined() ? weight.packed : weight.value;
@@ -13,48 +51,36 @@ RowProduct::RowProduct(const Weight& weight) : rows_(weight.rows), columns_(weig
     if (type == nullptr || !weight.packed.defined()) return;
     kind_ = Kind::packed;
     multiply_ = kernels::table().packed->multiply[static_cast<size_t>(type->index)];
-    tile_bytes_ = kernels::tile_bytes(*type, columns_);
-  } else if (weight.dtype == DType::f16 && weight.packed.defined()) {
-    kind_ = Kind::f16;
-  } else if (stored.scalar_type() == at::kFloat) {
-    kind_ = Kind::f32;
+    task_bytes_ = kernels::tile_bytes(*type, columns_);
+    return;
   }
-}
-
-bool RowProduct::fits(int64_t m) const {
-  switch (kind_) {
-    case Kind::packed:
-      return true;
-    case Kind::f16:
-      return m <= 32;  // more go through slabs of fp32
-    case Kind::f32:
-      return m <= 16;  // more are better off in libtorch's GEMM
-    case Kind::none:
-      return false;
-  }
-  return false;
+  const bool from_file = weight.packed.defined();
+  if (from_file && weight.dtype == DType::f16) kind_ = Kind::f16;
+  if (from_file && weight.dtype == DType::bf16) kind_ = Kind::bf16;
+  if (stored.scalar_type() == at::kFloat) kind_ = Kind::f32;
+  task_bytes_ = kTaskRows * columns_ * static_cast<int64_t>(stored.element_size());
 }
 
 void RowProduct::prefetch(int64_t task) const {
   constexpr int64_t kBytes = 4096;  // from there on the kernels look ahead themselves
-  if (kind_ != Kind::packed || task >= tasks()) return;
-  const auto* from = static_cast<const char*>(data_) + task * tile_bytes_;
-  for (int64_t i = 0; i < std::min(kBytes, tile_bytes_); i += 64) __builtin_prefetch(from + i);
+  if (kind_ == Kind::none || task >= tasks()) return;
+  const auto* from = static_cast<const char*>(data_) + task * task_bytes_;
+  for (int64_t i = 0; i < std::min(kBytes, task_bytes_); i += 64) __builtin_prefetch(from + i);
 }
 
 void RowProduct::run(const RowInputs& inputs, float* y, int64_t stride, int64_t first, int64_t last) const {
   const int64_t begin = first * kTaskRows, end = std::min(rows_, last * kTaskRows);
   if (begin >= end) return;
-  const auto& kernels = kernels::table();
   if (kind_ == Kind::packed) {
-    multiply_(static_cast<const uint8_t*>(data_) + first * tile_bytes_, inputs.groups, y + begin,
+    multiply_(static_cast<const uint8_t*>(data_) + first * task_bytes_, inputs.groups, y + begin,
               {.rows = end - begin, .width = columns_, .inputs = inputs.m, .stride = stride});
-  } else if (kind_ == Kind::f16) {
-    kernels.gemv_f16(static_cast<const uint16_t*>(data_), inputs.x, y,
-                     {.begin = begin, .end = end, .width = columns_, .m = inputs.m, .stride = stride});
-  } else {
-    kernels.gemv_f32(static_cast<const float*>(data_), inputs.x, y, begin, end, columns_, inputs.m, stride);
+    return;
   }
+  const auto& kernels = kernels::dense_rows_table();
+  const kernels::DenseRows shape{begin, end, columns_, inputs.m, stride};
+  if (kind_ == Kind::f16) kernels.f16(static_cast<const uint16_t*>(data_), inputs.floats, y, shape);
+  if (kind_ == Kind::bf16) kernels.bf16(static_cast<const uint16_t*>(data_), inputs.halves, y, shape);
+  if (kind_ == Kind::f32) kernels.f32(static_cast<const float*>(data_), inputs.floats, y, shape);
 }
 
 }  // namespace caravan::ops
