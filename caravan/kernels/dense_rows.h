@@ -38,6 +38,9 @@ struct DenseRowsTable {
 const DenseRowsTable& dense_rows_table();                 // of the instruction set of table(), AVX512-BF16 where it is
 const DenseRowsTable* dense_rows_table(const char* isa);  // portable, avx2, avx512, avx512bf16
 
+// Whether the CPU multiplies tiles of bf16 matrices (AMX), as libtorch's GEMM does then: some times faster than these.
+bool has_bf16_tiles();
+
 // Whether splitting would leave fp32 inputs as they are.
 inline bool is_one_piece(int64_t inputs, int64_t width) {
   return inputs == 1 || width * static_cast<int64_t>(sizeof(float)) <= kPieceBytes;

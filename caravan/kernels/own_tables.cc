@@ -1,4 +1,7 @@
 // The tables of the kernels that have files of their own: those of the instruction set that table() has chosen.
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <string.h>
 
 #include "caravan/kernels/causal_gradient.h"
@@ -66,6 +69,16 @@ const DenseRowsTable& dense_rows_table() {
     return dense_rows_table(table().isa);
   }();
   return *chosen;
+}
+
+bool has_bf16_tiles() {
+#if defined(__x86_64__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kTiles = 1U << 22 | 1U << 24;  // AMX-BF16, AMX-TILE
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kTiles) == kTiles;
+#else
+  return false;
+#endif
 }
 
 void pack_panels(const float* weight, int64_t rows, int64_t width, int64_t first, int64_t last, float* panels) {

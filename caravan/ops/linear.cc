@@ -3,7 +3,6 @@
 // GEMM.
 #include "caravan/ops/linear.h"
 
-#include <ATen/cpu/Utils.h>
 #include <sys/mman.h>
 #include <torch/torch.h>
 
@@ -97,7 +96,7 @@ bool is_ours(const Tensor& x, const Weight& weight) {
   const int64_t m = x.numel() / weight.columns;
   if (x.scalar_type() == at::kFloat) {
     const RowProduct product(weight);
-    return product && !(m > kFewForTiles && product.wants().halves && at::cpu::is_amx_tile_supported());
+    return product && !(m > kFewForTiles && product.wants().halves && kernels::has_bf16_tiles());
   }
   constexpr int64_t kRows = 2;  // more are better off in libtorch's GEMM
   return x.scalar_type() == at::kBFloat16 && weight.value.scalar_type() == at::kBFloat16 && m <= kRows &&
