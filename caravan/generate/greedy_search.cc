@@ -2,20 +2,23 @@
 #include <torch/torch.h>
 
 #include "caravan/generate/token_loop.h"
+#include "caravan/kernels/table.h"
 
 namespace caravan::generate {
 namespace {
 
 class GreedyChooser final : public Chooser {
  public:
-  void see(const Tensor& scores) override { std::tie(scores_, best_) = scores.max(-1); }
+  void see(const Tensor& scores) override { scores_ = scores; }
   int32_t choose(int64_t row, Random&) override {
-    check_best_score(scores_.const_data_ptr<float>()[row]);
-    return static_cast<int32_t>(best_.const_data_ptr<int64_t>()[row]);
+    const float* scores = scores_.const_data_ptr<float>() + row * scores_.size(1);
+    const int64_t best = kernels::table().argmax(scores, scores_.size(1));
+    check_best_score(scores[best]);
+    return static_cast<int32_t>(best);
   }
 
  private:
-  Tensor scores_, best_;  // [R]
+  Tensor scores_;  // [R, V]
 };
 
 }  // namespace

@@ -147,30 +147,68 @@ float dot(const T* a, const T* b, int64_t n) {
   return sum;
 }
 
-// The stored vector of one token: its page, then its place there.
-template <class T>
-const T* stored(const void* const* pages, const PagedHead& p, int64_t token) {
-  return static_cast<const T*>(pages[token / p.page_tokens]) + token % p.page_tokens * p.width;
+// Tokens whose scores are summed together: their sums across lanes cost a quarter each then.
+#if defined(__AVX512F__)
+constexpr int kScoreTokens = 4;
+#else
+constexpr int kScoreTokens = 1;
+#endif
+
+// Asks for some of the bytes that the caller reads next. A line a token is what memory delivers meanwhile.
+inline void look_ahead(Ahead* ahead, int64_t lines) {
+  if (ahead == nullptr) return;
+  for (; lines > 0 && ahead->at < ahead->end; --lines, ahead->at += 64) __builtin_prefetch(ahead->at);
+}
+
+// Calls f(vectors, token, count) for the runs of attended tokens that lie in one page each, counted from `first`.
+template <class T, class F>
+inline void for_each_page(const PagedHead& p, const void* const* pages, const F& f) {
+  for (int64_t token = p.first; token < p.last;) {
+    const int64_t page = token / p.page_tokens, begin = token - page * p.page_tokens;
+    const int64_t left = p.last - token, whole = p.page_tokens - begin, count = left < whole ? left : whole;
+    f(static_cast<const T*>(pages[page]) + begin * p.width, token - p.first, count);
+    token += count;
+  }
+}
+
+// Scores of G queries and N tokens that lie one after another.
+template <int G, int N, class T>
+inline void score_tokens(const PagedHead& p, const T* queries, const T* keys, float* scores) {
+  const int64_t tokens = p.last - p.first, width = p.width, even = width - width % 16;
+  Floats sums[G][N];
+  for (auto& row : sums) {
+    for (Floats& sum : row) sum = zeros();
+  }
+  for (int64_t i = 0; i < even; i += 16) {
+    Floats k[N];
+    for (int t = 0; t < N; ++t) k[t] = load(keys + t * width + i);
+#pragma GCC unroll 4
+    for (int g = 0; g < G; ++g) {
+      const Floats q = load(queries + g * width + i);
+      for (int t = 0; t < N; ++t) sums[g][t] = multiply_add(q, k[t], sums[g][t]);
+    }
+  }
+  for (int g = 0; g < G; ++g) {
+    float totals[N];
+    add_lanes<N>(sums[g], totals);
+    for (int t = 0; t < N; ++t) {
+      const float rest = dot(queries + g * width + even, keys + t * width + even, width - even);
+      scores[g * tokens + t] = p.scale * (totals[t] + rest);
+    }
+  }
 }
 
 // Scores of G queries, in one pass over the keys.
 template <int G, class T>
 void score(const PagedHead& p, const T* queries, float* scores) {
-  const int64_t tokens = p.last - p.first, width = p.width, even = width - width % 16;
-  for (int64_t t = 0; t < tokens; ++t) {
-    const T* key = stored<T>(p.keys, p, p.first + t);
-    Floats sums[G];
-    for (int g = 0; g < G; ++g) sums[g] = zeros();
-    for (int64_t i = 0; i < even; i += 16) {
-      const Floats k = load(key + i);
-#pragma GCC unroll 4
-      for (int g = 0; g < G; ++g) sums[g] = multiply_add(load(queries + g * width + i), k, sums[g]);
+  for_each_page<T>(p, p.keys, [&](const T* keys, int64_t token, int64_t count) {
+    int64_t t = 0;
+    for (; t + kScoreTokens <= count; t += kScoreTokens) {
+      look_ahead(p.ahead, kScoreTokens);
+      score_tokens<G, kScoreTokens>(p, queries, keys + t * p.width, scores + token + t);
     }
-    for (int g = 0; g < G; ++g) {
-      const float rest = dot(queries + g * width + even, key + even, width - even);
-      scores[g * tokens + t] = p.scale * (sum(sums[g]) + rest);
-    }
-  }
+    for (; t < count; ++t) score_tokens<G, 1>(p, queries, keys + t * p.width, scores + token + t);
+  });
 }
 
 // Features [from, from + 16 C) of G outputs, in one pass over the values; the sums stay in registers.
@@ -181,21 +219,60 @@ void blend(const PagedHead& p, const float* scores, const float* inverse, int64_
   for (auto& row : sums) {
     for (Floats& s : row) s = zeros();
   }
-  for (int64_t t = 0; t < tokens; ++t) {
-    const T* value = stored<T>(p.values, p, p.first + t) + from;
-    Floats v[C];
-    for (int c = 0; c < C; ++c) v[c] = load(value + 16 * c);
+  for_each_page<T>(p, p.values, [&](const T* values, int64_t token, int64_t count) {
+    for (int64_t t = 0; t < count; ++t) {
+      look_ahead(p.ahead, 1);
+      const T* value = values + t * p.width + from;
+      Floats v[C];
+      for (int c = 0; c < C; ++c) v[c] = load(value + 16 * c);
 #pragma GCC unroll 4
-    for (int g = 0; g < G; ++g) {
-      const Floats weight = all(scores[g * tokens + t]);
-      for (int c = 0; c < C; ++c) sums[g][c] = multiply_add(v[c], weight, sums[g][c]);
+      for (int g = 0; g < G; ++g) {
+        const Floats weight = all(scores[g * tokens + token + t]);
+        for (int c = 0; c < C; ++c) sums[g][c] = multiply_add(v[c], weight, sums[g][c]);
+      }
     }
-  }
+  });
   for (int g = 0; g < G; ++g) {
     float out[16 * C];
     for (int c = 0; c < C; ++c) store(sums[g][c], out + 16 * c);
     for (int i = 0; i < 16 * C; ++i) store(out[i] * inverse[g], output + g * p.width + from + i);
   }
+}
+
+// The largest number; NaNs are passed over. In lanes, whose maxima need no order.
+float largest_of(const float* x, int64_t n) {
+  constexpr int kLanes = 16;
+  float lanes[kLanes], largest = -INFINITY;
+  for (float& lane : lanes) lane = -INFINITY;
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int j = 0; j < kLanes; ++j) lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
+  }
+  for (; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
+  for (const float lane : lanes) largest = lane > largest ? lane : largest;
+  return largest;
+}
+
+// The first place where `is` holds, n if nowhere: block by block, so that the search vectorizes.
+template <class Is>
+int64_t first_where(const float* x, int64_t n, const Is& is) {
+  constexpr int64_t kBlock = 256;
+  for (int64_t from = 0; from < n; from += kBlock) {
+    const int64_t end = from + kBlock < n ? from + kBlock : n;
+    int found = 0;
+    for (int64_t i = from; i < end; ++i) found |= is(x[i]) ? 1 : 0;
+    for (int64_t i = from; found != 0 && i < end; ++i) {
+      if (is(x[i])) return i;
+    }
+  }
+  return n;
+}
+
+int64_t argmax(const float* x, int64_t n) {
+  const int64_t nan = first_where(x, n, [](float v) { return v != v; });
+  if (nan < n) return nan;
+  const float largest = largest_of(x, n);
+  return first_where(x, n, [=](float v) { return v == largest; });
 }
 
 // Scores of all tokens first, then softmax, then the weighted sum of the values: passes over a buffer that stays in the
@@ -206,8 +283,9 @@ void attend_queries(const PagedHead& p, const T* queries, T* output) {
   score<G>(p, queries, p.scores);
   float inverse[G];
   for (int g = 0; g < G; ++g) {
-    float *scores = p.scores + g * tokens, largest = -INFINITY, sum = 0.0f;
-    for (int64_t t = 0; t < tokens; ++t) largest = scores[t] > largest ? scores[t] : largest;
+    float* scores = p.scores + g * tokens;
+    const float largest = largest_of(scores, tokens);
+    float sum = 0.0f;
     for (int64_t t = 0; t < tokens; ++t) sum += scores[t] = exponential(scores[t] - largest);
     inverse[g] = 1.0f / sum;
   }
@@ -217,8 +295,9 @@ void attend_queries(const PagedHead& p, const T* queries, T* output) {
   for (; at < p.width; ++at) {
     for (int g = 0; g < G; ++g) {
       float sum = 0.0f;
-      for (int64_t t = 0; t < tokens; ++t)
-        sum += p.scores[g * tokens + t] * load(stored<T>(p.values, p, p.first + t)[at]);
+      for_each_page<T>(p, p.values, [&](const T* values, int64_t token, int64_t count) {
+        for (int64_t t = 0; t < count; ++t) sum += p.scores[g * tokens + token + t] * load(values[t * p.width + at]);
+      });
       store(sum * inverse[g], output + g * p.width + at);
     }
   }
@@ -272,6 +351,7 @@ const Table CARAVAN_TABLE = {
     attend<float>,
     attend<bf16>,
     gemv<bf16>,
+    argmax,
     sum_words,
     &CARAVAN_PACKED,
 };

@@ -127,5 +127,27 @@ inline float sum(const Floats& f) {
 
 inline Floats load(const uint16_t* bf16) { return from_bf16(bf16); }
 
+// The sums of R vectors' lanes.
+template <int R>
+inline void add_lanes(const Floats* sums, float* to) {
+#if defined(__AVX512F__)
+  if constexpr (R == 4) {
+    const auto pairs = [](Floats a, Floats b) { return add(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)); };
+    const __m512d ab = _mm512_castps_pd(pairs(sums[0], sums[1])), cd = _mm512_castps_pd(pairs(sums[2], sums[3]));
+    const Floats lanes =  // a, b, c, d in every quarter
+        add(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)), _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
+    const __m256 two = _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
+    _mm_storeu_ps(to, _mm_add_ps(_mm256_castps256_ps128(two), _mm256_extractf128_ps(two, 1)));
+    return;
+  }
+  const Floats none = zeros(), four[4] = {sums[0], R > 1 ? sums[1 % R] : none, R > 2 ? sums[2 % R] : none, none};
+  float out[4];
+  add_lanes<4>(four, out);  // in the same order
+  memcpy(to, out, R * sizeof(float));
+#else
+  for (int r = 0; r < R; ++r) to[r] = sum(sums[r]);
+#endif
+}
+
 }  // namespace
 }  // namespace caravan::kernels

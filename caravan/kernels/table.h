@@ -15,6 +15,13 @@ namespace caravan::kernels {
 
 using bf16 = uint16_t;  // the upper half of a float
 
+// Bytes that a thread will read soon, from `at` on: asked for while it computes or waits, so that the memory does not
+// rest. Who asks for some of them moves `at`.
+struct Ahead {
+  const char* at = nullptr;
+  const char* end = nullptr;
+};
+
 // Attention of one key-value head's G query heads over one sequence's pages, softmax(scale q k^T) v.
 struct PagedHead {
   const void* queries;      // [G, D], contiguous
@@ -25,7 +32,8 @@ struct PagedHead {
   int64_t page_tokens;   // P
   int64_t first, last;   // attends to stored tokens [first, last)
   float scale;
-  float* scores;  // scratch of (last - first) * G floats
+  float* scores;           // scratch of (last - first) * G floats
+  Ahead* ahead = nullptr;  // what to ask for meanwhile
 };
 
 struct Table {
@@ -62,6 +70,8 @@ struct Table {
   // Rows [begin, end) of y = W x for a few input rows: W [.., width], x [m, width], y [m, stride].
   void (*gemv_bf16)(const bf16* w, const bf16* x, bf16* y, int64_t begin, int64_t end, int64_t width, int64_t m,
                     int64_t stride);
+  // The place of the largest of n > 0 numbers, the first of equals; of the first NaN where there is one.
+  int64_t (*argmax)(const float* x, int64_t n);
   uint64_t (*sum_words)(const uint64_t* words, int64_t n);  // reads n words: what measures the memory's bandwidth
   const PackedTable* packed;                                // the same for block-quantized weights
 };

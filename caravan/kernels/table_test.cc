@@ -51,25 +51,42 @@ TEST_P(Kernels, SiluIsAccurateOverItsWholeRange) {
   }
 }
 
-// Widths below, at and between the vector's 16 and the slices' 64; one query to nine; pages of 3 tokens, a window.
+// Widths below, at and between the vector's 16 and the slices' 64; one query to nine; pages shorter and longer than
+// what is summed together, a window; the scores of one query are those of many.
 TEST_P(Kernels, PagedAttentionMatchesANaiveLoop) {
-  constexpr int64_t kPage = 3, kFirst = 2, kLast = 10, kTokens = kLast - kFirst;
+  constexpr int64_t kFirst = 2, kLast = 16, kTokens = kLast - kFirst;
   constexpr float kGuard = 77.0f;
-  for (const int64_t width : {1, 10, 16, 33, 64, 80, 131}) {
+  for (const auto [width, page] : {std::pair<int64_t, int64_t>{1, 4},
+                                   {10, 4},
+                                   {16, 4},
+                                   {33, 4},
+                                   {64, 4},
+                                   {80, 4},
+                                   {131, 4},
+                                   {64, 11},
+                                   {64, 16},
+                                   {80, 11}}) {
     for (const int64_t group : {1, 2, 3, 4, 6, 9}) {
-      const auto queries = random(group * width), keys = random(4 * kPage * width), values = random(4 * kPage * width);
+      const auto queries = random(group * width), keys = random(4 * page * width), values = random(4 * page * width);
       const int order[] = {2, 0, 3, 1};
       const void *key_pages[4], *value_pages[4];
       for (int i = 0; i < 4; ++i) {
-        key_pages[i] = keys.data() + order[i] * kPage * width;
-        value_pages[i] = values.data() + order[i] * kPage * width;
+        key_pages[i] = keys.data() + order[i] * page * width;
+        value_pages[i] = values.data() + order[i] * page * width;
       }
-      const auto at = [&](const std::vector<float>& pages, int64_t token, int64_t i) {
-        return double(pages[(order[token / kPage] * kPage + token % kPage) * width + i]);
+      const auto at = [&, width = width, page = page](const std::vector<float>& pages, int64_t token, int64_t i) {
+        return double(pages[(order[token / page] * page + token % page) * width + i]);
       };
-      std::vector<float> output(group * width + 1, kGuard), scores(group * kTokens);
-      GetParam()->paged_attention_f32({queries.data(), output.data(), key_pages, value_pages, group, width, kPage,
-                                       kFirst, kLast, 0.2f, scores.data()});
+      std::vector<float> output(group * width + 1, kGuard), scores(group * kTokens), alone(width);
+      const char line[200] = {};
+      Ahead ahead{line, line + sizeof line};
+      GetParam()->paged_attention_f32({queries.data(), output.data(), key_pages, value_pages, group, width, page,
+                                       kFirst, kLast, 0.2f, scores.data(), &ahead});
+      ASSERT_GE(ahead.at, ahead.end);  // asked for all of it
+      const float* last = queries.data() + (group - 1) * width;
+      GetParam()->paged_attention_f32(
+          {last, alone.data(), key_pages, value_pages, 1, width, page, kFirst, kLast, 0.2f, scores.data()});
+      for (int64_t i = 0; i < width; ++i) ASSERT_EQ(alone[i], output[(group - 1) * width + i]) << width << " " << group;
       for (int64_t g = 0; g < group; ++g) {
         std::vector<double> weights(kTokens), expected(width);
         double total = 0;
@@ -86,6 +103,22 @@ TEST_P(Kernels, PagedAttentionMatchesANaiveLoop) {
       }
       ASSERT_EQ(output.back(), kGuard);
     }
+  }
+}
+
+TEST_P(Kernels, ArgmaxIsTheFirstOfTheLargest) {
+  const float nan = std::nanf(""), infinity = std::numeric_limits<float>::infinity();
+  for (const int64_t n : {1, 2, 15, 16, 17, 255, 256, 257, 1000}) {
+    for (int64_t largest : {int64_t{0}, n / 2, n - 1}) {
+      auto x = random(n);
+      x[largest] = 50.0f;
+      if (largest + 1 < n) x[n - 1] = 50.0f;  // an equal one behind it
+      ASSERT_EQ(GetParam()->argmax(x.data(), n), largest);
+      x[n / 3] = nan;
+      ASSERT_EQ(GetParam()->argmax(x.data(), n), n / 3);
+    }
+    const std::vector<float> low(n, -infinity);
+    ASSERT_EQ(GetParam()->argmax(low.data(), n), 0);
   }
 }
 

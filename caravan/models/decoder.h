@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "caravan/base/json.h"
+#include "caravan/nn/fused_decode.h"
 #include "caravan/nn/kv_cache.h"
 #include "caravan/nn/linear.h"
 #include "caravan/nn/norm.h"
@@ -75,21 +76,9 @@ class DecoderStack final : public Decoder {
   Tensor forward(const Tensor& embeddings, nn::Step& step) override {
     Tensor x = training() ? dropped(embeddings, config_.embedding_dropout) : embeddings;  // [T, C]
     rotary_emb.prepare(step, x.scalar_type());
-    nn::Capture* capture = step.capture;
-    const bool recompute = gradient_checkpointing && training() && at::GradMode::is_enabled();
-    // The backward pass, which runs the layers again, may come when the caller's step is gone.
-    const std::shared_ptr<nn::Step> kept = recompute ? std::make_shared<nn::Step>(step) : nullptr;
-    if (recompute) kept->capture = nullptr;
-    for (auto& layer : layers) {
-      step.narrow = layer == *(layers.end() - 1) && !step.output_rows.empty();
-      if (capture != nullptr && capture->want_hidden_states) capture->hidden_states.push_back(x);
-      const auto run = [&layer, &step, kept](const Tensor& y) {
-        return (*layer)(y, kept != nullptr && at::GradMode::is_enabled() ? *kept : step);
-      };
-      x = run_layer(run, x, recompute);
-    }
-    x = norm(x);
-    if (capture != nullptr && capture->want_hidden_states) capture->hidden_states.push_back(x);
+    const Tensor fused = nn::decode_fused(layers, x, step);
+    x = norm(fused.defined() ? fused : run_layers(x, step));
+    if (step.capture != nullptr && step.capture->want_hidden_states) step.capture->hidden_states.push_back(x);
     return x;
   }
 
@@ -103,6 +92,23 @@ class DecoderStack final : public Decoder {
   nn::RotaryEmbedding rotary_emb;
 
  private:
+  Tensor run_layers(Tensor x, nn::Step& step) {
+    nn::Capture* capture = step.capture;
+    const bool recompute = gradient_checkpointing && training() && at::GradMode::is_enabled();
+    // The backward pass, which runs the layers again, may come when the caller's step is gone.
+    const std::shared_ptr<nn::Step> kept = recompute ? std::make_shared<nn::Step>(step) : nullptr;
+    if (recompute) kept->capture = nullptr;
+    for (auto& layer : layers) {
+      step.narrow = layer == *(layers.end() - 1) && !step.output_rows.empty();
+      if (capture != nullptr && capture->want_hidden_states) capture->hidden_states.push_back(x);
+      const auto run = [&layer, &step, kept](const Tensor& y) {
+        return (*layer)(y, kept != nullptr && at::GradMode::is_enabled() ? *kept : step);
+      };
+      x = run_layer(run, x, recompute);
+    }
+    return x;
+  }
+
   StackConfig config_;
 };
 

@@ -2,8 +2,6 @@
 
 #include <torch/torch.h>
 
-#include "caravan/nn/fused_decode.h"
-
 namespace caravan::nn {
 
 DecoderLayer::DecoderLayer(const DecoderLayerConfig& config, int64_t index)
@@ -23,7 +21,6 @@ Tensor DecoderLayer::dropped(const Tensor& x) const {
 }
 
 Tensor DecoderLayer::forward(Tensor x, Step& step) {  // x [T, C]
-  if (can_decode_fused(*this, x, step)) return decode_fused(*this, x, step);
   const Tensor attended = self_attn(input_layernorm(x), step);
   if (step.narrow && step.tree != nullptr) {  // attention has left the other rows out
     x = x.index_select(0, step.output_index());

@@ -36,7 +36,7 @@ Tensor dequantize_rows(const Weight& weight, int64_t begin, int64_t end) {
 }
 
 const PackedType& type_of(DType dtype) {
-  const PackedType* type = kernels::packed_type(to_string(dtype).data());
+  const PackedType* type = packed_type(dtype);
   check(type != nullptr, ErrorCode::unsupported, "{} weights cannot be multiplied", to_string(dtype));
   return *type;
 }

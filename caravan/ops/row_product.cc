@@ -1,10 +1,20 @@
 #include "caravan/ops/row_product.h"
 
 #include <algorithm>
+#include <array>
 
 #include "caravan/base/error.h"
 
 namespace caravan::ops {
+
+const kernels::PackedType* packed_type(DType dtype) {
+  static const auto types = [] {  // looked up by name once: products ask for them hundreds of times a token
+    std::array<const kernels::PackedType*, static_cast<size_t>(DType::iq4_xs) + 1> all{};
+    for (size_t i = 0; i < all.size(); ++i) all[i] = kernels::packed_type(to_string(static_cast<DType>(i)).data());
+    return all;
+  }();
+  return types[static_cast<size_t>(dtype)];
+}
 
 RowInputs RowInputBuffer::inputs(const float* x, int64_t m, int64_t columns, const InputForms& forms) {
   constexpr int64_t kLine = 64;
@@ -47,7 +57,7 @@ RowProduct::RowProduct(const Weight& weight) : rows_(weight.rows), columns_(weig
   if (!stored.defined() || !stored.device().is_cpu() || !stored.is_contiguous()) return;
   data_ = stored.const_data_ptr();
   if (is_block_quantized(weight.dtype)) {
-    const kernels::PackedType* type = kernels::packed_type(to_string(weight.dtype).data());
+    const kernels::PackedType* type = packed_type(weight.dtype);
     if (type == nullptr || !weight.packed.defined()) return;
     kind_ = Kind::packed;
     multiply_ = kernels::table().packed->multiply[static_cast<size_t>(type->index)];
@@ -61,11 +71,9 @@ RowProduct::RowProduct(const Weight& weight) : rows_(weight.rows), columns_(weig
   task_bytes_ = kTaskRows * columns_ * static_cast<int64_t>(stored.element_size());
 }
 
-void RowProduct::prefetch(int64_t task) const {
-  constexpr int64_t kBytes = 4096;  // from there on the kernels look ahead themselves
-  if (kind_ == Kind::none || task >= tasks()) return;
-  const auto* from = static_cast<const char*>(data_) + task * task_bytes_;
-  for (int64_t i = 0; i < std::min(kBytes, task_bytes_); i += 64) __builtin_prefetch(from + i);
+kernels::Ahead RowProduct::bytes(int64_t first, int64_t last, int64_t most) const {
+  const auto* from = static_cast<const char*>(data_) + first * task_bytes_;
+  return {.at = from, .end = from + std::min(most, std::max<int64_t>(0, last - first) * task_bytes_)};
 }
 
 void RowProduct::run(const RowInputs& inputs, float* y, int64_t stride, int64_t first, int64_t last) const {

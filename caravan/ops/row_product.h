@@ -23,6 +23,8 @@ struct InputForms {
   }
 };
 
+const kernels::PackedType* packed_type(DType dtype);  // null where blocks of this type have no packed form
+
 // fp32 inputs, in every form that somebody wants.
 struct RowInputs {
   const float* x;  // [m, columns]
@@ -58,8 +60,8 @@ class RowProduct {
   }
   int64_t tasks() const { return (rows_ + kTaskRows - 1) / kTaskRows; }
   int64_t rows() const { return rows_; }
-  // Asks for the first bytes of a task, so that they are on their way while other work is done.
-  void prefetch(int64_t task) const;
+  // What tasks [first, last) read of the weight, up to `most` bytes.
+  kernels::Ahead bytes(int64_t first, int64_t last, int64_t most) const;
   // y[i * stride + row] for the rows of tasks [first, last); the value of a row depends on nothing but its input.
   void run(const RowInputs& inputs, float* y, int64_t stride, int64_t first, int64_t last) const;
 

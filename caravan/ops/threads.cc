@@ -17,21 +17,36 @@ void parallel_pieces(int64_t rows, int64_t grain, const std::function<void(int64
   at::parallel_for(0, rows, grain, f);
 }
 
-void Team::barrier() {
+void Team::barrier(kernels::Ahead ahead) {
   constexpr int kSpins = 20000;  // some tens of microseconds; then another thread may have this core
   expected_ += count;
   arrived_.fetch_add(1, std::memory_order_acq_rel);
   for (int spins = 0; arrived_.load(std::memory_order_acquire) < expected_; ++spins) {
     if (spins >= kSpins) std::this_thread::yield();
+    if (ahead.at < ahead.end) {
+      __builtin_prefetch(ahead.at);
+      ahead.at += 64;
+    }
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #endif
   }
 }
 
+void SharedTasks::prepare(int64_t count, int threads) {
+  constexpr int kRunsAThread = 8;
+  if (threads > room_) parts_ = std::make_unique<Part[]>(static_cast<size_t>(threads)), room_ = threads;
+  count_ = count;
+  threads_ = threads;
+  run_ = std::max<int64_t>(1, count / (kRunsAThread * threads));
+  for (int i = 0; i < threads; ++i) parts_[static_cast<size_t>(i)].next.store(first(i), std::memory_order_relaxed);
+}
+
+int team_size() { return at::in_parallel_region() ? 1 : at::get_num_threads(); }
+
 void parallel_team(const std::function<void(Team&)>& f) {
   std::atomic<int> arrived{0};
-  const int threads = at::in_parallel_region() ? 1 : at::get_num_threads();
+  const int threads = team_size();
   if (threads == 1) {
     Team alone(0, 1, arrived);
     f(alone);

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <functional>
 #include <initializer_list>
+#include <memory>
 #include <utility>
 
 #include "caravan/kernels/table.h"
@@ -37,7 +38,8 @@ void parallel_rows(int64_t rows, int64_t work_per_row, const F& f) {
 class Team {
  public:
   Team(int index, int count, std::atomic<int>& arrived) : index(index), count(count), arrived_(arrived) {}
-  void barrier();  // returns when all have come
+  // Returns when all have come; meanwhile asks for what this thread reads next.
+  void barrier(kernels::Ahead ahead = {});
   // This thread's share [begin, end) of [0, n).
   std::pair<int64_t, int64_t> share(int64_t n) const { return {n * index / count, n * (index + 1) / count}; }
   const int index, count;
@@ -47,8 +49,40 @@ class Team {
   int expected_ = 0;
 };
 
+// Tasks of one stage of a team. Each thread begins with a part of its own, a run of tasks at a time, and then helps the
+// others: cores read memory at different speeds, and all wait for the last one. What a task computes must not depend on
+// who runs it.
+class SharedTasks {
+ public:
+  // For `count` tasks; by one thread, before the team begins.
+  void prepare(int64_t count, int threads);
+  int64_t first(int thread) const { return thread * count_ / threads_; }  // where a thread begins
+  int64_t run() const { return run_; }
+
+  template <class F>
+  void take(int thread, const F& f) {  // f(begin, end)
+    for (int i = 0; i < threads_; ++i) {
+      const int whose = (thread + i) % threads_;
+      const int64_t end = first(whose + 1);
+      std::atomic<int64_t>& next = parts_[static_cast<size_t>(whose)].next;
+      for (int64_t begin = next.fetch_add(run_); begin < end; begin = next.fetch_add(run_)) {
+        f(begin, std::min(begin + run_, end));
+      }
+    }
+  }
+
+ private:
+  struct alignas(64) Part {
+    std::atomic<int64_t> next{0};
+  };
+  int64_t count_ = 0, run_ = 1;
+  int threads_ = 0, room_ = 0;
+  std::unique_ptr<Part[]> parts_;
+};
+
 // Runs f on every one of libtorch's threads at once; on this one alone inside another parallel region. For stages that
 // are too short for a fork-join each: a barrier of threads that spin costs a tenth of one. f must not throw.
+int team_size();
 void parallel_team(const std::function<void(Team&)>& f);
 
 inline const kernels::bf16* bf16_data(const Tensor& t) {
