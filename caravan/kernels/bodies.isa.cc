@@ -6,35 +6,12 @@
 #include <string.h>
 
 #include "caravan/kernels/exponential.h"
-#include "caravan/kernels/quads.h"
+#include "caravan/kernels/numbers.h"
 #include "caravan/kernels/sixteen.h"
 #include "caravan/kernels/table.h"
 
 namespace caravan::kernels {
 namespace {
-
-float load(float x) { return x; }
-float load(bf16 x) {
-  const uint32_t bits = static_cast<uint32_t>(x) << 16;
-  float f;
-  memcpy(&f, &bits, 4);
-  return f;
-}
-
-void store(float x, float* to) { *to = x; }
-void store(float x, bf16* to) {  // round to nearest even; a NaN stays one
-  uint32_t bits;
-  memcpy(&bits, &x, 4);
-  const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  *to = static_cast<bf16>(x != x ? 0x7fc0 : rounded);
-}
-
-template <class T>
-float rounded(float x, T*) {  // the value that storing as T keeps
-  T t;
-  store(x, &t);
-  return load(t);
-}
 
 template <class T>
 void rms_norm(const T* x, const T* w, T* y, int64_t rows, int64_t width, float eps) {
@@ -64,23 +41,6 @@ void rotate(const T* x, const T* cos, const T* sin, T* y, int64_t heads, int64_t
     rotate_head(x, x + half, cos, sin, y, y + half, half);
     for (int64_t i = rotary; i < width; ++i) y[i] = x[i];
   }
-}
-
-// c ? a : b without a branch. GCC makes a copy of what follows for a constant a or b, and g / (1 + e^88), a subnormal
-// number that takes a hundred times as long as others, was then computed for every element.
-inline float choose(bool c, float a, float b) {
-  uint32_t x, y;
-  memcpy(&x, &a, 4);
-  memcpy(&y, &b, 4);
-  const uint32_t mask = -static_cast<uint32_t>(c), bits = (x & mask) | (y & ~mask);
-  float f;
-  memcpy(&f, &bits, 4);
-  return f;
-}
-
-// e^x, of numbers outside [-87, 88] that of the nearest inside.
-inline float exponential(float x) {
-  return exponential_in_range(choose(x < -87.0f, -87.0f, choose(x > 88.0f, 88.0f, x)));
 }
 
 template <class T>
@@ -147,110 +107,11 @@ float dot(const T* a, const T* b, int64_t n) {
   return sum;
 }
 
-// Tokens whose scores are summed together: their sums across lanes cost a quarter each then.
-#if defined(__AVX512F__)
-constexpr int kScoreTokens = 4;
-#else
-constexpr int kScoreTokens = 1;
-#endif
-
-// Asks for some of the bytes that the caller reads next. A line a token is what memory delivers meanwhile.
-inline void look_ahead(Ahead* ahead, int64_t lines) {
-  if (ahead == nullptr) return;
-  for (; lines > 0 && ahead->at < ahead->end; --lines, ahead->at += 64) __builtin_prefetch(ahead->at);
-}
-
-// Calls f(vectors, token, count) for the runs of attended tokens that lie in one page each, counted from `first`.
-template <class T, class F>
-inline void for_each_page(const PagedHead& p, const void* const* pages, const F& f) {
-  for (int64_t token = p.first; token < p.last;) {
-    const int64_t page = token / p.page_tokens, begin = token - page * p.page_tokens;
-    const int64_t left = p.last - token, whole = p.page_tokens - begin, count = left < whole ? left : whole;
-    f(static_cast<const T*>(pages[page]) + begin * p.width, token - p.first, count);
-    token += count;
+template <class T>
+void gemv(const T* w, const T* x, T* y, int64_t begin, int64_t end, int64_t width, int64_t m, int64_t stride) {
+  for (int64_t r = begin; r < end; ++r) {
+    for (int64_t i = 0; i < m; ++i) store(dot(w + r * width, x + i * width, width), y + i * stride + r);
   }
-}
-
-// Scores of G queries and N tokens that lie one after another.
-template <int G, int N, class T>
-inline void score_tokens(const PagedHead& p, const T* queries, const T* keys, float* scores) {
-  const int64_t tokens = p.last - p.first, width = p.width, even = width - width % 16;
-  Floats sums[G][N];
-  for (auto& row : sums) {
-    for (Floats& sum : row) sum = zeros();
-  }
-  for (int64_t i = 0; i < even; i += 16) {
-    Floats k[N];
-    for (int t = 0; t < N; ++t) k[t] = load(keys + t * width + i);
-#pragma GCC unroll 4
-    for (int g = 0; g < G; ++g) {
-      const Floats q = load(queries + g * width + i);
-      for (int t = 0; t < N; ++t) sums[g][t] = multiply_add(q, k[t], sums[g][t]);
-    }
-  }
-  for (int g = 0; g < G; ++g) {
-    float totals[N];
-    add_lanes<N>(sums[g], totals);
-    for (int t = 0; t < N; ++t) {
-      const float rest = dot(queries + g * width + even, keys + t * width + even, width - even);
-      scores[g * tokens + t] = p.scale * (totals[t] + rest);
-    }
-  }
-}
-
-// Scores of G queries, in one pass over the keys.
-template <int G, class T>
-void score(const PagedHead& p, const T* queries, float* scores) {
-  for_each_page<T>(p, p.keys, [&](const T* keys, int64_t token, int64_t count) {
-    int64_t t = 0;
-    for (; t + kScoreTokens <= count; t += kScoreTokens) {
-      look_ahead(p.ahead, kScoreTokens);
-      score_tokens<G, kScoreTokens>(p, queries, keys + t * p.width, scores + token + t);
-    }
-    for (; t < count; ++t) score_tokens<G, 1>(p, queries, keys + t * p.width, scores + token + t);
-  });
-}
-
-// Features [from, from + 16 C) of G outputs, in one pass over the values; the sums stay in registers.
-template <int G, int C, class T>
-void blend(const PagedHead& p, const float* scores, const float* inverse, int64_t from, T* output) {
-  const int64_t tokens = p.last - p.first;
-  Floats sums[G][C];
-  for (auto& row : sums) {
-    for (Floats& s : row) s = zeros();
-  }
-  for_each_page<T>(p, p.values, [&](const T* values, int64_t token, int64_t count) {
-    for (int64_t t = 0; t < count; ++t) {
-      look_ahead(p.ahead, 1);
-      const T* value = values + t * p.width + from;
-      Floats v[C];
-      for (int c = 0; c < C; ++c) v[c] = load(value + 16 * c);
-#pragma GCC unroll 4
-      for (int g = 0; g < G; ++g) {
-        const Floats weight = all(scores[g * tokens + token + t]);
-        for (int c = 0; c < C; ++c) sums[g][c] = multiply_add(v[c], weight, sums[g][c]);
-      }
-    }
-  });
-  for (int g = 0; g < G; ++g) {
-    float out[16 * C];
-    for (int c = 0; c < C; ++c) store(sums[g][c], out + 16 * c);
-    for (int i = 0; i < 16 * C; ++i) store(out[i] * inverse[g], output + g * p.width + from + i);
-  }
-}
-
-// The largest number; NaNs are passed over. In lanes, whose maxima need no order.
-float largest_of(const float* x, int64_t n) {
-  constexpr int kLanes = 16;
-  float lanes[kLanes], largest = -INFINITY;
-  for (float& lane : lanes) lane = -INFINITY;
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int j = 0; j < kLanes; ++j) lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
-  }
-  for (; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
-  for (const float lane : lanes) largest = lane > largest ? lane : largest;
-  return largest;
 }
 
 // The first place where `is` holds, n if nowhere: block by block, so that the search vectorizes.
@@ -275,55 +136,6 @@ int64_t argmax(const float* x, int64_t n) {
   return first_where(x, n, [=](float v) { return v == largest; });
 }
 
-// Scores of all tokens first, then softmax, then the weighted sum of the values: passes over a buffer that stays in the
-// cache.
-template <int G, class T>
-void attend_queries(const PagedHead& p, const T* queries, T* output) {
-  const int64_t tokens = p.last - p.first;
-  score<G>(p, queries, p.scores);
-  float inverse[G];
-  for (int g = 0; g < G; ++g) {
-    float* scores = p.scores + g * tokens;
-    const float largest = largest_of(scores, tokens);
-    float sum = 0.0f;
-    for (int64_t t = 0; t < tokens; ++t) sum += scores[t] = exponential(scores[t] - largest);
-    inverse[g] = 1.0f / sum;
-  }
-  int64_t at = 0;
-  for (; at + 64 <= p.width; at += 64) blend<G, 4>(p, p.scores, inverse, at, output);
-  for (; at + 16 <= p.width; at += 16) blend<G, 1>(p, p.scores, inverse, at, output);
-  for (; at < p.width; ++at) {
-    for (int g = 0; g < G; ++g) {
-      float sum = 0.0f;
-      for_each_page<T>(p, p.values, [&](const T* values, int64_t token, int64_t count) {
-        for (int64_t t = 0; t < count; ++t) sum += p.scores[g * tokens + token + t] * load(values[t * p.width + at]);
-      });
-      store(sum * inverse[g], output + g * p.width + at);
-    }
-  }
-}
-
-// Up to four queries at a time share a pass over keys and values.
-template <class T>
-void attend(const PagedHead& p) {
-  const T* queries = static_cast<const T*>(p.queries);
-  T* output = static_cast<T*>(p.output);
-  int64_t g = 0;
-  for (; g + 4 <= p.group; g += 4) attend_queries<4>(p, queries + g * p.width, output + g * p.width);
-  queries += g * p.width;
-  output += g * p.width;
-  if (p.group - g == 3) attend_queries<3>(p, queries, output);
-  if (p.group - g == 2) attend_queries<2>(p, queries, output);
-  if (p.group - g == 1) attend_queries<1>(p, queries, output);
-}
-
-template <class T>
-void gemv(const T* w, const T* x, T* y, int64_t begin, int64_t end, int64_t width, int64_t m, int64_t stride) {
-  for (int64_t r = begin; r < end; ++r) {
-    for (int64_t i = 0; i < m; ++i) store(dot(w + r * width, x + i * width, width), y + i * stride + r);
-  }
-}
-
 uint64_t sum_words(const uint64_t* words, int64_t n) {
   uint64_t sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += words[i];
@@ -333,6 +145,7 @@ uint64_t sum_words(const uint64_t* words, int64_t n) {
 }  // namespace
 
 extern const PackedTable CARAVAN_PACKED;  // packed.isa.cc
+extern const PagedTable CARAVAN_PAGED;    // paged_attention.isa.cc
 extern const Table CARAVAN_TABLE;
 const Table CARAVAN_TABLE = {
     CARAVAN_ISA_NAME,
@@ -348,12 +161,11 @@ const Table CARAVAN_TABLE = {
     swiglu_backward<bf16>,
     cross_entropy<float>,
     cross_entropy<bf16>,
-    attend<float>,
-    attend<bf16>,
     gemv<bf16>,
     argmax,
     sum_words,
     &CARAVAN_PACKED,
+    &CARAVAN_PAGED,
 };
 
 }  // namespace caravan::kernels

@@ -65,7 +65,7 @@ template <class T, int R, int M>
 void multiply_block(const typename T::Weight* w, const typename T::Input* x, float* y, const Piece& p) {
   constexpr int64_t kNear = 16384, kAhead = 4096;
   const int64_t block_bytes = R * p.width * static_cast<int64_t>(sizeof *w);
-  const int64_t ahead = block_bytes < kNear ? block_bytes : kAhead;
+  const int64_t ahead = R > 1 && block_bytes < kNear ? block_bytes : kAhead;
   Floats sums[M][R];
   for (auto& row : sums) {
     for (Floats& sum : row) sum = zeros();
@@ -123,6 +123,7 @@ void multiply_rows(const typename T::Weight* w, const typename T::Input* x, floa
   const int64_t fitting = kChunkBytes / (deepest * static_cast<int64_t>(sizeof *x)) / kMostInputRows * kMostInputRows;
   const int64_t chunk = fitting > kMostInputRows ? fitting : kMostInputRows;
   const int64_t strip = s.inputs <= kMostInputRows ? kRows : s.end - s.begin;
+  constexpr int64_t kStreamed = 1;  // inputs for which one row at a time comes fastest from memory
   for (int64_t first = 0; first < s.inputs; first += chunk) {
     const int64_t m = s.inputs - first < chunk ? s.inputs - first : chunk;
     for (int64_t begin = s.begin; begin < s.end; begin += strip) {
@@ -133,7 +134,7 @@ void multiply_rows(const typename T::Weight* w, const typename T::Input* x, floa
         const typename T::Input* from = x + s.inputs * k + first * depth;
         float* to = y + first * s.stride;
         int64_t r = begin;
-        for (; r + kRows <= end; r += kRows)
+        for (; s.inputs > kStreamed && r + kRows <= end; r += kRows)
           multiply_inputs<T, kRows, kMostInputRows>(w + r * s.width + k, from, to + r, piece, m);
         for (; r < end; ++r) multiply_inputs<T, 1, kMostInputRows>(w + r * s.width + k, from, to + r, piece, m);
       }

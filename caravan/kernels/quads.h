@@ -61,10 +61,11 @@ inline Floats to_floats(const Sum& sum) {
   return _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(sum.high, 8), sum.low));
 }
 inline void store_values(const int16_t* integers, int8_t* to) {
-  for (int i = 0; i < 32; ++i) {
-    to[i] = static_cast<int8_t>((integers[i] + 128) >> 8);
-    to[32 + i] = static_cast<int8_t>(integers[i] - to[i] * 256);
-  }
+  const __m512i v = _mm512_loadu_si512(integers),
+                high = _mm512_srai_epi16(_mm512_add_epi16(v, _mm512_set1_epi16(128)), 8);
+  const __m512i low = _mm512_sub_epi16(v, _mm512_slli_epi16(high, 8));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi16_epi8(high));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 32), _mm512_cvtepi16_epi8(low));
 }
 
 inline Floats load_halves(const uint8_t* p) {

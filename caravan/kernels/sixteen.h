@@ -149,5 +149,19 @@ inline void add_lanes(const Floats* sums, float* to) {
 #endif
 }
 
+// The largest number; NaNs are passed over. In lanes, whose maxima need no order.
+inline float largest_of(const float* x, int64_t n) {
+  constexpr int kLanes = 16;
+  float lanes[kLanes], largest = -__builtin_inff();
+  for (float& lane : lanes) lane = -__builtin_inff();
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int j = 0; j < kLanes; ++j) lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
+  }
+  for (; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
+  for (const float lane : lanes) largest = lane > largest ? lane : largest;
+  return largest;
+}
+
 }  // namespace
 }  // namespace caravan::kernels

@@ -36,6 +36,11 @@ struct PagedHead {
   Ahead* ahead = nullptr;  // what to ask for meanwhile
 };
 
+struct PagedTable {
+  void (*attend_f32)(const PagedHead& head);
+  void (*attend_bf16)(const PagedHead& head);
+};
+
 struct Table {
   const char* isa;
   // y = w * x / sqrt(mean(x^2) + eps) per row.
@@ -65,15 +70,14 @@ struct Table {
                               bool gradient);
   double (*cross_entropy_bf16)(bf16* logits, const int64_t* targets, int64_t rows, int64_t classes, float smoothing,
                                bool gradient);
-  void (*paged_attention_f32)(const PagedHead& head);
-  void (*paged_attention_bf16)(const PagedHead& head);
   // Rows [begin, end) of y = W x for a few input rows: W [.., width], x [m, width], y [m, stride].
   void (*gemv_bf16)(const bf16* w, const bf16* x, bf16* y, int64_t begin, int64_t end, int64_t width, int64_t m,
                     int64_t stride);
   // The place of the largest of n > 0 numbers, the first of equals; of the first NaN where there is one.
   int64_t (*argmax)(const float* x, int64_t n);
   uint64_t (*sum_words)(const uint64_t* words, int64_t n);  // reads n words: what measures the memory's bandwidth
-  const PackedTable* packed;                                // the same for block-quantized weights
+  const PackedTable* packed;                                // of the same instruction set
+  const PagedTable* paged;
 };
 
 const Table& table();

@@ -80,11 +80,11 @@ TEST_P(Kernels, PagedAttentionMatchesANaiveLoop) {
       std::vector<float> output(group * width + 1, kGuard), scores(group * kTokens), alone(width);
       const char line[200] = {};
       Ahead ahead{line, line + sizeof line};
-      GetParam()->paged_attention_f32({queries.data(), output.data(), key_pages, value_pages, group, width, page,
-                                       kFirst, kLast, 0.2f, scores.data(), &ahead});
+      GetParam()->paged->attend_f32({queries.data(), output.data(), key_pages, value_pages, group, width, page, kFirst,
+                                     kLast, 0.2f, scores.data(), &ahead});
       ASSERT_GE(ahead.at, ahead.end);  // asked for all of it
       const float* last = queries.data() + (group - 1) * width;
-      GetParam()->paged_attention_f32(
+      GetParam()->paged->attend_f32(
           {last, alone.data(), key_pages, value_pages, 1, width, page, kFirst, kLast, 0.2f, scores.data()});
       for (int64_t i = 0; i < width; ++i) ASSERT_EQ(alone[i], output[(group - 1) * width + i]) << width << " " << group;
       for (int64_t g = 0; g < group; ++g) {

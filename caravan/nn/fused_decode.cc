@@ -206,14 +206,18 @@ class FusedDecode {
     }
   }
 
-  // Whole groups share the passes over keys and values; those that would leave threads idle are split.
+  // Whole groups share the passes over keys and values; those that would leave threads idle are split. Each thread's
+  // part of the list has as many of either.
   void list_heads(int threads) {
-    const int64_t groups = m_ * kv_heads_, whole = groups / threads * threads;
-    for (int64_t i = 0; i < groups; ++i) {
-      const int64_t parts = i < whole ? 1 : std::min<int64_t>(group_, threads);
-      for (int64_t p = 0; p < parts; ++p) {
-        head_tasks_.push_back({i / kv_heads_, i % kv_heads_, group_ * p / parts, group_ * (p + 1) / parts});
-      }
+    const int64_t groups = m_ * kv_heads_, whole = groups / threads;  // a thread
+    const int64_t parts = std::min<int64_t>(group_, threads);
+    const auto add = [this](int64_t i, int64_t first, int64_t last) {
+      head_tasks_.push_back({i / kv_heads_, i % kv_heads_, first, last});
+    };
+    for (int64_t t = 0; t < threads; ++t) {
+      for (int64_t i = t * whole; i < (t + 1) * whole; ++i) add(i, 0, group_);
+      for (int64_t i = threads * whole; i < groups && t < parts; ++i)
+        add(i, group_ * t / parts, group_ * (t + 1) / parts);
     }
   }
 
@@ -294,18 +298,18 @@ class FusedDecode {
     }
     const int64_t length = sequence.length(), window = l.config->sliding_window;
     const int64_t first = window > 0 ? std::max<int64_t>(0, length - window) : 0;
-    kernels.paged_attention_f32({.queries = rotated,
-                                 .output = attended_ + task.b * attended_width_ + from,
-                                 .keys = scratch.key_table.data(),
-                                 .values = scratch.value_table.data(),
-                                 .group = n,
-                                 .width = d_,
-                                 .page_tokens = page_,
-                                 .first = first,
-                                 .last = length,
-                                 .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d_))),
-                                 .scores = room(scratch.scores, (length - first) * n),
-                                 .ahead = &ahead});
+    kernels.paged->attend_f32({.queries = rotated,
+                               .output = attended_ + task.b * attended_width_ + from,
+                               .keys = scratch.key_table.data(),
+                               .values = scratch.value_table.data(),
+                               .group = n,
+                               .width = d_,
+                               .page_tokens = page_,
+                               .first = first,
+                               .last = length,
+                               .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d_))),
+                               .scores = room(scratch.scores, (length - first) * n),
+                               .ahead = &ahead});
   }
 
   struct Rows {

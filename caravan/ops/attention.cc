@@ -90,7 +90,7 @@ Tensor paged_attention(const Tensor& q, const Tensor& key_pages, const Tensor& v
   const auto* values = static_cast<const char*>(value_pages.const_data_ptr());
   auto* outputs = static_cast<char*>(out.mutable_data_ptr());
   const auto run =
-      q.scalar_type() == at::kFloat ? kernels::table().paged_attention_f32 : kernels::table().paged_attention_bf16;
+      q.scalar_type() == at::kFloat ? kernels::table().paged->attend_f32 : kernels::table().paged->attend_bf16;
   int64_t longest = 0;
   for (int64_t length : lengths) longest = std::max(longest, length);
 

@@ -160,6 +160,15 @@ struct PackedLinearFunction : torch::autograd::Function<PackedLinearFunction> {
   }
 };
 
+// The smallest and the largest id.
+std::pair<int64_t, int64_t> range_of(const Tensor& ids) {
+  if (!ids.device().is_cpu() || ids.scalar_type() != at::kLong || !ids.is_contiguous())
+    return {ids.min().item<int64_t>(), ids.max().item<int64_t>()};
+  const auto* p = ids.const_data_ptr<int64_t>();
+  const auto [low, high] = std::minmax_element(p, p + ids.numel());  // of one id: no two ops of libtorch's
+  return {*low, *high};
+}
+
 }  // namespace
 
 Tensor Arena::take(int64_t bytes) {
@@ -238,7 +247,7 @@ Tensor embedding(const Tensor& ids, const Weight& weight, int64_t padding_index)
   check(weight.value.defined(), ErrorCode::internal,
         "embedding: the weight has no values; load or initialize the model first");
   if (ids.numel() > 0) {
-    const int64_t low = ids.min().item<int64_t>(), high = ids.max().item<int64_t>();
+    const auto [low, high] = range_of(ids);
     check(low >= 0 && high < weight.rows, ErrorCode::invalid_argument, "token id {} is outside the vocabulary of {}",
           low < 0 ? low : high, weight.rows);
   }

@@ -34,12 +34,10 @@ void Team::barrier(kernels::Ahead ahead) {
 }
 
 void SharedTasks::prepare(int64_t count, int threads) {
-  constexpr int kRunsAThread = 8;
   if (threads > room_) parts_ = std::make_unique<Part[]>(static_cast<size_t>(threads)), room_ = threads;
   count_ = count;
   threads_ = threads;
-  run_ = std::max<int64_t>(1, count / (kRunsAThread * threads));
-  for (int i = 0; i < threads; ++i) parts_[static_cast<size_t>(i)].next.store(first(i), std::memory_order_relaxed);
+  for (int i = 0; i < threads; ++i) parts_[static_cast<size_t>(i)].next.store(1, std::memory_order_relaxed);
 }
 
 int team_size() { return at::in_parallel_region() ? 1 : at::get_num_threads(); }

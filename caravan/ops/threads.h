@@ -49,33 +49,42 @@ class Team {
   int expected_ = 0;
 };
 
-// Tasks of one stage of a team. Each thread begins with a part of its own, a run of tasks at a time, and then helps the
-// others: cores read memory at different speeds, and all wait for the last one. What a task computes must not depend on
-// who runs it.
+// Tasks of one stage of a team. Each thread has a part of its own and begins with most of it; what is left goes to
+// whoever is free, piece by piece: cores read memory at different speeds, and all wait for the last one. Few pieces,
+// since each is taken by an atomic operation, which waits for everything that is on its way. What a task computes must
+// not depend on who runs it.
 class SharedTasks {
  public:
   // For `count` tasks; by one thread, before the team begins.
   void prepare(int64_t count, int threads);
   int64_t first(int thread) const { return thread * count_ / threads_; }  // where a thread begins
-  int64_t run() const { return run_; }
 
   template <class F>
   void take(int thread, const F& f) {  // f(begin, end)
+    run(thread, 0, f);
     for (int i = 0; i < threads_; ++i) {
       const int whose = (thread + i) % threads_;
-      const int64_t end = first(whose + 1);
-      std::atomic<int64_t>& next = parts_[static_cast<size_t>(whose)].next;
-      for (int64_t begin = next.fetch_add(run_); begin < end; begin = next.fetch_add(run_)) {
-        f(begin, std::min(begin + run_, end));
+      std::atomic<int>& next = parts_[static_cast<size_t>(whose)].next;
+      while (next.load(std::memory_order_relaxed) < kPieces) {
+        const int piece = next.fetch_add(1, std::memory_order_relaxed);
+        if (piece < kPieces) run(whose, piece, f);
       }
     }
   }
 
  private:
+  static constexpr int kPieces = 4, kEighths[kPieces + 1] = {0, 5, 6, 7, 8};
+  template <class F>
+  void run(int whose, int piece, const F& f) const {
+    const int64_t begin = first(whose), count = first(whose + 1) - begin;
+    const int64_t from = begin + count * kEighths[piece] / 8, to = begin + count * kEighths[piece + 1] / 8;
+    if (from < to) f(from, to);
+  }
+
   struct alignas(64) Part {
-    std::atomic<int64_t> next{0};
+    std::atomic<int> next{1};  // piece; the first is the thread's own
   };
-  int64_t count_ = 0, run_ = 1;
+  int64_t count_ = 0;
   int threads_ = 0, room_ = 0;
   std::unique_ptr<Part[]> parts_;
 };

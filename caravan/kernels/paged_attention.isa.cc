@@ -1,0 +1,169 @@
+// Attention of new tokens to the pages of a cache (PagedHead in table.h). Compiled once per instruction set, without
+// reassociation: a query's bits do not depend on how many share a pass over the keys. CARAVAN_PAGED names the table.
+#include <math.h>
+
+#include "caravan/kernels/exponential.h"
+#include "caravan/kernels/numbers.h"
+#include "caravan/kernels/sixteen.h"
+
+namespace caravan::kernels {
+namespace {
+
+template <class T>
+float dot(const T* a, const T* b, int64_t n) {
+  float sum = 0.0f;
+  for (int64_t i = 0; i < n; ++i) sum += load(a[i]) * load(b[i]);
+  return sum;
+}
+
+// Tokens whose scores are summed together: their sums across lanes cost a quarter each then.
+#if defined(__AVX512F__)
+constexpr int kScoreTokens = 4;
+#else
+constexpr int kScoreTokens = 1;
+#endif
+
+// Asks for some of the bytes that the caller reads next. A line a token is what memory delivers meanwhile.
+inline void look_ahead(Ahead* ahead, int64_t lines) {
+  if (ahead == nullptr) return;
+  for (; lines > 0 && ahead->at < ahead->end; --lines, ahead->at += 64) __builtin_prefetch(ahead->at);
+}
+
+// Calls f(vectors, token, count) for the runs of attended tokens that lie in one page each, counted from `first`.
+template <class T, class F>
+inline void for_each_page(const PagedHead& p, const void* const* pages, const F& f) {
+  for (int64_t token = p.first; token < p.last;) {
+    const int64_t page = token / p.page_tokens, begin = token - page * p.page_tokens;
+    const int64_t left = p.last - token, whole = p.page_tokens - begin, count = left < whole ? left : whole;
+    f(static_cast<const T*>(pages[page]) + begin * p.width, token - p.first, count);
+    token += count;
+  }
+}
+
+// Scores of G queries and N tokens that lie one after another.
+template <int G, int N, class T>
+inline void score_tokens(const PagedHead& p, const T* queries, const T* keys, float* scores) {
+  const int64_t tokens = p.last - p.first, width = p.width, even = width - width % 16;
+  Floats sums[G][N];
+  for (auto& row : sums) {
+    for (Floats& sum : row) sum = zeros();
+  }
+  for (int64_t i = 0; i < even; i += 16) {
+    Floats k[N];
+    for (int t = 0; t < N; ++t) k[t] = load(keys + t * width + i);
+#pragma GCC unroll 4
+    for (int g = 0; g < G; ++g) {
+      const Floats q = load(queries + g * width + i);
+      for (int t = 0; t < N; ++t) sums[g][t] = multiply_add(q, k[t], sums[g][t]);
+    }
+  }
+  for (int g = 0; g < G; ++g) {
+    float totals[N];
+    add_lanes<N>(sums[g], totals);
+    for (int t = 0; t < N; ++t) {
+      const float rest = dot(queries + g * width + even, keys + t * width + even, width - even);
+      scores[g * tokens + t] = p.scale * (totals[t] + rest);
+    }
+  }
+}
+
+// Scores of G queries, in one pass over the keys.
+template <int G, class T>
+void score(const PagedHead& p, const T* queries, float* scores) {
+  for_each_page<T>(p, p.keys, [&](const T* keys, int64_t token, int64_t count) {
+    int64_t t = 0;
+    for (; t + kScoreTokens <= count; t += kScoreTokens) {
+      look_ahead(p.ahead, kScoreTokens);
+      score_tokens<G, kScoreTokens>(p, queries, keys + t * p.width, scores + token + t);
+    }
+    for (; t < count; ++t) score_tokens<G, 1>(p, queries, keys + t * p.width, scores + token + t);
+  });
+}
+
+// Features [from, from + 16 C) of G outputs, in one pass over the values; the sums stay in registers.
+template <int G, int C, class T>
+void blend(const PagedHead& p, const float* scores, const float* inverse, int64_t from, T* output) {
+  const int64_t tokens = p.last - p.first;
+  Floats sums[G][C];
+  for (auto& row : sums) {
+    for (Floats& s : row) s = zeros();
+  }
+  for_each_page<T>(p, p.values, [&](const T* values, int64_t token, int64_t count) {
+    for (int64_t t = 0; t < count; ++t) {
+      look_ahead(p.ahead, 1);
+      const T* value = values + t * p.width + from;
+      Floats v[C];
+      for (int c = 0; c < C; ++c) v[c] = load(value + 16 * c);
+#pragma GCC unroll 4
+      for (int g = 0; g < G; ++g) {
+        const Floats weight = all(scores[g * tokens + token + t]);
+        for (int c = 0; c < C; ++c) sums[g][c] = multiply_add(v[c], weight, sums[g][c]);
+      }
+    }
+  });
+  for (int g = 0; g < G; ++g) {
+    float out[16 * C];
+    for (int c = 0; c < C; ++c) store(sums[g][c], out + 16 * c);
+    for (int i = 0; i < 16 * C; ++i) store(out[i] * inverse[g], output + g * p.width + from + i);
+  }
+}
+
+// x becomes e^(x - largest); returns the sum.
+inline float to_exponentials(float* x, int64_t n, float largest) {
+  constexpr int kLanes = 16;
+  float lanes[kLanes] = {}, total = 0.0f;
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int j = 0; j < kLanes; ++j) lanes[j] += x[i + j] = exponential(x[i + j] - largest);
+  }
+  for (; i < n; ++i) total += x[i] = exponential(x[i] - largest);
+  for (const float lane : lanes) total += lane;
+  return total;
+}
+
+// Scores of all tokens first, then softmax, then the weighted sum of the values: passes over a buffer that stays in the
+// cache.
+template <int G, class T>
+void attend_queries(const PagedHead& p, const T* queries, T* output) {
+  const int64_t tokens = p.last - p.first;
+  score<G>(p, queries, p.scores);
+  float inverse[G];
+  for (int g = 0; g < G; ++g) {
+    float* scores = p.scores + g * tokens;
+    const float largest = largest_of(scores, tokens);
+    inverse[g] = 1.0f / to_exponentials(scores, tokens, largest);
+  }
+  int64_t at = 0;
+  for (; at + 64 <= p.width; at += 64) blend<G, 4>(p, p.scores, inverse, at, output);
+  for (; at + 16 <= p.width; at += 16) blend<G, 1>(p, p.scores, inverse, at, output);
+  for (; at < p.width; ++at) {
+    for (int g = 0; g < G; ++g) {
+      float sum = 0.0f;
+      for_each_page<T>(p, p.values, [&](const T* values, int64_t token, int64_t count) {
+        for (int64_t t = 0; t < count; ++t) sum += p.scores[g * tokens + token + t] * load(values[t * p.width + at]);
+      });
+      store(sum * inverse[g], output + g * p.width + at);
+    }
+  }
+}
+
+// Up to four queries at a time share a pass over keys and values.
+template <class T>
+void attend(const PagedHead& p) {
+  const T* queries = static_cast<const T*>(p.queries);
+  T* output = static_cast<T*>(p.output);
+  int64_t g = 0;
+  for (; g + 4 <= p.group; g += 4) attend_queries<4>(p, queries + g * p.width, output + g * p.width);
+  queries += g * p.width;
+  output += g * p.width;
+  if (p.group - g == 3) attend_queries<3>(p, queries, output);
+  if (p.group - g == 2) attend_queries<2>(p, queries, output);
+  if (p.group - g == 1) attend_queries<1>(p, queries, output);
+}
+
+}  // namespace
+
+extern const PagedTable CARAVAN_PAGED;
+const PagedTable CARAVAN_PAGED = {attend<float>, attend<bf16>};
+
+}  // namespace caravan::kernels
