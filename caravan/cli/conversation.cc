@@ -97,8 +97,8 @@ std::vector<int32_t> Conversation::fitting_prompt(int64_t room) {
 // The engine looks at the flag between its steps; until the first token a step may be a long part of the prompt, so the
 // flag is looked at between layers, too.
 generate::GenerateResult Conversation::generate(generate::GenerateRequest request, const Stream& stream) {
-  Stopper stopper(cancelled_);
   request.cancelled = cancelled_;
+  Stopper stopper(cancelled_);
   request.on_token = [&](const generate::TokenEvent& event) {
     stopper.disarm();
     if (stream != nullptr && event.sequence == 0 && !event.text.empty()) stream(event.text);
@@ -106,7 +106,6 @@ generate::GenerateResult Conversation::generate(generate::GenerateRequest reques
   };
   generate::GenerateResult result;
   try {
-    const Observing watching(&stopper);
     result = engine_->generate(std::move(request));
   } catch (const Error& error) {
     if (error.code() != ErrorCode::cancelled) throw;

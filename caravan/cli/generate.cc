@@ -167,7 +167,6 @@ void run(const Options& options, const Settings& settings) {
       return true;
     };
   }
-  const Observing watching(&stopper);
   const std::vector<GenerateResult> results = engine.generate(std::move(requests));
   if (!streams) print_results(options, prompts, results, seed, text_side != nullptr);
   if (line_open) print("\n");

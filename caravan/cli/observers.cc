@@ -67,8 +67,14 @@ void FiniteCheck::leave(const nn::Module& module, const at::Tensor& output) {
         module.path(), module.kind(), bad, output.numel(), fmt::join(output.sizes(), ", "));
 }
 
-void Stopper::enter(const nn::Module&) {
-  check(flag_ == nullptr || !flag_->load(), ErrorCode::cancelled, "interrupted");
+Stopper::Stopper(std::shared_ptr<const std::atomic<bool>> flag) : flag_(std::move(flag)) {
+  if (flag_ != nullptr) previous_ = nn::set_observer(this);
+}
+
+void Stopper::enter(const nn::Module&) { check(!flag_->load(), ErrorCode::cancelled, "interrupted"); }
+
+void Stopper::disarm() {
+  if (std::exchange(flag_, nullptr) != nullptr) nn::set_observer(previous_);
 }
 
 }  // namespace caravan::cli

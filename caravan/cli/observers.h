@@ -58,16 +58,20 @@ class FiniteCheck final : public nn::Observer {
   void leave(const nn::Module& module, const at::Tensor& output) override;
 };
 
-// Ends a model call between layers once the flag is set, by throwing Error{cancelled}.
+// Ends a model call between layers once the flag is set, by throwing Error{cancelled}; for long prompts. Watches from
+// its construction on; without a flag it never does.
 class Stopper final : public nn::Observer {
  public:
-  explicit Stopper(std::shared_ptr<const std::atomic<bool>> flag) : flag_(std::move(flag)) {}
+  explicit Stopper(std::shared_ptr<const std::atomic<bool>> flag);
+  ~Stopper() override { disarm(); }
+  Stopper(const Stopper&) = delete;
   void enter(const nn::Module& module) override;
   void leave(const nn::Module&, const at::Tensor&) override {}
-  void disarm() { flag_ = nullptr; }
+  void disarm();  // goes away: layers that somebody watches are not fused
 
  private:
   std::shared_ptr<const std::atomic<bool>> flag_;
+  nn::Observer* previous_ = nullptr;
 };
 
 }  // namespace caravan::cli

@@ -76,20 +76,55 @@ class TopP final : public LogitsProcessor {
  public:
   TopP(double p, int64_t keep) : tail_(static_cast<float>(1 - p)), keep_(keep) {}
   void apply(ScoreRow row) const override {
-    finite_indices(row.scores, order_);
-    const auto& s = row.scores;
-    std::stable_sort(order_.begin(), order_.end(), [&s](int32_t a, int32_t b) { return s[a] < s[b]; });
+    if (!cut_quickly(row.scores)) cut_in_order(row.scores);
+  }
+
+ private:
+  // As transformers does: all scores sorted, their softmax summed up.
+  void cut_in_order(std::span<float> s) const {
+    finite_indices(s, order_);
+    sort_ascending(s);
     sorted_.clear();
     for (int32_t i : order_) sorted_.push_back(s[i]);
     softmax(sorted_, probabilities_);
     double cumulative = 0;
     for (int64_t i = 0; i + keep_ < std::ssize(order_); ++i) {
       cumulative += probabilities_[i];
-      if (static_cast<float>(cumulative) <= tail_) row.scores[order_[i]] = kNever;
+      if (static_cast<float>(cumulative) <= tail_) s[order_[i]] = kNever;
     }
   }
 
- private:
+  // The same without sorting what is certainly cut: tokens so improbable that all of them together stay within half of
+  // the tail. Returns false, with nothing changed, where a sum comes so close to the bound that rounding could decide.
+  bool cut_quickly(std::span<float> s) const {
+    constexpr double kDoubt = 1e-5;
+    softmax(s, probabilities_);
+    const float certain = 0.5f * tail_ / static_cast<float>(s.size());
+    double cumulative = 0;
+    order_.clear();
+    for (int32_t i = 0; i < std::ssize(s); ++i) {
+      if (!(probabilities_[i] < certain))
+        order_.push_back(i);
+      else
+        cumulative += probabilities_[i];
+    }
+    if (std::ssize(order_) < keep_ || std::ssize(order_) > std::ssize(s) / 2) return false;
+    sort_ascending(s);
+    int64_t cut = 0;  // of order_
+    for (int64_t i = 0; i + keep_ < std::ssize(order_); ++i) {
+      cumulative += probabilities_[order_[i]];
+      if (!(std::abs(cumulative - tail_) > kDoubt)) return false;
+      if (cumulative < tail_) cut = i + 1;
+    }
+    for (int64_t i = 0; i < cut; ++i) s[order_[i]] = kNever;
+    for (size_t i = 0; i < s.size(); ++i) s[i] = probabilities_[i] < certain ? kNever : s[i];
+    return true;
+  }
+
+  void sort_ascending(std::span<const float> s) const {
+    std::stable_sort(order_.begin(), order_.end(), [s](int32_t a, int32_t b) { return s[a] < s[b]; });
+  }
+
   float tail_;
   int64_t keep_;
   mutable std::vector<int32_t> order_;

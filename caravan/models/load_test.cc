@@ -222,6 +222,43 @@ TEST_F(LoadTest, TensorsOfSeveralTypesAreLoadedInOne) {
   }
 }
 
+TEST_F(LoadTest, HalvesThatAreKeptComputeInFp32) {
+  struct Case {
+    at::ScalarType stored;
+    DType dtype;
+    double tolerance;  // bf16 weights meet inputs rounded to bf16
+  };
+  for (const auto& [stored, dtype, tolerance] :
+       {Case{at::kHalf, DType::f16, 1e-5}, Case{at::kBFloat16, DType::bf16, 2e-2}}) {
+    write(
+        [stored = stored](auto& t) {
+          for (auto& [name, x] : t) x = x.to(stored);
+        },
+        config);
+    const auto dense = load_causal_lm(folder, {.dtype = at::kFloat}),
+               kept = load_causal_lm(folder, {.keep_blocks = true});
+    for (const nn::NamedParameter& p : kept->named_parameters()) {
+      const bool matrix = p.parameter->shape.size() == 2;
+      EXPECT_EQ(p.parameter->dtype, matrix ? dtype : DType::f32) << p.name;
+      EXPECT_EQ(p.parameter->packed.defined(), matrix) << p.name;
+    }
+    const torch::NoGradGuard guard;
+    for (const int64_t tokens : {1, 3, 40}) {
+      const Tensor ids = at::arange(1, tokens + 1, at::kLong);
+      nn::Step step = nn::Step::packed(std::vector<int64_t>{tokens});
+      nn::Step same = nn::Step::packed(std::vector<int64_t>{tokens});
+      const Tensor expected = dense->forward(ids, step), logits = kept->forward(ids, same);
+      EXPECT_EQ(logits.scalar_type(), at::kFloat);
+      EXPECT_LT((expected - logits).abs().max().item<double>(), tolerance * expected.abs().max().item<double>())
+          << tokens;
+    }
+    // What asks for a type gets dense weights of it.
+    const auto asked = load_causal_lm(folder, {.dtype = stored, .keep_blocks = true});
+    EXPECT_EQ(asked->parameters()[0].scalar_type(), stored);
+    std::filesystem::remove_all(folder);
+  }
+}
+
 // A model whose matrices are stored as Q8_0: each block's half is 2^-7, its integers are those of the values.
 TEST_F(LoadTest, BlocksThatAreKeptGiveTheDenseModelsLogits) {
   config["hidden_size"] = 64;
