@@ -171,18 +171,18 @@ class FusedDecode {
       const LayerPlan& l = layers_[i];
       const int thread = team.index;
       const float* residual = i == 0 ? x_ : out_;
-      project_inputs(i, residual, thread, scratch);
+      project_inputs(i, residual, team, scratch);
       Ahead ahead = first_bytes(l.o, tasks_at(i, kOutputs), thread, kWholePart);
       team.barrier();
-      tasks_at(i, kHeads).take(thread, [&](int64_t begin, int64_t end) {
+      tasks_at(i, kHeads).take(team, [&](int64_t begin, int64_t end) {
         for (int64_t t = begin; t < end; ++t) attend(l, head_tasks_[static_cast<size_t>(t)], ahead, scratch);
       });
       team.barrier(ahead);
-      add_product(l.o, tasks_at(i, kOutputs), thread, {attended_, attended_width_}, residual, scratch);
+      add_product(l.o, tasks_at(i, kOutputs), team, {attended_, attended_width_}, residual, scratch);
       team.barrier(first_bytes(l.gate, tasks_at(i, kGates), thread));
-      gate_inputs(i, thread, scratch);
+      gate_inputs(i, team, scratch);
       team.barrier(first_bytes(l.down, tasks_at(i, kDowns), thread));
-      add_product(l.down, tasks_at(i, kDowns), thread, {activated_, hidden_width_}, out_, scratch);
+      add_product(l.down, tasks_at(i, kDowns), team, {activated_, hidden_width_}, out_, scratch);
       if (i + 1 < layers_.size()) team.barrier(first_input_bytes(i + 1, thread));
     }
   }
@@ -248,11 +248,11 @@ class FusedDecode {
     return to;
   }
 
-  void project_inputs(size_t i, const float* x, int thread, Scratch& scratch) {
+  void project_inputs(size_t i, const float* x, const Team& team, Scratch& scratch) {
     const LayerPlan& l = layers_[i];
     const InputForms forms = l.q.rows.wants() | l.k.rows.wants() | l.v.rows.wants();
     const RowInputs inputs = prepare(normed(x, l.before, scratch), width_, forms, scratch);
-    tasks_at(i, kInputs).take(thread, [&](int64_t begin, int64_t end) {
+    tasks_at(i, kInputs).take(team, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         const InputTask& task = input_tasks_[static_cast<size_t>(t)];
         const Product& product = product_of(l, task.part);
@@ -318,10 +318,10 @@ class FusedDecode {
   };
 
   // out = residual + the product with `from`.
-  void add_product(const Product& product, SharedTasks& tasks, int thread, const Rows& from, const float* residual,
-                   Scratch& scratch) const {
+  void add_product(const Product& product, SharedTasks& tasks, const Team& team, const Rows& from,
+                   const float* residual, Scratch& scratch) const {
     const RowInputs inputs = prepare(from.x, from.columns, product.rows.wants(), scratch);
-    tasks.take(thread, [&](int64_t first, int64_t last) {
+    tasks.take(team, [&](int64_t first, int64_t last) {
       product.run(inputs, added_, width_, first, last);
       for (int64_t i = 0; i < m_; ++i) {
         for (int64_t r = Product::begin(first); r < product.end(last); ++r) {
@@ -331,11 +331,11 @@ class FusedDecode {
     });
   }
 
-  void gate_inputs(size_t layer, int thread, Scratch& scratch) {
+  void gate_inputs(size_t layer, const Team& team, Scratch& scratch) {
     const LayerPlan& l = layers_[layer];
     const InputForms forms = l.gate.rows.wants() | l.up.rows.wants();
     const RowInputs inputs = prepare(normed(out_, l.between, scratch), width_, forms, scratch);
-    tasks_at(layer, kGates).take(thread, [&](int64_t first, int64_t last) {
+    tasks_at(layer, kGates).take(team, [&](int64_t first, int64_t last) {
       l.gate.run(inputs, hidden_, hidden_width_, first, last);
       l.up.run(inputs, upper_, hidden_width_, first, last);
       const int64_t begin = Product::begin(first), count = l.gate.end(last) - begin;

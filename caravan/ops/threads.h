@@ -60,10 +60,10 @@ class SharedTasks {
   int64_t first(int thread) const { return thread * count_ / threads_; }  // where a thread begins
 
   template <class F>
-  void take(int thread, const F& f) {  // f(begin, end)
-    run(thread, 0, f);
+  void take(const Team& team, const F& f) {                                        // f(begin, end)
+    for (int own = team.index; own < threads_; own += team.count) run(own, 0, f);  // OpenMP may have sent fewer threads
     for (int i = 0; i < threads_; ++i) {
-      const int whose = (thread + i) % threads_;
+      const int whose = (team.index + i) % threads_;
       std::atomic<int>& next = parts_[static_cast<size_t>(whose)].next;
       while (next.load(std::memory_order_relaxed) < kPieces) {
         const int piece = next.fetch_add(1, std::memory_order_relaxed);
