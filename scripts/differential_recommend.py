@@ -90,7 +90,8 @@ def largest_difference(caravan, model, path, folder, sequences):
 
 
 def compare_extended(caravan, path, folder, data):
-    run(caravan, "items", "build", "--data", data, "--vectors", "tfidf,cooccurrence", "--levels", 3, "--codebook", 32, "-q")
+    run(caravan, "items", "build", "--data", data, "--vectors", "tfidf,cooccurrence", "--levels", 3, "--codebook", 32, "-q",
+        "--overwrite")
     run(caravan, "items", "extend", "-m", path, "--data", data, "-o", folder / "extended")
     model = AutoModelForCausalLM.from_pretrained(folder / "extended", dtype=torch.float32).eval()
     old = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
@@ -113,7 +114,8 @@ def compare_extended(caravan, path, folder, data):
 
 def compare_recommender(caravan, folder, data):
     """With items' own tokens and the objective over both; the saved folder as transformers' LLaMA."""
-    run(caravan, "items", "build", "--data", data, "--vectors", "tfidf,cooccurrence", "--levels", 3, "--codebook", 32, "-q")
+    run(caravan, "items", "build", "--data", data, "--vectors", "tfidf,cooccurrence", "--levels", 3, "--codebook", 32, "-q",
+        "--overwrite")
     options = {"output": folder / "run", "data.kind": "items", "data.dataset": data, "data.item_tokens": "true",
                "training.objective": "codes_and_items", "training.steps": 20, "model.model_type": "llama-rec",
                "model.hidden_size": 32, "model.intermediate_size": 64, "model.num_hidden_layers": 2,

@@ -35,7 +35,7 @@ struct Options {
 constexpr std::string_view kHelp =
     "  /reset          forget the conversation\n"
     "  /system         show the system message\n"
-    "  /system TEXT    set it and start anew ('none': without one)\n"
+    "  /system TEXT    set it and start anew ('none': the template's own, if it has one)\n"
     "  /regen          answer the last message once more\n"
     "  /save FILE      write the conversation as JSON\n"
     "  /help           this list\n"
@@ -194,14 +194,16 @@ class Talk {
       return;
     }
     conversation_.set_system(text == "none" ? "" : text);
-    note("the system message is {}; the conversation starts anew", text == "none" ? "gone" : "set");
+    note("{}; the conversation starts anew",
+         text == "none" ? "no system message but what the chat template itself may add" : "the system message is set");
   }
 
   void save(const std::string& path) {
     try {
       check(!path.empty(), ErrorCode::invalid_argument, "/save needs a file name");
+      const bool replaced = file_exists(path);
       write_file(path, dump_json({{"messages", conversation_.messages()}}) + "\n");
-      note("saved to {}", path);
+      note("saved to {}{}", path, replaced ? ", in place of what was there" : "");
     } catch (const Error& error) {
       note("{}", error.what());
     }

@@ -120,6 +120,10 @@ void run(const Command& command, std::vector<std::string> arguments) {
       "-v,--verbose", [&] { settings.verbosity = 1; }, "more logs on stderr");
   app.add_flag_callback(
       "-q,--quiet", [&] { settings.verbosity = -1; }, "no progress on stderr, errors only");
+  for (CLI::App* subcommand : app.get_subcommands({})) {
+    subcommand->footer(subcommand->get_footer() +
+                       "\n\n-t,--threads N, -v,--verbose and -q,--quiet: as for any command.");
+  }
   accept_underscores(app, arguments);
   std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
   try {

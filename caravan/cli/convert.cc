@@ -23,7 +23,7 @@ using formats::Checkpoint;
 using formats::ConvertOptions;
 
 struct Options {
-  std::string in, out, to, dtype, shard = "5GB";
+  std::string in, out, to, dtype, shard;
   bool overwrite = false, json = false;
 };
 
@@ -55,6 +55,8 @@ int64_t parse_size(const std::string& text) {
 }
 
 void check_target(const Options& options, const std::string& format) {
+  check(format != "gguf" || options.shard.empty(), ErrorCode::invalid_argument,
+        "--max-shard-size: a GGUF is written as one file");
   const bool there = is_folder(options.out) || file_exists(options.out);
   check(!there || options.overwrite, ErrorCode::invalid_argument,
         "convert: '{}' exists already; choose another name, or --overwrite to replace it", options.out);
@@ -67,7 +69,7 @@ void check_target(const Options& options, const std::string& format) {
 ConvertOptions convert_options(const Options& options, const Checkpoint& from, const std::string& format) {
   ConvertOptions convert;
   convert.write.format = format;
-  convert.write.max_shard_bytes = parse_size(options.shard);
+  if (!options.shard.empty()) convert.write.max_shard_bytes = parse_size(options.shard);
   if (!options.dtype.empty()) {
     convert.dtype = find_dtype(options.dtype);
     check(convert.dtype.has_value(), ErrorCode::invalid_argument, "--dtype: expected f32, bf16, f16 or f64, got '{}'",
@@ -129,7 +131,9 @@ Run setup_convert(CLI::App& app, const Settings& settings) {
   app.add_option("in", options->in, "checkpoint: folder, .safetensors, .gguf, .bin, .pth, Meta's folder ...")
       ->required();
   app.add_option("out", options->out, "folder to make, or a .gguf file")->required();
-  app.add_option("--to", options->to, "safetensors, gguf, torch, flax (default: by OUT's name, else safetensors)");
+  app.add_option(
+      "--to", options->to,
+      fmt::format("{} (default: by OUT's name, else safetensors)", fmt::join(formats::writer_formats(), ", ")));
   app.add_option("--dtype", options->dtype, "f32, bf16, f16, f64 (default: as stored, bit for bit)");
   app.add_option("--max-shard-size", options->shard, "larger checkpoints are split into files (default: 5GB)");
   app.add_flag("--overwrite", options->overwrite, "replace OUT where it exists");

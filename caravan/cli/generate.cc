@@ -48,7 +48,9 @@ std::vector<std::string> text_prompts(const Options& options) {
   if (options.file.empty()) return prompts;
   LineReader reader(options.file);
   for (std::vector<std::string> lines; reader.next_batch(lines, 1 << 20);) {
-    prompts.insert(prompts.end(), lines.begin(), lines.end());
+    for (std::string& line : lines) {
+      if (!line.empty()) prompts.push_back(std::move(line));  // an empty line is no prompt
+    }
   }
   return prompts;
 }
@@ -67,7 +69,8 @@ std::vector<Prompt> all_prompts(const Options& options, const text::Tokenizer* t
   for (const std::string& ids : options.ids) prompts.push_back({"", parse_ids(ids, "--ids")});
   check(!prompts.empty() || options.file.empty(), ErrorCode::invalid_argument,
         "generate: {} is empty: it holds no prompt", options.file == "-" ? "standard input" : options.file);
-  check(!prompts.empty(), ErrorCode::invalid_argument, "generate: give a prompt with -p TEXT, -f FILE or --ids 1,2,3");
+  check(!prompts.empty(), ErrorCode::invalid_argument,
+        "generate: give a prompt with -p TEXT, -f FILE (-f - reads standard input) or --ids 1,2,3");
   for (const Prompt& prompt : prompts) {
     check(!prompt.ids.empty(), ErrorCode::invalid_argument,
           "generate: a prompt has no tokens; a model needs at least one, for example its bos token");
@@ -79,7 +82,7 @@ std::vector<Prompt> all_prompts(const Options& options, const text::Tokenizer* t
 void warn_of_context(const Json& config, const std::vector<Prompt>& prompts,
                      const generate::GenerationConfig& decoding) {
   const Json* context = find_member(config, "max_position_embeddings");
-  if (context == nullptr || !context->is_number_unsigned()) return;
+  if (context == nullptr || !context->is_number_integer()) return;
   uint64_t longest = 0;
   for (const Prompt& prompt : prompts) longest = std::max<uint64_t>(longest, prompt.ids.size());
   const auto wanted = static_cast<uint64_t>(std::max<int64_t>(decoding.max_new_tokens.value_or(0), 0));
@@ -130,6 +133,8 @@ GenerateRequest make_request(const Options& options, const Prompt& prompt, const
 }
 
 void run(const Options& options, const Settings& settings) {
+  check(!options.logprobs || options.json, ErrorCode::invalid_argument,
+        "generate: --logprobs are printed as JSON: add --json");
   models::LoadOptions load = load_options(options.model, settings);
   load.keep_blocks = true;
   const auto checkpoint = formats::Checkpoint::open(options.model.model);
@@ -185,7 +190,7 @@ Run setup_generate(CLI::App& app, const Settings& settings) {
   };
   repeated(app.add_option("-p,--prompt", options->prompts, "text to complete (repeat for a batch)"));
   repeated(app.add_option("--ids", options->ids, "token ids to complete, as 1,2,3 (repeat for a batch)"));
-  app.add_option("-f,--file", options->file, "prompts, one a line ('-': stdin)");
+  app.add_option("-f,--file", options->file, "prompts, one a line, empty lines left out ('-': stdin)");
   app.add_flag("--json", options->json,
                "print {\"sequences\": [{\"ids\", \"text\", \"score\"}, ...], \"seed\"}; ids are the new tokens");
   app.add_flag("--echo", options->echo, "print the prompt before its completion");

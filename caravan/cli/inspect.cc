@@ -144,7 +144,22 @@ void print_config(const Json& config) {
   }
 }
 
-void print_table(const std::vector<TensorInfo>& tensors) {
+// "layers.2" before "layers.10": runs of digits compare as numbers.
+bool natural_less(std::string_view a, std::string_view b) {
+  const auto digits = [](std::string_view s) { return std::min(s.find_first_not_of("0123456789"), s.size()); };
+  while (!a.empty() && !b.empty()) {
+    const size_t m = digits(a), n = digits(b);
+    const std::string_view x = a.substr(0, std::max<size_t>(m, 1)), y = b.substr(0, std::max<size_t>(n, 1));
+    if (m > 0 && n > 0 && m != n) return m < n;  // names have no leading zeros
+    if (x != y) return x < y;
+    a.remove_prefix(x.size());
+    b.remove_prefix(y.size());
+  }
+  return a.size() < b.size();
+}
+
+void print_table(std::vector<TensorInfo> tensors) {
+  std::ranges::stable_sort(tensors, natural_less, &TensorInfo::name);
   size_t width = 4;
   for (const TensorInfo& t : tensors) width = std::max(width, std::min<size_t>(t.name.size(), 100));
   print(fmt::format("\n{:<{}}  {:<18} {:<6} {:>15} {:>10}\n", "name", width, "shape", "dtype", "count", "bytes"));

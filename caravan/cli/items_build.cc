@@ -30,7 +30,7 @@ struct Options {
   codes::BuildOptions build;
   codes::CodeTokenizerOptions tokenizer;
   uint64_t seed = 0;
-  bool json = false;
+  bool overwrite = false, json = false;
 };
 
 // A line on the terminal for the stages of a build, each of which counts its own steps.
@@ -38,8 +38,9 @@ class Stages {
  public:
   explicit Stages(bool shown) : shown_(shown) {}
   void at(const std::string& stage, uint64_t done, uint64_t total) {
-    interrupt_.check("items build");
-    if (stage != stage_ || total != total_) progress_.emplace(stage, total, shown_);
+    interrupt_.check("building item codes");
+    if (stage != stage_ || total != total_)
+      progress_.emplace(stage, total, shown_, stage == "rq-vae" ? "epochs" : "steps");
     stage_ = stage;
     total_ = total;
     progress_->update(done);
@@ -68,13 +69,36 @@ std::vector<int64_t> codebooks_of(const Options& options) {
   return sizes;
 }
 
+constexpr std::string_view kReport = "codes_report.json", kPage = "codes_report.html",
+                           kCodebooks = "codebooks.safetensors";
+
+// What would be replaced, before anything is computed.
+void check_output(const Options& options) {
+  if (options.overwrite) return;
+  const std::string_view written[] = {items::kCodesFile,
+                                      "tokenizer.json",
+                                      "tokenizer_config.json",
+                                      "special_tokens_map.json",
+                                      kCodebooks,
+                                      kReport,
+                                      kPage};
+  std::vector<std::string> paths;
+  for (const std::string_view name : written) paths.push_back(fmt::format("{}/{}", options.out, name));
+  if (!options.save_vectors.empty()) paths.push_back(options.save_vectors);
+  for (const std::string& path : paths) {
+    check(!file_exists(path), ErrorCode::invalid_argument,
+          "items build: '{}' exists already; choose another folder (-o), or --overwrite to replace what is there",
+          path);
+  }
+}
+
 void write_files(const Options& options, const data::Dataset& dataset, const codes::BuiltCodes& built,
                  const codes::ItemVectors& vectors, const Json& report) {
   const items::ItemCodes item_codes = codes::to_item_codes(built.table);
   codes::write_code_tokenizer(codes::create_rq_code_tokenizer(item_codes, options.tokenizer), options.out);
-  codes::write_codebooks(built.quantizer, options.out + "/codebooks.safetensors");
-  write_file(options.out + "/codes_report.json", dump_json(report) + "\n");
-  write_file(options.out + "/codes_report.html",
+  codes::write_codebooks(built.quantizer, fmt::format("{}/{}", options.out, kCodebooks));
+  write_file(fmt::format("{}/{}", options.out, kReport), dump_json(report) + "\n");
+  write_file(fmt::format("{}/{}", options.out, kPage),
              codes::report_page(built.table, built.quality, vectors.vectors, dataset.items));
   if (!options.save_vectors.empty()) models::write_tensors(options.save_vectors, {{"vectors", vectors.vectors}});
   items::write_codes(item_codes,
@@ -84,6 +108,7 @@ void write_files(const Options& options, const data::Dataset& dataset, const cod
 void run(Options options, const Settings& settings) {
   if (settings.threads > 0) at::set_num_threads(settings.threads);
   if (options.out.empty()) options.out = options.data;
+  check_output(options);
   make_output_folder(options.out);
   const auto blocks = codes::parse_blocks(options.vectors, options.weights);
   options.build.rq.codebooks = codebooks_of(options);
@@ -153,6 +178,7 @@ Run setup_items_build(CLI::App& app, const Settings& settings) {
   app.add_option("--save-vectors", options->save_vectors, "also write the vectors to this safetensors file");
   add_learning_options(app, *options);
   app.add_option("--max-length", options->tokenizer.max_length, "tokenizer: longest sequence (default: 512)");
+  app.add_flag("--overwrite", options->overwrite, "replace codes, tokenizer and report that are there");
   app.add_flag("--json", options->json, "print the report as JSON");
   app.footer(
       "Writes codes.json, tokenizer.json (and its two companions), codebooks.safetensors, codes_report.json and "

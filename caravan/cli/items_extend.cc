@@ -15,12 +15,15 @@ namespace {
 struct Options {
   std::string model, data, out;
   codes::ExtensionOptions extension;
-  bool json = false;
+  bool overwrite = false, json = false;
 };
 
 void run(Options options) {
-  check(!is_folder(options.out) && !file_exists(options.out), ErrorCode::invalid_argument,
-        "items extend: '{}' exists already; choose another name", options.out);
+  const bool there = is_folder(options.out) || file_exists(options.out);
+  check(!there || options.overwrite, ErrorCode::invalid_argument,
+        "items extend: '{}' exists already; choose another name, or --overwrite to replace it", options.out);
+  check(!file_exists(options.out), ErrorCode::invalid_argument,
+        "items extend: the model becomes a folder, and '{}' is a file", options.out);
   const auto checkpoint = formats::Checkpoint::open(options.model);
   const std::string codes_path = options.data + "/" + std::string(items::kCodesFile);
   check(file_exists(codes_path), ErrorCode::not_found, "{}: no item codes there; make them with caravan items build",
@@ -55,6 +58,7 @@ Run setup_items_extend(CLI::App& app, const Settings&) {
   app.add_option("--spread", options->extension.spread,
                  "new rows: mean of the old ones + this x their deviation (default: 1)");
   app.add_option("--seed", options->extension.seed, "of the new rows (default: 0)");
+  app.add_flag("--overwrite", options->overwrite, "replace a model that is there");
   app.add_flag("--json", options->json, "print one JSON object");
   return [options] { run(*options); };
 }

@@ -22,7 +22,11 @@ LineRead MessageReader::next(std::string& message) {
     if (quoted) {
       const bool closes = line.ends_with(kQuotes);
       message += closes ? line.substr(0, line.size() - kQuotes.size()) : line + "\n";
-      if (closes) return LineRead::line;
+      if (closes) {
+        if (line == kQuotes && message.ends_with('\n')) message.pop_back();  // quotes on lines of their own
+        if (message.starts_with('\n')) message.erase(0, 1);
+        return LineRead::line;
+      }
       continue;
     }
     continued = !pasted && line.ends_with('\\');

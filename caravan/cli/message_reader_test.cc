@@ -81,5 +81,17 @@ TEST(MessageReader, TheEndEndsABegunMessage) {
   EXPECT_EQ(reader.next(message), LineRead::end);
 }
 
+TEST(MessageReader, QuotesOnLinesOfTheirOwnAddNoLines) {
+  Script script{{{LineRead::line, "\"\"\""},
+                 {LineRead::line, "one"},
+                 {LineRead::line, ""},
+                 {LineRead::line, "two"},
+                 {LineRead::line, "\"\"\""}}};
+  MessageReader reader = script.reader();
+  std::string message;
+  ASSERT_EQ(reader.next(message), LineRead::line);
+  EXPECT_EQ(message, "one\n\ntwo");
+}
+
 }  // namespace
 }  // namespace caravan::cli

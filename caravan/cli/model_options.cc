@@ -33,8 +33,9 @@ at::Device parse_device(const std::string& name) {
 }  // namespace
 
 void add_model_options(CLI::App& app, ModelOptions& options) {
-  app.add_option("-m,--model", options.model, "checkpoint: folder, .safetensors or .gguf")->required();
-  app.add_option("--dtype", options.dtype, "f32, bf16, f16 (default: the checkpoint's own; a quantized one in f32)");
+  add_model_argument(app, options.model, "checkpoint: folder, .safetensors or .gguf");
+  app.add_option("--dtype", options.dtype,
+                 "f32, bf16, f16, f64: all weights and numbers in this type (default: weights as they are stored)");
   app.add_option("--device", options.device, "cpu, cuda, cuda:N (default: cpu)");
 }
 

@@ -244,7 +244,7 @@ Run setup_quantize(CLI::App& app, const Settings& settings) {
       "\nMemory stays within a few tensors while writing; calibration and the report load the model. An interrupted\n"
       "quantize leaves nothing behind.\n\nExamples:\n"
       "  caravan quantize model-folder model-q4_k_m.gguf\n"
-      "  caravan quantize model-folder model-q4.gguf --type q4_0 --tensor-type 'lm_head=q8_0' --calibration text.txt\n"
+      "  caravan quantize model-folder model-q4.gguf --type q4_0 --tensor-type 'embed_tokens=q8_0' --calibration text.txt\n"
       "  caravan quantize model.gguf smaller.gguf --type iq4_xs --report held-out.txt --json");
   return [options, &settings] { run(*options, settings); };
 }

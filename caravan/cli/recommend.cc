@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <iostream>
 
 #include "caravan/base/error.h"
@@ -16,6 +17,7 @@ namespace caravan::cli {
 namespace {
 
 constexpr size_t kReasons = 3;  // of --explain, an item
+constexpr int64_t kBeams = 50;  // without --beams, for that many items or fewer
 
 std::string name_of(const items::Item& item) { return item.title.empty() ? item.id : item.title; }
 
@@ -31,10 +33,17 @@ void answer(RecommendSession& session, const std::vector<int32_t>& history) {
   flush_output();
 }
 
-// A line adds items to the history and is answered; /clear, /history and /quit are what they say.
+constexpr const char* kTyped =
+    "items          their ids, titles or code words (<a_1><b_2>), separated by commas: added to the history, answered\n"
+    "/history       the items so far\n"
+    "/clear         forgets them\n"
+    "/help          this list\n"
+    "/quit, /exit   leaves, as Ctrl-D does\n";
+
+// A line adds items to the history and is answered.
 void converse(RecommendSession& session) {
   const bool shown = isatty(STDIN_FILENO) != 0;
-  log_info("{} items. Type items (ids, titles or codes, separated by commas); /clear, /history, /quit",
+  log_info("{} items. Type items (ids, titles or codes, separated by commas); /help lists what else can be typed",
            session.catalogue().size());
   std::vector<int32_t> history;
   for (std::string line; shown ? (std::cerr << "> ").good() : true;) {
@@ -46,6 +55,8 @@ void converse(RecommendSession& session) {
     } else if (line == "/history") {
       for (int32_t item : history) print(name_of(session.catalogue()[item]) + "\n");
       flush_output();
+    } else if (line == "/help") {
+      std::fputs(kTyped, stderr);
     } else {
       try {
         const auto added = session.lookup().resolve_list(line);
@@ -63,8 +74,9 @@ void run(const RecommendOptions& options, const Settings& settings) {
         "--seen: expected exclude or include, got '{}'", options.seen);
   check(options.history.empty() || options.input.empty(), ErrorCode::invalid_argument,
         "recommend: --history and --input exclude each other");
-  check(options.beams >= options.count, ErrorCode::invalid_argument,
-        "--beams {} cannot find {} items: give at least as many beams as items", options.beams, options.count);
+  check(!options.beams || *options.beams >= options.count, ErrorCode::invalid_argument,
+        "--beams {} cannot find {} items: give at least as many beams as items", options.beams.value_or(0),
+        options.count);
   RecommendSession session(options, settings);
   if (!options.input.empty()) return recommend_file(session, settings);
   if (options.history.empty()) return converse(session);
@@ -77,7 +89,7 @@ RecommendSession::RecommendSession(const RecommendOptions& options, const Settin
     : options_(options),
       model_(generate::load_item_model(options.model.model, load_options(options.model, settings))),
       lookup_(model_.items),
-      recommender_(model_, {.beams = options.beams,
+      recommender_(model_, {.beams = options.beams.value_or(std::max(kBeams, options.count)),
                             .full_vocabulary = options.full_vocabulary,
                             .batch_tokens = options.batch_tokens,
                             .item_weight = options.item_weight}) {}
@@ -133,10 +145,11 @@ Json RecommendSession::json(std::span<const int32_t> history, std::span<const ge
 Run setup_recommend(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<RecommendOptions>();
   add_model_options(app, options->model);
-  app.add_option("--history", options->history, "items, oldest first, separated by commas: ids, titles, code words");
+  const CLI::Option* history = app.add_option("--history", options->history,
+                                              "items, oldest first, separated by commas: ids, titles, code words");
   app.add_option("--user", options->user, "the user's id, for models with tokens of users");
   app.add_option("-k,--count", options->count, "items to recommend (default: 10)")->check(CLI::Range(1, 1 << 20));
-  app.add_option("--beams,--num-beams", options->beams, "width of the beam search (default: 50)")
+  app.add_option("--beams,--num-beams", options->beams, "width of the beam search (default: 50, or as --count)")
       ->check(CLI::Range(1, 1 << 20));
   app.add_option("--seen", options->seen, "items of the history: exclude, include (default: exclude)");
   app.add_flag("--explain", options->explain, "items of the history that resemble each result");
@@ -153,7 +166,12 @@ Run setup_recommend(CLI::App& app, const Settings& settings) {
       "A line of --input is a history as for --history, a JSON list of ids, or an object\n"
       "{\"user\": ..., \"history\": [ids]}; \"user\" comes back with the answer.\n\nExample:\n"
       "  caravan recommend -m beauty-model --history \"B004756YJA,B004ZT0SSG\" -k 5 --explain");
-  return [options, &settings] { run(*options, settings); };
+  return [options, history, &settings] {
+    const bool blank = options->history.find_first_not_of(" \t\r\n,") == std::string::npos;
+    check(history->count() == 0 || !blank, ErrorCode::invalid_argument,
+          "--history: items are expected, separated by commas; without the option they are asked for");
+    run(*options, settings);
+  };
 }
 
 }  // namespace caravan::cli

@@ -17,7 +17,8 @@ namespace caravan::cli {
 struct RecommendOptions {
   ModelOptions model;
   std::string history, user, input, output = "-", seen = "exclude";
-  int64_t count = 10, beams = 50, batch_tokens = generate::RecommenderOptions{}.batch_tokens;
+  int64_t count = 10, batch_tokens = generate::RecommenderOptions{}.batch_tokens;
+  std::optional<int64_t> beams;       // none: 50, or as many as items are asked for
   std::optional<double> item_weight;  // none: the checkpoint's
   bool json = false, explain = false, full_vocabulary = false;
 };

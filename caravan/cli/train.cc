@@ -8,11 +8,13 @@
 #include <optional>
 
 #include "caravan/base/error.h"
+#include "caravan/base/file.h"
 #include "caravan/cli/command.h"
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/log.h"
 #include "caravan/cli/output.h"
 #include "caravan/cli/progress.h"
+#include "caravan/cli/tokenizer_files.h"
 #include "caravan/cli/train_ranking.h"
 #include "caravan/generate/engine.h"
 #include "caravan/generate/tokenizer_loading.h"
@@ -31,8 +33,20 @@ struct Options {
   bool resume = false, overwrite = false, dry_run = false, json = false;
 };
 
+// The settings that a run keeps in its folder.
+std::string saved_config(const std::string& output) { return output + "/config.toml"; }
+
+// --resume --output FOLDER alone goes on with the run there.
+std::string config_path(const Options& options) {
+  const auto output = options.settings.find("output");
+  if (!options.config.empty() || !options.resume || output == options.settings.end()) return options.config;
+  const std::string saved = saved_config(output->second);
+  return file_exists(saved) ? saved : "";
+}
+
 TrainConfig resolve(const Options& options, const Settings& settings) {
-  TrainConfig config = options.config.empty() ? TrainConfig{} : train::read_config(options.config);
+  const std::string path = config_path(options);
+  TrainConfig config = path.empty() ? TrainConfig{} : train::read_config(path);
   for (const auto& [key, text] : options.settings) {
     // A text field takes the words as they are: "--output 2026" names a folder.
     bool is_text = false;
@@ -87,7 +101,11 @@ void print_result(const Options& options, const TrainConfig& config, train::Outc
     Json result = {{"outcome", early ? "stopped_early" : "finished"}, {"output", config.output}, {"metrics", metrics}};
     return print_json(result);
   }
-  print(fmt::format("trained: {0}/final (the model), {0}/report.html (curves), {0}/metrics.jsonl\n", config.output));
+  const bool trained = outcome != train::Outcome::nothing_left;
+  if (!trained)
+    log_info("the run is finished, nothing was left to do; a larger training.steps or training.epochs goes on");
+  print(fmt::format("{1}: {0}/final (the model), {0}/report.html (curves), {0}/metrics.jsonl\n", config.output,
+                    trained ? "trained" : "trained before"));
 }
 
 train::RunMode mode_of(const Options& options) {
@@ -101,6 +119,7 @@ void run_in(train::Communicator& processes, const Options& options, const Settin
   const Interrupt interrupt;
   StepLine line(first ? settings.verbosity : -1);
   train::RunHooks hooks{.load_tokenizer = generate::load_tokenizer,
+                        .make_tokenizer_files = tokenizer_files,
                         .continue_tokens = continue_tokens,
                         .rank_items = rank_items,
                         .interrupted = [&] { return interrupt.raised(); },
@@ -138,9 +157,8 @@ void run_in(train::Communicator& processes, const Options& options, const Settin
   line.clear();
   if (outcome == train::Outcome::interrupted) processes.finish();
   check(outcome != train::Outcome::interrupted, ErrorCode::cancelled,
-        "stopped; everything is saved in {0}. To go on: {2}caravan train {1} --resume", config.output,
-        options.config.empty() ? config.output + "/config.toml" : options.config,
-        processes.size() > 1 ? fmt::format("mpirun -n {} ", processes.size()) : "");
+        "stopped; everything is saved in {}. To go on: {}caravan train {} --resume", config.output,
+        processes.size() > 1 ? fmt::format("mpirun -n {} ", processes.size()) : "", saved_config(config.output));
   print_result(options, config, outcome, run.metrics());
 }
 
@@ -180,7 +198,9 @@ Ctrl-C finishes the step and saves; --resume goes on as if nothing had happened,
 Run setup_train(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
   app.add_option("CONFIG", options->config, "TOML file with the settings");
-  app.add_flag("--resume", options->resume, "continue from the newest checkpoint of the output folder");
+  app.add_flag("--resume", options->resume,
+               "continue from the newest checkpoint of the output folder; without CONFIG "
+               "with the settings that --output FOLDER holds");
   app.add_flag("--overwrite", options->overwrite, "begin anew in a folder that holds a run");
   app.add_flag("--dry-run", options->dry_run, "print the resolved settings and the sizes, train nothing");
   app.add_flag("--json", options->json, "print the result as JSON");

@@ -110,6 +110,20 @@ TEST(Interactions, LeavesOutLowRatingsAndCountsThem) {
   EXPECT_EQ(log.low_ratings, 1);
 }
 
+TEST(Interactions, ABrokenRowIsOneWhateverItsRating) {
+  const ReadOptions high{.min_rating = 4};
+  expect_error("a.csv", "user,item,rating,ts\n1,1,5,1\n1,2,1,soon\n", "a.csv:3: [type] time", high);
+  expect_error("a.csv", "user,item,rating\n1,1,5\n1,,1\n", "a.csv:3: [range] the item id is empty", high);
+  expect_error("a.csv", "user,item,rating\n1,1,5\n\xFF,2,1\n", "a.csv:3: [utf8]", high);
+  expect_error("a.jsonl", "{\"user\": 1, \"item\": 2, \"rating\": 5}\n{\"user\": 1, \"rating\": 1}\n",
+               "a.jsonl:2: [layout] \"item\" is missing", high);
+  const Interactions log =
+      read("a.csv", "user,item,rating\n1,1,5\n1,,1\n1,2,1\n", {.min_rating = 4, .skip_bad_rows = true});
+  EXPECT_EQ(shown(log), "1>1");
+  EXPECT_EQ(log.bad.count, 1);
+  EXPECT_EQ(log.low_ratings, 1);
+}
+
 TEST(Interactions, NamesFileLineAndFaultOfABadRow) {
   expect_error("a.csv", "user,item,ts\n1,2,3\n1,2\n", "a.csv:3: [layout] expected 3 fields as in the first row, got 2");
   expect_error("a.csv", "user,item,ts\n\n1,2,x\n", "a.csv:3: [type] time (column 3): expected a number or a date");

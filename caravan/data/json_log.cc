@@ -61,11 +61,14 @@ void add_row(const Json& row, const Keys& keys, const std::string& where, LogBui
                time ? " or a date" : "", dump_json(value, -1).substr(0, 40));
     return *parsed;
   };
-  if (log.options().min_rating && number(keys.rating, false) < *log.options().min_rating) return log.add_low_rating();
-  std::optional<double> time;
+  std::optional<double> rating, time;
+  if (log.options().min_rating) rating = number(keys.rating, false);
   if (!keys.time.empty()) time = number(keys.time, true);
-  log.add(id_of(member(row, keys.user, where), keys.user, where),
-          id_of(member(row, keys.item, where), keys.item, where), time, [&] { return where; });
+  const std::string user = id_of(member(row, keys.user, where), keys.user, where),
+                    item = id_of(member(row, keys.item, where), keys.item, where);
+  const auto place = [&] { return where; };
+  if (rating && *rating < *log.options().min_rating) return log.add_low_rating(user, item, place);
+  log.add(user, item, time, place);
 }
 
 // Events of {"user": [item, ...], ...}.

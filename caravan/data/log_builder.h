@@ -22,11 +22,19 @@ class LogBuilder {
   // Throws corrupt_file (fault range or utf8) where an id is empty or no UTF-8; `where` is called only then.
   template <class Where>
   void add(std::string_view user, std::string_view item, std::optional<double> time, const Where& where) {
-    if (user.empty() || item.empty()) fail_empty(user.empty() ? "user" : "item", where());
+    check_filled(user, item, where);
     const int32_t user_number = intern(log_.users, user, where), item_number = intern(log_.items, item, where);
     log_.rows.push_back({user_number, item_number, time.value_or(0.0)});
   }
-  void add_low_rating() { ++log_.low_ratings; }
+  // A row that is rated too low: a broken one is an error all the same, a good one is counted and left out.
+  template <class Where>
+  void add_low_rating(std::string_view user, std::string_view item, const Where& where) {
+    check_filled(user, item, where);
+    for (const std::string_view id : {user, item}) {
+      if (find_invalid_utf8(id) != std::string_view::npos) fail_encoding(where());
+    }
+    ++log_.low_ratings;
+  }
   HistoryMerger& histories() { return histories_; }  // over all files
 
   // A file begins: with times or without; all files must agree.
@@ -36,6 +44,10 @@ class LogBuilder {
   Interactions take() { return std::move(log_); }
 
  private:
+  template <class Where>
+  static void check_filled(std::string_view user, std::string_view item, const Where& where) {
+    if (user.empty() || item.empty()) fail_empty(user.empty() ? "user" : "item", where());
+  }
   template <class Where>
   static int32_t intern(Interner& interner, std::string_view id, const Where& where) {
     const int32_t known = interner.find(id);

@@ -44,10 +44,10 @@ class TableLog {
 
   void add() {
     const auto where = [&] { return table_.where(); };
+    std::optional<double> rating;
     if (columns_.rating >= 0 && log_.options().min_rating) {
-      const auto rating = parse_number(field(columns_.rating));
+      rating = parse_number(field(columns_.rating));
       check_number(rating.has_value(), "rating", "a number", columns_.rating);
-      if (*rating < *log_.options().min_rating) return log_.add_low_rating();
     }
     std::optional<double> time;
     if (columns_.time >= 0) {
@@ -55,6 +55,7 @@ class TableLog {
       check_number(time.has_value(), "time", "a number or a date such as 2014-07-22T10:15:30", columns_.time);
     }
     const std::string_view user = trimmed(field(columns_.user)), item = trimmed(field(columns_.item));
+    if (rating && *rating < *log_.options().min_rating) return log_.add_low_rating(user, item, where);
     if (columns_.history < 0) return log_.add(user, item, time, where);
     for (const std::string& one : log_.histories().add(std::string(user), parse_list(field(columns_.history)), item))
       log_.add(user, one, time, where);

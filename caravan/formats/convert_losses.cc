@@ -26,6 +26,8 @@ constexpr std::array kSideFiles = std::to_array<std::string_view>({
     "generation_config.json",
     "preprocessor_config.json",
     "processor_config.json",
+    "items.jsonl",  // these two are a recommender's
+    "codes.json",
 });
 
 using Lines = std::vector<std::string>;
@@ -109,6 +111,14 @@ void add_model_type(const Json& config, Lines& lines) {
     lines.push_back("a GGUF holds a llama-rec model as llama: what makes it a recommender is left behind");
 }
 
+void add_items(const Checkpoint& from, Lines& lines) {
+  std::vector<std::string> left;
+  for (const char* name : {"items.jsonl", "codes.json"}) {
+    if (!from.side_file(name).empty()) left.emplace_back(name);
+  }
+  if (!left.empty()) lines.push_back("a recommender's items have no place in a GGUF; left behind: " + joined(left));
+}
+
 bool is_worth_telling(const std::string& name) {
   if (name == "config.json" || name == "params.json" || name.ends_with(".index.json") || name.starts_with(".") ||
       std::ranges::find(kSideFiles, name) != kSideFiles.end())
@@ -156,6 +166,7 @@ std::vector<std::string> conversion_losses(const Checkpoint& from, std::string_v
     add_window(from.config(), lines);
     add_generation(from, lines);
     add_model_type(from.config(), lines);
+    add_items(from, lines);
   }
   add_objects(from, lines);
   add_files(from, lines);

@@ -74,8 +74,10 @@ class PackedWriter final : public CheckpointWriter {
       const bool fits = (t.dtype == DType::q4_0 || t.dtype == DType::q8_0) && t.shape.size() == 2 &&
                         t.name.ends_with(kWeight) && !t.name.ends_with(kEmbedding);
       check(fits, ErrorCode::unsupported,
-            "{}: '{}' is {}; compressed-tensors folders hold Linear layers in q4_0 or q8_0", path, t.name,
-            to_string(t.dtype));
+            "{}: '{}' is {}; compressed-tensors folders hold q4_0 or q8_0 in Linear layers only, embeddings and all "
+            "else in "
+            "f32, f16 or bf16. 'caravan quantize --type int4' (or int8) makes such a folder from the unquantized model",
+            path, t.name, to_string(t.dtype));
       check(blocks == DType::f32 || blocks == t.dtype, ErrorCode::unsupported,
             "{}: {} and {} in one compressed-tensors folder are not written", path, to_string(blocks),
             to_string(t.dtype));

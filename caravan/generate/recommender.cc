@@ -7,11 +7,13 @@
 #include <map>
 
 #include "caravan/base/error.h"
+#include "caravan/base/file.h"
 #include "caravan/generate/tokenizer_loading.h"
 
 namespace caravan::generate {
 
 ItemModel load_item_model(const std::string& folder, const models::LoadOptions& options) {
+  if (!is_folder(folder)) formats::Checkpoint::open(folder);  // says what is there instead, or that nothing is
   check(items::has_item_set(folder), ErrorCode::not_found,
         "{}: no recommender's checkpoint: it must hold {} and {} (training copies them from the data set that `caravan "
         "items` made)",

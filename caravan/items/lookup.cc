@@ -9,6 +9,8 @@
 namespace caravan::items {
 namespace {
 
+constexpr size_t kListed = 5;  // items of an error
+
 std::string folded(std::string_view text) {
   std::string lower(text);
   for (char& c : lower) {
@@ -21,6 +23,18 @@ std::string_view trimmed(std::string_view text) {
   const size_t begin = text.find_first_not_of(" \t\r\n");
   if (begin == std::string_view::npos) return {};
   return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
+}
+
+// "heat" of "heat (1995)"; empty where no year in brackets ends the title.
+std::string_view without_year(std::string_view title) {
+  constexpr std::string_view kForm = " (0000)";
+  if (title.size() <= kForm.size()) return {};
+  const std::string_view end = title.substr(title.size() - kForm.size());
+  for (size_t i = 0; i < kForm.size(); ++i) {
+    const bool digit = end[i] >= '0' && end[i] <= '9';
+    if (kForm[i] == '0' ? !digit : end[i] != kForm[i]) return {};
+  }
+  return title.substr(0, title.size() - kForm.size());
 }
 
 std::string in_folder(const std::string& folder, std::string_view name) { return folder + "/" + std::string(name); }
@@ -49,7 +63,10 @@ void write_item_set(const ItemSet& set, const std::string& folder) {
 
 ItemLookup::ItemLookup(const ItemSet& set) : set_(&set) {
   for (int32_t i = 0; i < set.catalogue.size(); ++i) {
-    if (!set.catalogue[i].title.empty()) titles_.emplace(folded(set.catalogue[i].title), i);
+    if (set.catalogue[i].title.empty()) continue;
+    const std::string title = folded(set.catalogue[i].title);
+    if (const auto undated = without_year(title); !undated.empty()) undated_.emplace(undated, i);
+    titles_.emplace(title, i);
   }
   for (int32_t i = 0; i < set.codes.items(); ++i) {
     const auto tuple = set.codes.codes(i);
@@ -83,6 +100,12 @@ std::vector<int32_t> ItemLookup::titles_from(const std::string& beginning, size_
   return found;
 }
 
+std::vector<int32_t> ItemLookup::titles_of_any_year(const std::string& folded) const {
+  std::vector<int32_t> found;
+  for (auto [it, end] = undated_.equal_range(folded); it != end; ++it) found.push_back(it->second);
+  return found;
+}
+
 int32_t ItemLookup::most_popular(std::span<const int32_t> items) const {
   const auto& catalogue = set_->catalogue;
   return *std::max_element(items.begin(), items.end(),
@@ -109,7 +132,8 @@ std::vector<int32_t> ItemLookup::resolve_list(std::string_view text) const {
     size_t last = goes_on ? std::min(piece + kMostCommas, ends.size() - 1) : piece;
     std::optional<int32_t> item;
     for (; last > piece; --last) {
-      if ((item = exact(trimmed(text.substr(begin, ends[last] - begin))))) break;
+      const std::string_view run = trimmed(text.substr(begin, ends[last] - begin));
+      if ((item = exact(run)) || undated_.contains(folded(run))) break;
     }
     if (!item && (ends.size() == 1 || !trimmed(text.substr(begin, ends[last] - begin)).empty())) {
       item = resolve(text.substr(begin, ends[last] - begin));
@@ -127,24 +151,36 @@ int32_t ItemLookup::resolve(std::string_view typed) const {
   if (const auto item = exact(text)) return *item;
   if (const auto codes = parse_code_tuple(text)) {
     const auto sharing = find_codes(*codes);
-    check(!sharing.empty(), ErrorCode::not_found, "no item has the codes {}", text);
+    if (sharing.empty()) fail_codes(text, codes->size());
     return sharing.front();
   }
   const std::string lower = folded(text);
-  constexpr size_t kShown = 5;
-  const auto longer = titles_from(lower, kShown + 1);
+  const auto any_year = titles_of_any_year(lower);
+  if (any_year.size() == 1) return any_year.front();
+  if (!any_year.empty())
+    fail_several(fmt::format("several items are called \"{}\"; give one's id or add its year", text), any_year);
+  const auto longer = titles_from(lower, kListed + 1);
   if (longer.size() == 1) return longer.front();
   if (longer.empty()) {
     const auto near = near_names(lower);
     fail(ErrorCode::not_found, "no item has the id or title \"{}\" among {} items{}", text, set_->catalogue.size(),
          near.empty() ? "" : fmt::format(" (did you mean {}?)", fmt::join(near, ", ")));
   }
+  fail_several(fmt::format("several items begin with \"{}\"; give one's id or more of its title", text), longer);
+}
+
+void ItemLookup::fail_several(std::string_view problem, std::span<const int32_t> items) const {
   std::string some;
-  for (size_t i = 0; i < std::min(longer.size(), kShown); ++i) {
-    some += fmt::format("\n  {}  {}", set_->catalogue[longer[i]].id, set_->catalogue[longer[i]].title);
-  }
-  fail(ErrorCode::invalid_argument, "several items begin with \"{}\"; give one's id or more of its title:{}{}", text,
-       some, longer.size() > kShown ? "\n  ..." : "");
+  for (const int32_t item : items.first(std::min(items.size(), kListed)))
+    some += fmt::format("\n  {}  {}", set_->catalogue[item].id, set_->catalogue[item].title);
+  fail(ErrorCode::invalid_argument, "{}:{}{}", problem, some, items.size() > kListed ? "\n  ..." : "");
+}
+
+void ItemLookup::fail_codes(std::string_view text, size_t levels) const {
+  const auto deep = static_cast<size_t>(set_->codes.levels());
+  if (levels == deep || set_->codes.items() == 0) fail(ErrorCode::not_found, "no item has the codes {}", text);
+  fail(ErrorCode::not_found, "no item has the codes {}: {} level{}, items have {} (such as {})", text, levels,
+       levels == 1 ? "" : "s", deep, set_->codes.spelling(0));
 }
 
 // Titles that hold the typed text, most popular first; else the title or id of the nearest spelling.
@@ -160,9 +196,11 @@ std::vector<std::string> ItemLookup::near_names(const std::string& folded) const
   if (holding.empty()) {
     std::vector<std::string> names;
     for (const auto& [title, item] : titles_) names.push_back(title.substr(0, kLongest));
+    for (const auto& [title, item] : undated_) names.push_back(title.substr(0, kLongest));
     for (const Item& item : catalogue) names.push_back(item.id);
     const std::string name = nearest(folded, names);
-    if (!name.empty()) holding = titles_from(name, 1);
+    if (!name.empty()) holding = titles_of_any_year(name);
+    if (!name.empty() && holding.empty()) holding = titles_from(name, 1);
     if (holding.empty()) return name.empty() ? std::vector<std::string>() : std::vector<std::string>{name};
   }
   std::vector<std::string> near;

@@ -51,8 +51,10 @@ TEST(ItemLookup, UnknownItemsAreAnsweredWithNearNames) {
   const ItemLookup lookup(set);
   EXPECT_NE(message_of(lookup, "Alein (1979)").find("Alien (1979)"), std::string::npos);
   EXPECT_NE(message_of(lookup, "1986").find("Aliens (1986)"), std::string::npos);
-  EXPECT_NE(message_of(lookup, "alien").find("m2"), std::string::npos);  // two titles begin so: both are listed
+  EXPECT_NE(message_of(lookup, "alie").find("m2"), std::string::npos);  // two titles begin so: both are listed
+  EXPECT_NE(message_of(lookup, "Allien").find("Alien (1979)"), std::string::npos);
   EXPECT_NE(message_of(lookup, "<a_3><b_3>").find("no item has the codes"), std::string::npos);
+  EXPECT_NE(message_of(lookup, "<a_3>").find("1 level, items have 2 (such as <a_0><b_1>)"), std::string::npos);
   EXPECT_NE(message_of(lookup, " "), "");
   EXPECT_NE(message_of(lookup, "qqqqqqqqqqqq"), "");
 }
@@ -73,6 +75,32 @@ TEST(ItemLookup, AListIsSeparatedByCommasThatTitlesMayHoldToo) {
   EXPECT_EQ(lookup.resolve_list("1,2,"), (Items{0, 1}));
   EXPECT_THROW(lookup.resolve_list(""), Error);
   EXPECT_THROW(lookup.resolve_list("1,nothing"), Error);
+}
+
+TEST(ItemLookup, ATitlesYearMayBeLeftOut) {
+  ItemCodes codes({5});
+  for (int32_t i = 0; i < 5; ++i) codes.add(std::array{i});
+  const ItemSet set{Catalogue({{.id = "t1", .title = "Toy Story (1995)"},
+                               {.id = "t2", .title = "Toy Story 2 (1999)"},
+                               {.id = "l", .title = "Lion King, The (1994)"},
+                               {.id = "g1", .title = "Great Gatsby, The (1974)"},
+                               {.id = "g2", .title = "Great Gatsby, The (2013)"}}),
+                    codes};
+  const ItemLookup lookup(set);
+  using Items = std::vector<int32_t>;
+  EXPECT_EQ(lookup.resolve("Toy Story"), 0);
+  EXPECT_EQ(lookup.resolve("toy story 2"), 1);
+  EXPECT_EQ(lookup.resolve_list("lion king, the"), (Items{2}));
+  EXPECT_EQ(lookup.resolve_list("Toy Story, Lion King, The,great gatsby, the (2013)"), (Items{0, 2, 4}));
+  EXPECT_NE(message_of(lookup, "toy storry").find("\"Toy Story (1995)\" (id t1)"), std::string::npos);
+  try {
+    lookup.resolve_list("toy story, great gatsby, the");
+    FAIL();
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    EXPECT_NE(message.find("several items are called \"great gatsby, the\""), std::string::npos) << message;
+    EXPECT_NE(message.find("g1  Great Gatsby, The (1974)\n  g2"), std::string::npos) << message;
+  }
 }
 
 TEST(ItemSet, RoundTripsThroughAFolder) {

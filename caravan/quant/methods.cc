@@ -1,5 +1,7 @@
 #include "caravan/quant/methods.h"
 
+#include <algorithm>
+
 #include "caravan/base/error.h"
 #include "caravan/quant/awq.h"
 #include "caravan/quant/gptq.h"
@@ -13,6 +15,13 @@ using Other = std::unique_ptr<formats::Checkpoint>;
 Other prepare_rtn(MethodContext&) { return nullptr; }
 
 Other prepare_gptq(MethodContext& context) {
+  const TypeChooser choose(context.from, context.options.recipe);
+  check(std::ranges::any_of(context.from.tensors(), [&](const auto& t) { return has_grid(choose(t)); }),
+        ErrorCode::invalid_argument,
+        "--method gptq changes nothing at --type {}: it is for types of 2 to 6 bits with evenly spaced levels (q4_0, "
+        "q4_k, "
+        "int4 ...)",
+        context.options.recipe.recipe);
   context.options.method = [grams = context.grams](const formats::TensorInfo& t, std::span<float> values,
                                                    std::span<std::byte> blocks) {
     if (!has_grid(t.dtype) || !t.name.ends_with(".weight")) return false;

@@ -116,12 +116,15 @@ TEST(Recipe, MixturesFollowLlamaCpp) {
 
 TEST(Recipe, RulesComeFirstAndNamesAreChecked) {
   MemoryCheckpoint from("made", llama_config());
+  for (const char* name : {"model.layers.1.mlp.down_proj.weight", "model.layers.1.mlp.up_proj.weight"})
+    from.add({name, DType::f32, {64, 64}}, std::vector<std::byte>(64 * 64 * 4));
   const TypeChooser choose(
       from, {.recipe = "q4_0", .rules = {parse_rule("blk.*.ffn_down=q8_0"), parse_rule("layers.1.*proj=f16")}});
   EXPECT_EQ(choose({"model.layers.1.mlp.down_proj.weight", DType::f32, {64, 64}}), DType::q8_0);
   EXPECT_EQ(choose({"model.layers.1.mlp.up_proj.weight", DType::f32, {64, 64}}), DType::f16);
   EXPECT_EQ(choose({"model.layers.0.mlp.up_proj.weight", DType::f32, {64, 64}}), DType::q4_0);
   EXPECT_THROW(TypeChooser(from, {.recipe = "q4_0_0"}), Error);
+  EXPECT_THROW(TypeChooser(from, {.recipe = "q4_0", .rules = {parse_rule("lm_head=f16")}}), Error);  // no such matrix
   for (const char* text : {"", "=q4_0", "v_proj", "v_proj=q9", "v_proj=i32"})
     EXPECT_THROW(parse_rule(text), Error) << text;
 }

@@ -201,18 +201,31 @@ TypeChooser::TypeChooser(const formats::Checkpoint& from, RecipeOptions options)
   const auto number = [&](std::string_view key, int64_t fallback) {
     return get_int(from.config(), key, "config.json", {.min = 1, .max = 1 << 20}, fallback);
   };
+  for (const TypeRule& rule : options_.rules) {
+    const auto matches = [&](const formats::TensorInfo& t) { return is_matrix(t) && matches_rule(rule, t); };
+    check(std::ranges::any_of(from.tensors(), matches), ErrorCode::invalid_argument,
+          "--tensor-type {}={}: no matrix has '{}' in its name{}", rule.pattern, to_string(rule.dtype), rule.pattern,
+          from.find("lm_head.weight") == nullptr && occurs(rule.pattern, "lm_head.weight")
+              ? "; the head is tied to the embedding: embed_tokens"
+              : "");
+  }
   layers_ = number("num_hidden_layers", 1);
   heads_ = number("num_attention_heads", 1);
   kv_heads_ = number("num_key_value_heads", heads_);
 }
 
-DType TypeChooser::wanted(const formats::TensorInfo& tensor) const {
+bool TypeChooser::matches_rule(const TypeRule& rule, const formats::TensorInfo& tensor) const {
+  if (occurs(rule.pattern, tensor.name)) return true;
   const auto* architecture = formats::find_gguf_architecture_of_model_type(
       get_string(from_.config(), "model_type", "config.json", std::string()));
   const std::string gguf =
       architecture == nullptr ? "" : formats::gguf_tensor_name(*architecture, tensor.name).value_or("");
+  return !gguf.empty() && occurs(rule.pattern, gguf);
+}
+
+DType TypeChooser::wanted(const formats::TensorInfo& tensor) const {
   for (const TypeRule& rule : options_.rules) {
-    if (occurs(rule.pattern, tensor.name) || (!gguf.empty() && occurs(rule.pattern, gguf))) return rule.dtype;
+    if (matches_rule(rule, tensor)) return rule.dtype;
   }
   const Recipe& recipe = kRecipes[recipe_];
   const bool blocks = is_block_quantized(recipe.dtype);

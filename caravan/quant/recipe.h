@@ -35,7 +35,8 @@ bool is_folder_recipe(std::string_view recipe);  // "int4", "int8": groups of 32
 
 class TypeChooser {
  public:
-  // Throws invalid_argument for an unknown recipe, with the nearest name and the list.
+  // Throws invalid_argument for an unknown recipe, with the nearest name and the list, and for a rule that no matrix
+  // matches.
   TypeChooser(const formats::Checkpoint& from, RecipeOptions options);
 
   // Vectors (norms, biases) are f32 (f16 in a folder), matrices what recipe and rules say. Where a row is no multiple
@@ -45,6 +46,7 @@ class TypeChooser {
   std::vector<std::string> warnings() const;  // replacements, one line a kind
 
  private:
+  bool matches_rule(const TypeRule& rule, const formats::TensorInfo& tensor) const;
   DType wanted(const formats::TensorInfo& tensor) const;
   DType fitting(DType dtype, const formats::TensorInfo& tensor) const;
 

@@ -18,8 +18,6 @@ Tensor rms(const Tensor& t) { return t.norm(2) / std::sqrt(static_cast<double>(t
 class Adafactor final : public Optimizer {
  public:
   Adafactor(ParameterStore& store, const OptimizerOptions& options) : store_(store), options_(options) {
-    check(!options.warmup_init || options.relative_step, ErrorCode::invalid_argument,
-          "optimizer.warmup_init needs optimizer.relative_step");
     for (const ParameterSlot* own : store.own_slots()) {
       const ParameterSlot& slot = *own;
       Moments m;
@@ -94,6 +92,11 @@ class Adafactor final : public Optimizer {
 };
 
 }  // namespace
+
+void check_adafactor(const OptimizerOptions& options) {
+  check(!options.warmup_init || options.relative_step, ErrorCode::invalid_argument,
+        "optimizer.warmup_init needs optimizer.relative_step");
+}
 
 std::unique_ptr<Optimizer> make_adafactor(ParameterStore& store, const OptimizerOptions& options) {
   return std::make_unique<Adafactor>(store, options);

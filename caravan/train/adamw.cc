@@ -6,6 +6,8 @@
 
 #include <torch/torch.h>
 
+#include "caravan/base/error.h"
+
 namespace caravan::train {
 
 AdamwSpans::AdamwSpans(ParameterStore& store, std::vector<ParameterSpan> spans, const OptimizerOptions& options)
@@ -59,6 +61,13 @@ class Adamw final : public Optimizer {
 };
 
 }  // namespace
+
+void check_adamw(const OptimizerOptions& options) {
+  for (const double beta : {options.beta1, options.beta2}) {
+    check(beta >= 0 && beta < 1, ErrorCode::invalid_argument,
+          "optimizer.beta1 and optimizer.beta2 lie in [0, 1), got {}", beta);
+  }
+}
 
 std::unique_ptr<Optimizer> make_adamw(ParameterStore& store, const OptimizerOptions& options) {
   return std::make_unique<Adamw>(store, options);

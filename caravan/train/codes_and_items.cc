@@ -105,10 +105,16 @@ Tensor sampled_loss(const Tensor& hidden, const Tensor& weight, const Tensor& ta
   return (at::logsumexp(at::cat({right.unsqueeze(1), others}, 1), 1) - right).sum();
 }
 
-Tensor loss(models::Head& head, const Batch& batch, const ObjectiveOptions& options, bool with_items) {
+void check_model(models::Head& head, bool with_items) {
   const Setting s = setting_of(head);
   check(!with_items || s.format.items.has_value(), ErrorCode::invalid_argument,
         "the objective codes_and_items needs items with tokens of their own: data.item_tokens = true");
+  heads(s.lm->output_weight(), s.format);
+}
+
+Tensor loss(models::Head& head, const Batch& batch, const ObjectiveOptions& options, bool with_items) {
+  check_model(head, with_items);
+  const Setting s = setting_of(head);
   const at::Device device = s.lm->backbone().input_embedding().weight.value.device();
   nn::Step step = step_of(batch, device);
   const Tensor hidden = s.lm->hidden(batch.ids.to(device), step);  // [T, C]
@@ -155,14 +161,16 @@ Objective objective_codes_and_items() {
   return {.name = "codes_and_items",
           .loss = [](models::Head& model, const Batch& batch,
                      const ObjectiveOptions& options) { return loss(model, batch, options, true); },
-          .measure = measure};
+          .measure = measure,
+          .check = [](models::Head& model) { check_model(model, true); }};
 }
 
 Objective objective_item_codes() {
   return {.name = "item_codes",
           .loss = [](models::Head& model, const Batch& batch,
                      const ObjectiveOptions& options) { return loss(model, batch, options, false); },
-          .measure = measure};
+          .measure = measure,
+          .check = [](models::Head& model) { check_model(model, false); }};
 }
 
 }  // namespace caravan::train

@@ -345,6 +345,33 @@ std::string to_toml(TrainConfig config) {
   return text;
 }
 
+std::vector<std::string> differences(TrainConfig before, TrainConfig now) {
+  constexpr size_t kShown = 40;  // letters of a value
+  std::vector<std::string> lines;
+  const auto compare = [&](const std::string& key, const Json* was, const Json* is) {
+    const std::string a = was == nullptr ? "" : toml_value(*was), b = is == nullptr ? "" : toml_value(*is);
+    if (was != nullptr && is != nullptr && parse_toml_value(a) == parse_toml_value(b)) return;  // whatever the order
+    const auto shown = [](const std::string& text) {
+      return text.size() > kShown ? text.substr(0, kShown) + "..." : text;
+    };
+    lines.push_back(is == nullptr    ? fmt::format("{} is left out (before: {})", key, shown(a))
+                    : was == nullptr ? fmt::format("{} = {} (before: none)", key, shown(b))
+                                     : fmt::format("{} = {} (before: {})", key, shown(b), shown(a)));
+  };
+  const std::vector<Field> old_fields = fields(before), new_fields = fields(now);
+  for (size_t i = 0; i < old_fields.size(); ++i) {
+    const Json was = value_of(old_fields[i]), is = value_of(new_fields[i]);
+    compare(new_fields[i].key, &was, &is);
+  }
+  const Json &old_model = before.model.inline_config, &new_model = now.model.inline_config;
+  for (const auto& [key, value] : new_model.items())
+    compare(std::string(kModel) + key, find_member(old_model, key), &value);
+  for (const auto& [key, value] : old_model.items()) {
+    if (!new_model.contains(key)) compare(std::string(kModel) + key, &value, nullptr);
+  }
+  return lines;
+}
+
 std::string config_help() {
   TrainConfig config;
   std::string text;
@@ -391,6 +418,11 @@ void check_config(const TrainConfig& c) {
       "data.item_vectors starts the items' tokens of a new model: it needs data.item_tokens = true and no model.path");
   check(c.training.objective != "codes_and_items" || c.data.item_tokens, ErrorCode::invalid_argument,
         "training.objective = \"codes_and_items\" needs data.item_tokens = true");
+  for (const auto& [key, value] : {std::pair("training.ema_decay", c.training.ema_decay),
+                                   std::pair("training.label_smoothing", c.training.label_smoothing)})
+    check(value >= 0 && value < 1, ErrorCode::invalid_argument, "{} lies in [0, 1), got {}", key, value);
+  check(c.schedule.warmup_ratio >= 0 && c.schedule.warmup_ratio <= 1, ErrorCode::invalid_argument,
+        "schedule.warmup_ratio lies in [0, 1], got {}", c.schedule.warmup_ratio);
   check(c.training.item_weight >= 0 && c.training.sampled_items >= 0, ErrorCode::invalid_argument,
         "training.item_weight and training.sampled_items must not be negative");
   check(c.evaluation.item_weight >= 0 && c.evaluation.item_weight <= 1, ErrorCode::invalid_argument,

@@ -98,6 +98,7 @@ bool higher_is_better(const std::string& metric);  // all but losses and perplex
 TrainConfig read_config(const std::string& path);
 void set_key(TrainConfig& config, const std::string& key, const Json& value);  // invalid_argument
 std::string to_toml(TrainConfig config);
+std::vector<std::string> differences(TrainConfig before, TrainConfig now);  // "training.steps = 60 (before: 40)" ...
 std::string config_help();
 void check_config(const TrainConfig& config);  // invalid_argument for values that make no sense together
 

@@ -78,6 +78,24 @@ TEST(Config, MistakesAreNamedWithTheNearestKey) {
   EXPECT_EQ(config.model.inline_config.at("my_own_key"), 3);
 }
 
+TEST(Config, TellsWhichKeysDiffer) {
+  TrainConfig before;
+  before.model.inline_config = {{"hidden_size", 8}, {"rope_parameters", {{"a", 1}, {"b", 2}}}, {"old", true}};
+  TrainConfig now = before;
+  now.model.inline_config["rope_parameters"] = {{"b", 2}, {"a", 1}};  // the order says nothing
+  EXPECT_TRUE(differences(before, now).empty());
+  now.training.steps = 60;
+  now.optimizer.no_decay = {"norm"};
+  now.model.inline_config["hidden_size"] = 16;
+  now.model.inline_config["fresh"] = "x";
+  now.model.inline_config.erase("old");
+  const std::vector<std::string> expected = {"training.steps = 60 (before: 0)",
+                                             "optimizer.no_decay = [\"norm\"] (before: [\"norm\", \"bias\"])",
+                                             "model.hidden_size = 16 (before: 8)", "model.fresh = \"x\" (before: none)",
+                                             "model.old is left out (before: true)"};
+  EXPECT_EQ(differences(before, now), expected);
+}
+
 TEST(Toml, SyntaxErrorsSayWhere) {
   EXPECT_TRUE(has(message_of([] { parse_toml("a = 1\nb = = 2\n", "x.toml"); }), "x.toml"));
   EXPECT_TRUE(has(message_of([] { parse_toml("a = 1\nb = = 2\n", "x.toml"); }), "line 2"));
@@ -302,6 +320,37 @@ TEST(Run, TrainsARecommenderFromADataSetAndSavesAllThatItNeeds) {
   // The saved settings are settings.
   train::Run again(read_config(folder / "run/config.toml"), {});
   EXPECT_EQ(again.execute(RunMode::overwrite), Outcome::finished);
+  std::vector<std::string> said;
+  train::Run finished(read_config(folder / "run/config.toml"),
+                      {.say = [&](const std::string& line) { said.push_back(line); }});
+  EXPECT_EQ(finished.execute(RunMode::resume), Outcome::nothing_left);
+  for (const std::string& line : said) EXPECT_FALSE(has(line, "differ")) << line;
+}
+
+TEST(Run, RefusesItsSettingsBeforeItReadsAnything) {
+  TrainConfig good;
+  good.output = "run";
+  good.data.train = "/nonexistent/train.jsonl";
+  good.model.inline_config = {{"model_type", "llama"}, {"vocab_size", 10}};
+  const auto refusal = [&](const std::string& key, const Json& value) {
+    TrainConfig config = good;
+    set_key(config, key, value);
+    return message_of([&] { train::Run(config, {}); });
+  };
+  EXPECT_TRUE(has(refusal("optimizer.name", "adam"), "did you mean 'adamw'?"));
+  EXPECT_TRUE(has(refusal("optimizer.beta2", 1.5), "optimizer.beta2 lie in [0, 1)"));
+  EXPECT_TRUE(has(refusal("optimizer.no_decay", Json::array({"norms"})), "'norms' is no kind of weight"));
+  EXPECT_TRUE(has(refusal("schedule.name", "cosin"), "did you mean 'cosine'?"));
+  EXPECT_TRUE(has(refusal("schedule.decay_type", "steep"), "schedule.decay_type"));
+  EXPECT_TRUE(has(refusal("schedule.warmup_ratio", 3), "schedule.warmup_ratio"));
+  EXPECT_TRUE(has(refusal("training.objective", "next_tokens"), "did you mean 'next_token'?"));
+  EXPECT_TRUE(has(refusal("training.precision", "fp16"), "training.precision"));
+  EXPECT_TRUE(has(refusal("training.ema_decay", 1), "training.ema_decay"));
+  good.optimizer.name = "sgd";
+  EXPECT_TRUE(has(refusal("optimizer.nesterov", true), "needs optimizer.momentum"));
+  good.optimizer.name = "muon";
+  EXPECT_TRUE(has(refusal("optimizer.adjust_lr", "mine"), "optimizer.adjust_lr"));
+  EXPECT_TRUE(has(refusal("seed", 1), "train.jsonl"));  // nothing wrong but the file
 }
 
 TEST(Run, CodesAndItemsAreLearnedByOneBackbone) {

@@ -42,10 +42,6 @@ class Muon final : public Optimizer {
  public:
   Muon(ParameterStore& store, const OptimizerOptions& options)
       : store_(store), options_(options), others_(store, other_spans(store), options) {
-    check(options.adjust_lr == "original" || options.adjust_lr == "match_rms_adamw", ErrorCode::invalid_argument,
-          "optimizer.adjust_lr is 'original' or 'match_rms_adamw', got '{}'", options.adjust_lr);
-    check(options.newton_schulz_steps > 0 && options.newton_schulz_steps < 100, ErrorCode::invalid_argument,
-          "optimizer.newton_schulz_steps lies between 1 and 99, got {}", options.newton_schulz_steps);
     if (options_.momentum == 0) options_.momentum = 0.95;
     if (options_.adamw_lr == 0) options_.adamw_lr = options_.lr;
     for (const ParameterSlot* slot : store.own_slots()) {
@@ -89,6 +85,14 @@ class Muon final : public Optimizer {
 };
 
 }  // namespace
+
+void check_muon(const OptimizerOptions& options) {
+  check(options.adjust_lr == "original" || options.adjust_lr == "match_rms_adamw", ErrorCode::invalid_argument,
+        "optimizer.adjust_lr is 'original' or 'match_rms_adamw', got '{}'", options.adjust_lr);
+  check(options.newton_schulz_steps > 0 && options.newton_schulz_steps < 100, ErrorCode::invalid_argument,
+        "optimizer.newton_schulz_steps lies between 1 and 99, got {}", options.newton_schulz_steps);
+  check_adamw(options);  // of all but the matrices
+}
 
 std::unique_ptr<Optimizer> make_muon(ParameterStore& store, const OptimizerOptions& options) {
   return std::make_unique<Muon>(store, options);

@@ -32,6 +32,7 @@ struct Objective {
   std::string name;
   Tensor (*loss)(models::Head& model, const Batch& batch, const ObjectiveOptions& options);
   void (*measure)(models::Head& model, const Batch& batch, Measurement& sums);  // without gradients or smoothing
+  void (*check)(models::Head& model) = nullptr;  // invalid_argument where the model cannot learn it
 };
 
 const Objective& find_objective(const std::string& name);

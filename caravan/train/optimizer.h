@@ -52,9 +52,12 @@ class Optimizer {
 
 std::unique_ptr<Optimizer> make_optimizer(const std::string& name, ParameterStore& store,
                                           const OptimizerOptions& options);
+void check_optimizer(const std::string& name, const OptimizerOptions& options);  // invalid_argument
 std::vector<std::string> optimizer_names();
 
-#define OPTIMIZER(name) std::unique_ptr<Optimizer> make_##name(ParameterStore&, const OptimizerOptions&);
+#define OPTIMIZER(name)                                                             \
+  std::unique_ptr<Optimizer> make_##name(ParameterStore&, const OptimizerOptions&); \
+  void check_##name(const OptimizerOptions&);
 #include "caravan/train/optimizers.inc"
 #undef OPTIMIZER
 

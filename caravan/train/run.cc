@@ -1,5 +1,6 @@
 #include "caravan/train/run.h"
 
+#include <fmt/ranges.h>
 #include <torch/torch.h>
 
 #include <cmath>
@@ -43,10 +44,58 @@ int64_t token_id(const Json& config, const std::string& key) {
   return get_int(config, key, "the model's config", {}, -1);
 }
 
+ObjectiveOptions objective_options(const TrainConfig& c) {
+  return {.label_smoothing = c.training.label_smoothing,
+          .item_weight = c.training.item_weight,
+          .sampled_items = c.training.sampled_items};
+}
+
+OptimizerOptions optimizer_options(const TrainConfig& c) {
+  const auto& o = c.optimizer;
+  return {.lr = o.lr,
+          .weight_decay = o.weight_decay,
+          .beta1 = o.beta1,
+          .beta2 = o.beta2,
+          .eps = o.eps,
+          .momentum = o.momentum,
+          .nesterov = o.nesterov,
+          .newton_schulz_steps = o.newton_schulz_steps,
+          .adjust_lr = o.adjust_lr,
+          .adamw_lr = o.adamw_lr,
+          .clip_threshold = o.clip_threshold,
+          .decay_rate = o.decay_rate,
+          .eps_scale = o.eps_scale,
+          .first_moment = o.first_moment,
+          .scale_parameter = o.scale_parameter,
+          .relative_step = o.relative_step,
+          .warmup_init = o.warmup_init};
+}
+
+ScheduleOptions schedule_options(const TrainConfig& c, int64_t total_steps) {
+  const auto& s = c.schedule;
+  const auto ratio_steps = static_cast<int64_t>(std::ceil(s.warmup_ratio * static_cast<double>(total_steps)));
+  return {.name = s.name,
+          .warmup_steps = s.warmup_steps > 0 ? s.warmup_steps : ratio_steps,
+          .min_ratio = s.min_ratio,
+          .cycles = s.cycles,
+          .decay_steps = s.decay_steps,
+          .decay_type = s.decay_type,
+          .timescale = s.timescale};
+}
+
+// What the trainer would refuse, before anything is read or removed.
+void check_method(const TrainConfig& c) {
+  find_objective(c.training.objective);
+  check_optimizer(c.optimizer.name, optimizer_options(c));
+  check_schedule(schedule_options(c, 0));
+  for (const std::string& role : c.optimizer.no_decay) parse_role(role);
+}
+
 }  // namespace
 
 Run::Run(TrainConfig config, RunHooks hooks) : config_(std::move(config)), hooks_(std::move(hooks)) {
   check_config(config_);
+  check_method(config_);
   if (!config_.model.path.empty()) {
     start_ = formats::Checkpoint::open(config_.model.path);
     model_config_ = models::stored_config(*start_);
@@ -61,6 +110,8 @@ Run::Run(TrainConfig config, RunHooks hooks) : config_(std::move(config)), hooks
   }
   if (start_ == nullptr) config_.model.inline_config = model_config_;
   make_model();
+  const Objective& objective = find_objective(config_.training.objective);
+  if (objective.check != nullptr) objective.check(*model_);
   count_steps();
 }
 
@@ -70,7 +121,9 @@ void Run::load_tokenizer() {
   const std::string& path = config_.data.tokenizer;
   if (path.empty() && start_ == nullptr) return;
   const auto take = [&](const formats::Checkpoint& checkpoint) {
-    side_files_ = tokenizer_files(checkpoint);
+    if (checkpoint.format() == "gguf" && hooks_.make_tokenizer_files)
+      side_files_ = hooks_.make_tokenizer_files(checkpoint);
+    side_files_.merge(tokenizer_files(checkpoint));  // what was made stays
     if (!hooks_.load_tokenizer) return;
     if (auto found = hooks_.load_tokenizer(checkpoint))
       tokenizer_ = std::make_shared<text::Tokenizer>(std::move(*found));
@@ -120,7 +173,7 @@ void Run::load_items() {
   }
   set_default(model_config_, "vocab_size", static_cast<int64_t>(tokenizer_->vocab_size()));
   const items::FindToken find = [this](std::string_view word) { return tokenizer_->token_to_id(word); };
-  ItemTokens tokens = items::item_tokens(codes, find);
+  ItemTokens tokens = tokens_of(codes, find);
   const items::PromptFormat format = prompt_format(codes, find);
   items::write_prompt_format(format, model_config_);
   train_ = item_sequences(dataset, tokens, format);
@@ -133,6 +186,18 @@ void Run::load_items() {
   side_files_[std::string(items::kCodesFile)] = codes_json(codes);
   side_files_[std::string(items::kItemsFile)] = read_file(config_.data.dataset + "/" + std::string(items::kItemsFile));
   prepare_ranking(std::move(dataset), std::move(tokens), format);
+}
+
+ItemTokens Run::tokens_of(const items::ItemCodes& codes, const items::FindToken& find) const {
+  try {
+    return items::item_tokens(codes, find);
+  } catch (const Error& error) {
+    const bool extendable = !config_.model.path.empty() && config_.data.codes != kItemIds;
+    if (error.code() != ErrorCode::not_found || !extendable) throw;
+    const std::string folder = config_.data.tokenizer.empty() ? config_.model.path : config_.data.tokenizer;
+    fail(ErrorCode::not_found, "{}: {}; 'caravan items extend -m {} --data {} -o OUT' appends the codes' words to it",
+         folder, error.what(), config_.model.path, config_.data.dataset);
+  }
 }
 
 items::PromptFormat Run::prompt_format(const items::ItemCodes& codes, const items::FindToken& find) const {
@@ -238,20 +303,8 @@ Json Run::plan() const {
 
 // --- training --------------------------------------------------------------------------------------------------------
 
-namespace {
-
-ObjectiveOptions objective_options(const TrainConfig& c) {
-  return {.label_smoothing = c.training.label_smoothing,
-          .item_weight = c.training.item_weight,
-          .sampled_items = c.training.sampled_items};
-}
-
-}  // namespace
-
 TrainerOptions Run::trainer_options() const {
   const auto& c = config_;
-  const auto& o = c.optimizer;
-  const auto& s = c.schedule;
   TrainerOptions t;
   t.folder = c.output;
   t.total_steps = total_steps_;
@@ -275,33 +328,10 @@ TrainerOptions Run::trainer_options() const {
   t.objective = objective_options(c);
   t.store.precision = c.training.precision == "bf16" ? Precision::bf16 : Precision::fp32;
   t.store.no_decay.clear();
-  for (const std::string& role : o.no_decay) t.store.no_decay.push_back(parse_role(role));
-  t.optimizer = o.name;
-  t.optimizer_options = {.lr = o.lr,
-                         .weight_decay = o.weight_decay,
-                         .beta1 = o.beta1,
-                         .beta2 = o.beta2,
-                         .eps = o.eps,
-                         .momentum = o.momentum,
-                         .nesterov = o.nesterov,
-                         .newton_schulz_steps = o.newton_schulz_steps,
-                         .adjust_lr = o.adjust_lr,
-                         .adamw_lr = o.adamw_lr,
-                         .clip_threshold = o.clip_threshold,
-                         .decay_rate = o.decay_rate,
-                         .eps_scale = o.eps_scale,
-                         .first_moment = o.first_moment,
-                         .scale_parameter = o.scale_parameter,
-                         .relative_step = o.relative_step,
-                         .warmup_init = o.warmup_init};
-  const auto ratio_steps = static_cast<int64_t>(std::ceil(s.warmup_ratio * static_cast<double>(total_steps_)));
-  t.schedule = {.name = s.name,
-                .warmup_steps = s.warmup_steps > 0 ? s.warmup_steps : ratio_steps,
-                .min_ratio = s.min_ratio,
-                .cycles = s.cycles,
-                .decay_steps = s.decay_steps,
-                .decay_type = s.decay_type,
-                .timescale = s.timescale};
+  for (const std::string& role : c.optimizer.no_decay) t.store.no_decay.push_back(parse_role(role));
+  t.optimizer = c.optimizer.name;
+  t.optimizer_options = optimizer_options(c);
+  t.schedule = schedule_options(c, total_steps_);
   t.side_files = side_files_;
   t.processes = hooks_.processes;
   t.shard_optimizer = c.parallel.shard_optimizer;
@@ -353,8 +383,12 @@ void Run::prepare_folder(RunMode mode) {
     std::error_code ignored;
     std::filesystem::remove_all(checkpoints, ignored);
   }
-  if (mode == RunMode::resume && file_exists(saved) && read_file(saved) != text && hooks_.say)
-    hooks_.say(fmt::format("the settings differ from those in {}; the run goes on with the new ones", saved));
+  if (mode == RunMode::resume && file_exists(saved) && hooks_.say) {
+    const std::vector<std::string> changed = differences(read_config(saved), config_);
+    if (!changed.empty())
+      hooks_.say(fmt::format("the settings differ from those in {}; the run goes on with the new ones: {}", saved,
+                             fmt::join(changed, ", ")));
+  }
   std::filesystem::create_directories(folder);
   write_file(saved, text);
 }
@@ -362,6 +396,11 @@ void Run::prepare_folder(RunMode mode) {
 bool Run::writes() const { return hooks_.processes == nullptr || hooks_.processes->rank() == 0; }
 
 Outcome Run::execute(RunMode mode) {
+  PackedBatches batches(train_, {.token_budget = config_.training.batch_tokens,
+                                 .max_examples = config_.training.batch_examples,
+                                 .shuffle = config_.data.shuffle,
+                                 .seed = static_cast<uint64_t>(config_.seed)});
+  Trainer trainer(*model_, find_objective(config_.training.objective), batches, trainer_options(), trainer_hooks());
   if (hooks_.processes == nullptr) {
     prepare_folder(mode);
   } else {
@@ -369,11 +408,6 @@ Outcome Run::execute(RunMode mode) {
       if (writes()) prepare_folder(mode);
     });
   }
-  PackedBatches batches(train_, {.token_budget = config_.training.batch_tokens,
-                                 .max_examples = config_.training.batch_examples,
-                                 .shuffle = config_.data.shuffle,
-                                 .seed = static_cast<uint64_t>(config_.seed)});
-  Trainer trainer(*model_, find_objective(config_.training.objective), batches, trainer_options(), trainer_hooks());
   if (mode == RunMode::resume && !trainer.resume() && hooks_.say)
     hooks_.say("there is no checkpoint to resume from: the run begins at step 0");
   const Outcome outcome = trainer.run();

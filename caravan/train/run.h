@@ -8,6 +8,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,6 +35,8 @@ struct RankingTask {
 
 struct RunHooks {
   std::function<std::optional<text::Tokenizer>(const formats::Checkpoint&)> load_tokenizer = {};
+  // tokenizer.json and its companions, made from the vocabulary of a checkpoint that has no such files (a GGUF).
+  std::function<std::map<std::string, std::string>(const formats::Checkpoint&)> make_tokenizer_files = {};
   // Tokens that the model puts after the prompt.
   std::function<std::vector<int32_t>(models::CausalLm&, const std::vector<int32_t>& prompt, int64_t count)>
       continue_tokens = {};
@@ -60,6 +63,7 @@ class Run {
   void load_tokenizer();
   void load_tokens();
   void load_items();
+  ItemTokens tokens_of(const items::ItemCodes& codes, const items::FindToken& find) const;
   items::PromptFormat prompt_format(const items::ItemCodes& codes, const items::FindToken& find) const;
   void prepare_ranking(data::Dataset dataset, ItemTokens tokens, const items::PromptFormat& format);
   void make_model();

@@ -13,8 +13,6 @@ namespace {
 class Sgd final : public Optimizer {
  public:
   Sgd(ParameterStore& store, const OptimizerOptions& options) : store_(store), options_(options) {
-    check(!options.nesterov || options.momentum > 0, ErrorCode::invalid_argument,
-          "optimizer.nesterov needs optimizer.momentum above 0");
     if (options.momentum <= 0 || store.own_spans().empty()) return;
     begin_ = store.own_spans().front().begin;
     buffer_ = at::zeros({store.own_spans().back().end - begin_}, store.values().options());
@@ -53,6 +51,11 @@ class Sgd final : public Optimizer {
 };
 
 }  // namespace
+
+void check_sgd(const OptimizerOptions& options) {
+  check(!options.nesterov || options.momentum > 0, ErrorCode::invalid_argument,
+        "optimizer.nesterov needs optimizer.momentum above 0");
+}
 
 std::unique_ptr<Optimizer> make_sgd(ParameterStore& store, const OptimizerOptions& options) {
   return std::make_unique<Sgd>(store, options);

@@ -441,7 +441,7 @@ Outcome Trainer::run() {
   processes_.start_broadcast(bytes_of(store_.values()), 0);  // equal already, unless a file differs between machines
   processes_.wait();
   store_.publish();
-  if (progress_.done) return Outcome::finished;
+  if (progress_.done) return Outcome::nothing_left;
   const auto due = [this](int64_t every) { return every > 0 && progress_.step % every == 0; };
   Outcome outcome = Outcome::finished;
   int64_t evaluated = -1;

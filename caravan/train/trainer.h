@@ -74,7 +74,7 @@ struct TrainerOptions {
   bool shard_optimizer = false;
 };
 
-enum class Outcome { finished, stopped_early, interrupted };
+enum class Outcome { finished, stopped_early, interrupted, nothing_left };  // nothing_left: had been finished before
 
 class Trainer {
  public:

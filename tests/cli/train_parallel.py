@@ -93,7 +93,7 @@ def stop(runs, output, number, *more):
     out, error = process.communicate(timeout=120)
     met = "trained:" not in out  # mpirun's exit code says nothing: it is not 0 either where all was done by then
     if met:
-        assert "To go on: mpirun -n 2 caravan train" in error, (process.returncode, out, error)
+        assert f"To go on: mpirun -n 2 caravan train {runs.folder / output}/config.toml --resume" in error, (process.returncode, out, error)
         assert error.count("caravan:") == 1, error
     return met
 

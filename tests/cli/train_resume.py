@@ -102,8 +102,8 @@ def main():
         process.send_signal(signal.SIGINT)
         said = process.communicate()[1]
         if process.returncode == 130:
-            assert "--resume" in said, said
-            subprocess.run(command(program, folder, "stopped", "--resume"), check=True)
+            assert f"caravan train {folder}/stopped/config.toml --resume" in said, said
+            subprocess.run([program, "train", "--resume", "--output", f"{folder}/stopped", "-q"], check=True)
 
         whole = (folder / "whole/final/model.safetensors").read_bytes()
         for other in ("killed", "stopped"):
