@@ -23,7 +23,9 @@ bool is_defined(const Value& v) { return !v.is(Kind::undefined); }
 bool is_true(const Value& v) { return v.is(Kind::boolean) && v.boolean(); }
 bool is_false(const Value& v) { return v.is(Kind::boolean) && !v.boolean(); }
 bool is_number(const Value& v) { return v.is_number(); }
-bool is_callable(const Value& v) { return v.is(Kind::native) && v.native().callable(); }
+bool is_callable(const Value& v) {  // an undefined value can be called, which raises
+  return v.is(Kind::undefined) || (v.is(Kind::native) && v.native().callable());
+}
 bool is_escaped(const Value& v) { return v.is(Kind::string) && v.text().markup; }
 bool is_sequence(const Value& v) {
   return v.is(Kind::undefined) || v.is(Kind::string) || v.is(Kind::list) || v.is(Kind::tuple) || v.is(Kind::dict) ||
