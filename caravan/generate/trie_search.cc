@@ -12,8 +12,8 @@
 namespace caravan::generate {
 namespace {
 
-// A row of a few-row product is summed in another order: up to 16 rows go through our own kernel, and libtorch's GEMM
-// changes its order below 4 rows a thread (measured, MKL 2024.2). Calls are filled up to this many rows a thread.
+// Where libtorch's GEMM multiplies (other types than fp32, a GPU) a row of a few-row product is summed in another order:
+// it changes below 4 rows a thread (measured, MKL 2024.2). Calls are filled up to this many rows a thread there.
 constexpr int64_t kRowsPerThread = 32;
 
 const nn::Parameter& head_weight(models::CausalLm& model) {
@@ -82,6 +82,7 @@ class TrieSearch::Group {
 TrieSearch::TrieSearch(models::CausalLm& model, const items::Trie& trie, TrieSearchOptions options)
     : model_(&model), trie_(&trie), options_(options) {
   const at::ScalarType dtype = activation_dtype(model);
+  rows_stand_alone_ = dtype == at::kFloat && device().is_cpu();
   if (options.pack_weights) nn::pack_linears(model);
   check(options.beams > 0, ErrorCode::invalid_argument, "the number of beams must be positive, got {}", options.beams);
   check(trie.depth() > 0, ErrorCode::invalid_argument, "the trie holds no items");

@@ -72,8 +72,8 @@ class TrieSearch {
     Tensor weight;  // the head's rows of the level's tokens
     ops::Panels panels;
   };
-  std::vector<LevelHead> heads_;  // [level]
-  bool rows_stand_alone_;         // every product is one whose rows do not depend on their number
+  std::vector<LevelHead> heads_;   // [level]
+  bool rows_stand_alone_ = false;  // every product is one whose rows do not depend on their number
 };
 
 }  // namespace caravan::generate
