@@ -25,10 +25,11 @@ State& state() {
 void on_signal(int signal) {
   State& s = state();
   const bool first = !s.raised.exchange(true);
-  if (signal == SIGTERM && s.terminated.exchange(true)) s.second_ends = true;
+  const bool ends = signal != SIGINT;  // SIGTERM, or the terminal is gone
+  if (ends && s.terminated.exchange(true)) s.second_ends = true;
   if (first) {
     const int error = errno;
-    if (signal == SIGTERM) s.terminated = true;
+    if (ends) s.terminated = true;
     if (s.wake[1] >= 0) (void)!::write(s.wake[1], "", 1);
     errno = error;
   } else if (s.second_ends) {
@@ -50,11 +51,14 @@ Interrupt::Interrupt(Second second) {
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, &previous_int_);
   sigaction(SIGTERM, &action, &previous_term_);
+  sigaction(SIGHUP, &action, &previous_hup_);
+  if (previous_hup_.sa_handler == SIG_IGN) sigaction(SIGHUP, &previous_hup_, nullptr);  // nohup
 }
 
 Interrupt::~Interrupt() {
   sigaction(SIGINT, &previous_int_, nullptr);
   sigaction(SIGTERM, &previous_term_, nullptr);
+  sigaction(SIGHUP, &previous_hup_, nullptr);
 }
 
 bool Interrupt::raised() const { return state().raised; }

@@ -21,7 +21,7 @@ class Interrupt {
   Interrupt(const Interrupt&) = delete;
 
   bool raised() const;
-  bool terminated() const;  // by SIGTERM; clear() does not forget this
+  bool terminated() const;  // by SIGTERM or SIGHUP; clear() does not forget this
   void clear();             // forgets it: the next Ctrl-C counts as the first
   void check(std::string_view doing) const;
   std::shared_ptr<const std::atomic<bool>> flag() const;  // for what polls it on other threads
@@ -29,7 +29,7 @@ class Interrupt {
 
  private:
   struct sigaction previous_int_ {
-  }, previous_term_{};
+  }, previous_term_{}, previous_hup_{};
 };
 
 }  // namespace caravan::cli

@@ -2,9 +2,12 @@
 // those of sysexits.h where it has a fitting one, and live here only.
 #include <fcntl.h>
 
+#include <algorithm>
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <new>
 #include <string>
 #include <vector>
@@ -41,9 +44,10 @@ int exit_code(ErrorCode code) {
   return 70;
 }
 
+constexpr int kInputOutput = 74;
+
 // The system's faults are no bugs: a full disk, a broken device, an output that is closed.
 int exit_code(const caravan::Error& error) {
-  constexpr int kInputOutput = 74;
   const bool is_system = error.code() == ErrorCode::internal && error.fault() == caravan::FileFault::io;
   return is_system ? kInputOutput : exit_code(error.code());
 }
@@ -66,9 +70,10 @@ int report(ErrorCode code, const std::string& message) {
 int report_foreign(const std::exception& error) {
   const std::string what = error.what();
   const std::string line = what.substr(0, what.find('\n'));
-  const bool memory =
-      what.find("not enough memory") != std::string::npos || what.find("out of memory") != std::string::npos;
-  if (memory) return report(ErrorCode::out_of_memory, "out of memory: " + line);
+  const bool memory = std::ranges::any_of(std::array{"not enough memory", "out of memory", "can't allocate memory"},
+                                          [&](const char* said) { return what.find(said) != std::string::npos; });
+  if (memory)
+    return report(ErrorCode::out_of_memory, "out of memory; a smaller model, --dtype or batch needs less: " + line);
   return report(ErrorCode::internal, line + " (this is a bug in Caravan; -v shows more)");
 }
 
@@ -85,6 +90,9 @@ int run(std::vector<std::string> arguments) {
     return kBrokenPipe;
   } catch (const std::bad_alloc&) {
     return report(ErrorCode::out_of_memory, "out of memory: a smaller model, --dtype or batch needs less");
+  } catch (const std::filesystem::filesystem_error& error) {
+    print_error(error.path1().string() + ": " + error.code().message());
+    return kInputOutput;
   } catch (const std::exception& error) {
     caravan::cli::log_detail("{}", error.what());
     return report_foreign(error);

@@ -186,6 +186,8 @@ class Job {
 
 void run(const Options& options, const Settings& settings) {
   check_target(options);
+  check(options.no_report || options.report.file.empty() || file_exists(options.report.file), ErrorCode::not_found,
+        "--report: '{}': no such file", options.report.file);
   models::LoadOptions load = load_options(options.model, settings);
   const auto from = Checkpoint::open(options.in);
   Job job(options, settings, load, *from);
@@ -203,7 +205,12 @@ void run(const Options& options, const Settings& settings) {
     flush_output();
     load.keep_blocks = true;
     const auto report = report_quality(
-        {options.in, options.out, load}, options.report, [&] { interrupt.check("measuring"); }, settings);
+        {options.in, options.out, load}, options.report,
+        [&] {
+          check(!interrupt.raised(), ErrorCode::cancelled, "interrupted while measuring; '{}' is complete",
+                options.out);
+        },
+        settings);
     if (report) result["quality"] = *report;
     if (report && !options.json) print(format_quality(*report));
   }
@@ -244,7 +251,8 @@ Run setup_quantize(CLI::App& app, const Settings& settings) {
       "\nMemory stays within a few tensors while writing; calibration and the report load the model. An interrupted\n"
       "quantize leaves nothing behind.\n\nExamples:\n"
       "  caravan quantize model-folder model-q4_k_m.gguf\n"
-      "  caravan quantize model-folder model-q4.gguf --type q4_0 --tensor-type 'embed_tokens=q8_0' --calibration text.txt\n"
+      "  caravan quantize model-folder model-q4.gguf --type q4_0 --tensor-type 'embed_tokens=q8_0' --calibration "
+      "text.txt\n"
       "  caravan quantize model.gguf smaller.gguf --type iq4_xs --report held-out.txt --json");
   return [options, &settings] { run(*options, settings); };
 }

@@ -1,5 +1,6 @@
 // `caravan recommend --input`: histories in, answers out, a bounded number of them in memory.
 #include <chrono>
+#include <filesystem>
 #include <optional>
 
 #include "caravan/base/error.h"
@@ -83,6 +84,9 @@ std::string to_line(const User& user, std::span<const generate::Recommendation> 
 void recommend_file(RecommendSession& session, const Settings& settings) {
   const Interrupt interrupt;
   const std::string& path = session.options().input;
+  std::error_code ignored;
+  check(!std::filesystem::equivalent(path, session.options().output, ignored), ErrorCode::invalid_argument,
+        "recommend: --input and --output are the same '{}'", path);
   LineReader reader(path);
   AnswerFile out(session.options().output);
   Progress progress("recommending", path == "-" ? 0 : FileReader(path).size(), settings.verbosity >= 0);

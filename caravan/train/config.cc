@@ -1,6 +1,7 @@
 #include "caravan/train/config.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 
 #include "caravan/base/error.h"
@@ -40,6 +41,9 @@ void assign(const Field& field, const Json& value) {
         using T = std::remove_pointer_t<decltype(target)>;
         check(fits(value, target), ErrorCode::invalid_argument, "{}: {} is expected, got {}", field.key, kKind<T>,
               toml_value(value));
+        if constexpr (std::is_same_v<T, double>)
+          check(std::isfinite(value.get<double>()), ErrorCode::invalid_argument, "{}: a finite number is expected",
+                field.key);
         *target = value.get<T>();
       },
       field.value);
