@@ -60,7 +60,9 @@ TEST_F(TokenizerLoading, WhatIsNoRankFileIsASentencePieceModel) {
 }
 
 TEST_F(TokenizerLoading, ChatTemplatesComeFromTheirFileOrTheTokenizersConfig) {
-  const auto render = [&] { return load_chat_template(*open())->render({{"messages", {{{"role", "user"}, {"content", "hi"}}}}}); };
+  const auto render = [&] {
+    return load_chat_template(*open())->render({{"messages", {{{"role", "user"}, {"content", "hi"}}}}});
+  };
   EXPECT_FALSE(load_chat_template(*open()).has_value());
   add("tokenizer_config.json", R"({"chat_template": "one"})");
   EXPECT_EQ(render(), "one");

@@ -12,8 +12,8 @@
 namespace caravan::generate {
 namespace {
 
-// Where libtorch's GEMM multiplies (other types than fp32, a GPU) a row of a few-row product is summed in another order:
-// it changes below 4 rows a thread (measured, MKL 2024.2). Calls are filled up to this many rows a thread there.
+// Where libtorch's GEMM multiplies (other types than fp32, a GPU) a row of a few-row product is summed in another
+// order: it changes below 4 rows a thread (measured, MKL 2024.2). Calls are filled up to this many rows a thread there.
 constexpr int64_t kRowsPerThread = 32;
 
 const nn::Parameter& head_weight(models::CausalLm& model) {
