@@ -2,6 +2,7 @@
 // weights with values. Sums over features and over tokens run in order. Static functions only, as in sixteen.h.
 #pragma once
 
+#include "caravan/kernels/numbers.h"
 #include "caravan/kernels/sixteen.h"
 
 namespace caravan::kernels {
@@ -13,21 +14,6 @@ constexpr int kVectors = 4;  // 16 sums in registers of 32
 #else
 constexpr int kVectors = 1;
 #endif
-
-inline float load_one(const float* p) { return *p; }
-inline float load_one(const uint16_t* p) {
-  const uint32_t bits = static_cast<uint32_t>(*p) << 16;
-  float f;
-  memcpy(&f, &bits, 4);
-  return f;
-}
-inline void store_one(float x, float* to) { *to = x; }
-inline void store_one(float x, uint16_t* to) {  // round to nearest even; a NaN stays one
-  uint32_t bits;
-  memcpy(&bits, &x, 4);
-  const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  *to = static_cast<uint16_t>(x != x ? 0x7fc0 : rounded);
-}
 
 // Four rows of numbers, one a token.
 struct Scores {

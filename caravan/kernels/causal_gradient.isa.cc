@@ -52,7 +52,7 @@ void write_queries(const CausalGradient& c, const Scores& d_weights, const Block
     float out[16 * V];
     for (int v = 0; v < V; ++v) store(sums[i][v], out + 16 * v);
     T* to = static_cast<T*>(c.d_queries) + (b.at + i) * c.row_stride + b.g * c.width + from;
-    for (int j = 0; j < 16 * V; ++j) store_one(out[j], to + j);
+    for (int j = 0; j < 16 * V; ++j) store(out[j], to + j);
   }
 }
 
@@ -70,8 +70,8 @@ void load_block(const CausalGradient& c, const Scratch& s, const Block& b) {
   for (int64_t i = 0; i < kQueries; ++i) {
     const int64_t from = (b.at + i) * c.row_stride + b.g * c.width;
     for (int64_t d = 0; d < c.width; ++d) {
-      s.queries[i * c.width + d] = i < b.n ? load_one(static_cast<const T*>(c.queries) + from + d) : 0.0f;
-      s.gradient[i * c.width + d] = i < b.n ? load_one(static_cast<const T*>(c.gradient) + from + d) : 0.0f;
+      s.queries[i * c.width + d] = i < b.n ? load(static_cast<const T*>(c.queries)[from + d]) : 0.0f;
+      s.gradient[i * c.width + d] = i < b.n ? load(static_cast<const T*>(c.gradient)[from + d]) : 0.0f;
     }
   }
 }
@@ -104,8 +104,8 @@ void gradient(const CausalGradient& c) {
   }
   for (int64_t t = 0; t < c.tokens; ++t) {
     T *k = static_cast<T*>(c.d_keys) + t * c.kv_stride, *v = static_cast<T*>(c.d_values) + t * c.kv_stride;
-    for (int64_t d = 0; d < c.width; ++d) store_one(s.d_keys[t * c.width + d], k + d);
-    for (int64_t d = 0; d < c.width; ++d) store_one(s.d_values[t * c.width + d], v + d);
+    for (int64_t d = 0; d < c.width; ++d) store(s.d_keys[t * c.width + d], k + d);
+    for (int64_t d = 0; d < c.width; ++d) store(s.d_values[t * c.width + d], v + d);
   }
 }
 

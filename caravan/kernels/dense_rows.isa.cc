@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "caravan/kernels/half.h"
+#include "caravan/kernels/numbers.h"
 #include "caravan/kernels/quads.h"
 #include "caravan/kernels/sixteen.h"
 
@@ -142,14 +143,6 @@ void multiply_rows(const typename T::Weight* w, const typename T::Input* x, floa
   }
 }
 
-float convert(float x, const float*) { return x; }
-uint16_t convert(float x, const uint16_t*) {  // to nearest, ties to even; a NaN stays one
-  uint32_t bits;
-  memcpy(&bits, &x, 4);
-  const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  return static_cast<uint16_t>(x != x ? 0x7fc0 : rounded);
-}
-
 template <class To>
 void split(const float* x, To* to, const SplitShape& s) {
   constexpr int64_t kDepth = kPieceBytes / static_cast<int64_t>(sizeof *to);
@@ -158,7 +151,7 @@ void split(const float* x, To* to, const SplitShape& s) {
     for (int64_t i = s.first; i < s.last; ++i) {
       const float* from = x + i * s.width + k;
       To* piece = to + s.inputs * k + i * depth;
-      for (int64_t j = 0; j < depth; ++j) piece[j] = convert(from[j], piece);
+      for (int64_t j = 0; j < depth; ++j) store(from[j], piece + j);
     }
   }
 }

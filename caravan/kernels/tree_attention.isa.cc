@@ -38,7 +38,7 @@ Block<T> make_block(const TreeHead& head, int64_t at, int64_t n) {
     b.low = b.first[i] < b.low ? b.first[i] : b.low;
     b.high = b.last[i] > b.high ? b.last[i] : b.high;
     const T* q = static_cast<const T*>(head.queries) + b.offset(i);
-    for (int64_t d = 0; d < head.width; ++d) b.queries[i * head.width + d] = load_one(q + d);
+    for (int64_t d = 0; d < head.width; ++d) b.queries[i * head.width + d] = load(q[d]);
   }
   for (int64_t i = n; i < kQueries; ++i) {
     for (int64_t d = 0; d < head.width; ++d) b.queries[i * head.width + d] = 0.0f;
@@ -55,7 +55,7 @@ float dot(const float* q, const T* k, int64_t width) {
   int64_t d = 0;
   for (; d + 16 <= width; d += 16) sums = multiply_add(load(q + d), load(k + d), sums);
   float rest = 0.0f;
-  for (; d < width; ++d) rest += q[d] * load_one(k + d);
+  for (; d < width; ++d) rest += q[d] * load(k[d]);
   return sum(sums) + rest;
 }
 
@@ -95,7 +95,7 @@ void blend(const Block<T>& b, const float* inverse, int64_t from) {
     float out[16 * V];
     for (int v = 0; v < V; ++v) store(sums[i][v], out + 16 * v);
     T* to = static_cast<T*>(h.output) + b.offset(i) + from;
-    for (int j = 0; j < 16 * V; ++j) store_one(out[j] * inverse[i], to + j);
+    for (int j = 0; j < 16 * V; ++j) store(out[j] * inverse[i], to + j);
   }
 }
 
@@ -108,8 +108,8 @@ void blend_one(const Block<T>& b, const float* inverse, int64_t d) {
     float sum = 0.0f;
     for (int64_t t = b.first[i]; t < b.last[i]; ++t) sum += scores[t] * h.values[t * h.width + d];
     for (int64_t t = b.tail_first; t < h.tail; ++t)
-      sum += tail[t] * load_one(static_cast<const T*>(h.tail_values[b.row(i) * h.tail + t]) + d);
-    store_one(sum * inverse[i], static_cast<T*>(h.output) + b.offset(i) + d);
+      sum += tail[t] * load(static_cast<const T*>(h.tail_values[b.row(i) * h.tail + t])[d]);
+    store(sum * inverse[i], static_cast<T*>(h.output) + b.offset(i) + d);
   }
 }
 
@@ -139,11 +139,11 @@ void pack(const T* keys, const T* values, int64_t tokens, int64_t stride, int64_
   for (int64_t from = 0; from < room; from += 16) {
     for (int64_t d = 0; d < width; ++d) {
       float* to = packed_keys + d * room + from;
-      for (int64_t t = 0; t < 16; ++t) to[t] = from + t < tokens ? load_one(keys + (from + t) * stride + d) : 0.0f;
+      for (int64_t t = 0; t < 16; ++t) to[t] = from + t < tokens ? load(keys[(from + t) * stride + d]) : 0.0f;
     }
   }
   for (int64_t t = 0; t < tokens; ++t) {
-    for (int64_t d = 0; d < width; ++d) packed_values[t * width + d] = load_one(values + t * stride + d);
+    for (int64_t d = 0; d < width; ++d) packed_values[t * width + d] = load(values[t * stride + d]);
   }
 }
 
