@@ -101,16 +101,9 @@ double cross_entropy(T* logits, const int64_t* targets, int64_t rows, int64_t cl
 }
 
 template <class T>
-float dot(const T* a, const T* b, int64_t n) {
-  float sum = 0.0f;
-  for (int64_t i = 0; i < n; ++i) sum += load(a[i]) * load(b[i]);
-  return sum;
-}
-
-template <class T>
 void gemv(const T* w, const T* x, T* y, int64_t begin, int64_t end, int64_t width, int64_t m, int64_t stride) {
   for (int64_t r = begin; r < end; ++r) {
-    for (int64_t i = 0; i < m; ++i) store(dot(w + r * width, x + i * width, width), y + i * stride + r);
+    for (int64_t i = 0; i < m; ++i) store(plain_dot(w + r * width, x + i * width, width), y + i * stride + r);
   }
 }
 

@@ -32,5 +32,13 @@ inline float rounded(float x, T*) {  // the value that storing as T keeps
   return load(t);
 }
 
+// One product after another; vectorized only where the file lets sums be reassociated.
+template <class T>
+inline float plain_dot(const T* a, const T* b, int64_t n) {
+  float sum = 0.0f;
+  for (int64_t i = 0; i < n; ++i) sum += load(a[i]) * load(b[i]);
+  return sum;
+}
+
 }  // namespace
 }  // namespace caravan::kernels

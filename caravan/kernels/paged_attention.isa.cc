@@ -9,13 +9,6 @@
 namespace caravan::kernels {
 namespace {
 
-template <class T>
-float dot(const T* a, const T* b, int64_t n) {
-  float sum = 0.0f;
-  for (int64_t i = 0; i < n; ++i) sum += load(a[i]) * load(b[i]);
-  return sum;
-}
-
 // Tokens whose scores are summed together: their sums across lanes cost a quarter each then.
 #if defined(__AVX512F__)
 constexpr int kScoreTokens = 4;
@@ -61,7 +54,7 @@ inline void score_tokens(const PagedHead& p, const T* queries, const T* keys, fl
     float totals[N];
     add_lanes<N>(sums[g], totals);
     for (int t = 0; t < N; ++t) {
-      const float rest = dot(queries + g * width + even, keys + t * width + even, width - even);
+      const float rest = plain_dot(queries + g * width + even, keys + t * width + even, width - even);
       scores[g * tokens + t] = p.scale * (totals[t] + rest);
     }
   }
