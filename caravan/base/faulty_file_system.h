@@ -61,6 +61,9 @@ class FaultyFileSystem final : public FileSystem {
   int rename(const char* from, const char* to) override {
     return fails() ? -fault_.error : FileSystem::rename(from, to);
   }
+  int rename_new(const char* from, const char* to) override {
+    return fails() ? -fault_.error : FileSystem::rename_new(from, to);
+  }
   int exchange(const char* a, const char* b) override { return fails() ? -fault_.error : FileSystem::exchange(a, b); }
   int remove(const char* path) override { return fails() ? -fault_.error : FileSystem::remove(path); }
   int make_folder(const char* path) override { return fails() ? -fault_.error : FileSystem::make_folder(path); }

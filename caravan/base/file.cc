@@ -32,7 +32,7 @@ int64_t or_errno(int64_t result) { return result < 0 ? -static_cast<int64_t>(err
 [[noreturn]] void throw_system_error(std::string_view what, std::string_view path, int error) {
   if (error == ENOENT || error == ENOTDIR) fail(ErrorCode::not_found, "{}: no such file or folder", path);
   if (error == ENOMEM) fail(ErrorCode::out_of_memory, "{}: cannot {}: out of memory", path, what);
-  constexpr int kWrongPath[] = {EACCES, EPERM, EISDIR, EROFS, ESPIPE, ENAMETOOLONG, ELOOP, ENXIO};
+  constexpr int kWrongPath[] = {EISDIR, ESPIPE, ENAMETOOLONG, ELOOP, ENXIO};
   const bool is_wrong_path = std::find(std::begin(kWrongPath), std::end(kWrongPath), error) != std::end(kWrongPath);
   const bool is_device = error == ESPIPE || error == ENXIO;  // size() and open() say so of pipes, devices and sockets
   const bool is_full = error == ENOSPC || error == EDQUOT;
@@ -214,6 +214,20 @@ std::string file_target(std::string path) {
   return path;
 }
 
+// Gives what is complete its final name, where nothing has that name; file systems that cannot promise this look first.
+void rename_new(const std::string& from, const std::string& to) {
+  FileSystem& fs = file_system();
+  int result = uninterrupted([&] { return fs.rename_new(from.c_str(), to.c_str()); });
+  if (result == -EINVAL || result == -ENOSYS) {
+    struct stat status {};
+    const bool is_free = ::lstat(to.c_str(), &status) != 0 && errno == ENOENT;
+    result = is_free ? uninterrupted([&] { return fs.rename(from.c_str(), to.c_str()); }) : -EEXIST;
+  }
+  check(result != -EEXIST, ErrorCode::invalid_argument,
+        "{}: something of this name appeared while it was being written, and was left alone: choose another name", to);
+  check_call(result, "rename", to);
+}
+
 // Creates something under a temporary name; a missing folder is named as such, not as the temporary file.
 int check_create(int result, const std::string& temporary) {
   check(result != -ENOENT, ErrorCode::not_found, "{}: no such folder to write into", folder_of(temporary));
@@ -245,6 +259,9 @@ int64_t FileSystem::write_at(int fd, const void* from, size_t n, uint64_t offset
 }
 int FileSystem::sync(int fd) { return static_cast<int>(or_errno(::fsync(fd))); }
 int FileSystem::rename(const char* from, const char* to) { return static_cast<int>(or_errno(::rename(from, to))); }
+int FileSystem::rename_new(const char* from, const char* to) {
+  return static_cast<int>(or_errno(::renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE)));
+}
 int FileSystem::exchange(const char* a, const char* b) {
   return static_cast<int>(or_errno(::renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE)));
 }
@@ -343,7 +360,8 @@ void MappedFile::check() const {
              "the file was truncated while it was in use: {} bytes when it was opened, {} now", size_, now);
 }
 
-AtomicFile::AtomicFile(std::string path) : path_(file_target(std::move(path))), temporary_(temporary_name(path_)) {
+AtomicFile::AtomicFile(std::string path, Existing existing)
+    : path_(file_target(std::move(path))), temporary_(temporary_name(path_)), existing_(existing) {
   sweep(folder_of(path_));
   const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
   fd_ = check_create(uninterrupted([&] { return file_system().open(temporary_.c_str(), flags, 0666); }), temporary_);
@@ -398,7 +416,11 @@ void AtomicFile::commit() {
   const int closed =
       fs.close(std::exchange(fd_, -1));  // gone in any case; a network file system reports late errors here
   if (closed != -EINTR) check_call(closed, "close", temporary_);
-  check_call(uninterrupted([&] { return fs.rename(temporary_.c_str(), path_.c_str()); }), "rename", path_);
+  if (existing_ == Existing::keep) {
+    rename_new(temporary_, path_);
+  } else {
+    check_call(uninterrupted([&] { return fs.rename(temporary_.c_str(), path_.c_str()); }), "rename", path_);
+  }
   committed_ = true;
   sync_folder(folder_of(path_));
 }
@@ -408,7 +430,7 @@ AtomicFolder::AtomicFolder(std::string path, MayReplace may_replace)
       temporary_(temporary_name(final_)),
       may_replace_(may_replace) {
   sweep(folder_of(final_));
-  replaces();
+  replacing_ = replaces();
   check_create(uninterrupted([&] { return file_system().make_folder(temporary_.c_str()); }), temporary_);
   temporary_exists_ = true;
 }
@@ -454,8 +476,8 @@ void AtomicFolder::commit() {
   FileSystem& fs = file_system();
   const char *from = temporary_.c_str(), *to = final_.c_str();
   sync_folder(temporary_);
-  if (!replaces()) {
-    check_call(uninterrupted([&] { return fs.rename(from, to); }), "rename", final_);
+  if (!replacing_ || !replaces()) {
+    rename_new(temporary_, final_);
     temporary_exists_ = false;
   } else {
     const int result = uninterrupted([&] { return fs.exchange(from, to); });

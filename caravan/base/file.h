@@ -35,8 +35,9 @@ class FileSystem {
   virtual int64_t write_at(int fd, const void* from, size_t n, uint64_t offset);  // may be short
   virtual int sync(int fd);
   virtual int rename(const char* from, const char* to);
-  virtual int exchange(const char* a, const char* b);  // swap two names atomically
-  virtual int remove(const char* path);                // a file or an empty folder
+  virtual int rename_new(const char* from, const char* to);  // -EEXIST where `to` exists
+  virtual int exchange(const char* a, const char* b);        // swap two names atomically
+  virtual int remove(const char* path);                      // a file or an empty folder
   virtual int make_folder(const char* path);
   virtual void* map(int fd, size_t n, int* error);                      // read-only; nullptr on failure
   virtual int list(const char* path, std::vector<std::string>* names);  // of a folder; -ENOTDIR for a file
@@ -91,10 +92,13 @@ class MappedFile {
   int slot_ = -1;  // in the table that the SIGBUS handler reads; -1 for an empty file
 };
 
+// What becomes of a file that is found under the final name when all is written. `keep`: it stays, and the write fails.
+enum class Existing { replace, keep };
+
 // A file that appears under its final name complete or not at all.
 class AtomicFile {
  public:
-  explicit AtomicFile(std::string path);
+  explicit AtomicFile(std::string path, Existing existing = Existing::replace);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   void write(std::span<const std::byte> bytes);
@@ -107,6 +111,7 @@ class AtomicFile {
   void flush_buffer();
   void write_out(const std::byte* data, size_t n, uint64_t offset);
   std::string path_, temporary_;
+  Existing existing_;
   int fd_ = -1;
   bool committed_ = false;
   uint64_t position_ = 0;
@@ -115,7 +120,8 @@ class AtomicFile {
 
 // A folder that appears complete or not at all: write files under path(), then commit(). An existing folder of that
 // name is replaced in one step, but only if it is empty or may_replace() is true for every name in it: otherwise the
-// constructor throws invalid_argument, so that no mistyped path deletes somebody's files.
+// constructor throws invalid_argument, so that no mistyped path deletes somebody's files. A folder that was not there
+// then is never replaced: commit() throws.
 class AtomicFolder {
  public:
   using MayReplace = bool (*)(const std::string& name);
@@ -130,6 +136,7 @@ class AtomicFolder {
   bool replaces() const;  // whether there is a folder to replace; throws where it must not be
   std::string final_, temporary_;
   MayReplace may_replace_;
+  bool replacing_;                 // there was a folder of that name at the beginning
   bool temporary_exists_ = false;  // after a replacement it is the old folder that goes
 };
 

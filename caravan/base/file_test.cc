@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <optional>
 #include <thread>
 
 #include "caravan/base/error.h"
@@ -28,6 +29,18 @@ Error error_of(Operation operation) {
   return Error(ErrorCode::internal, "no error");
 }
 
+// As NFS: two names cannot be swapped, nor a new name be insisted on, and the k-th rename fails.
+class WithoutExchange final : public FileSystem {
+ public:
+  explicit WithoutExchange(int k) : k_(k) {}
+  int exchange(const char*, const char*) override { return -EINVAL; }
+  int rename_new(const char*, const char*) override { return -EINVAL; }
+  int rename(const char* from, const char* to) override { return k_-- == 0 ? -EIO : FileSystem::rename(from, to); }
+
+ private:
+  int k_;
+};
+
 TEST(AtomicFile, AppearsOnlyWhenCommitted) {
   const TemporaryFolder folder;
   write_file(folder / "f", "old");
@@ -44,6 +57,31 @@ TEST(AtomicFile, AppearsOnlyWhenCommitted) {
     file.commit();
   }
   EXPECT_EQ(read_file(folder / "f"), std::string(50'000, 'a') + std::string(50'000, 'b') + std::string(50'000, 'c'));
+}
+
+TEST(AtomicFile, WhatAppearedMeanwhileIsReplacedOnlyIfItMayBe) {
+  const TemporaryFolder folder;
+  for (const bool can_refuse : {true, false}) {
+    WithoutExchange old_fs(-1);
+    std::optional<ScopedFileSystem> scope;
+    if (!can_refuse) scope.emplace(old_fs);
+    const auto write = [&](Existing existing) {
+      AtomicFile file(folder / "f", existing);
+      file.write("ours");
+      write_file(folder / "f", "theirs");
+      file.commit();
+    };
+    write(Existing::replace);
+    EXPECT_EQ(read_file(folder / "f"), "ours");
+    EXPECT_EQ(error_of([&] { write(Existing::keep); }).code(), ErrorCode::invalid_argument);
+    EXPECT_EQ(read_file(folder / "f"), "theirs");
+    EXPECT_EQ(names_in(folder.path()), std::vector<std::string>{"f"});
+    std::filesystem::remove(folder / "f");
+    AtomicFile file(folder / "f", Existing::keep);
+    file.write("ours");
+    file.commit();
+    EXPECT_EQ(read_file(folder / "f"), "ours");
+  }
 }
 
 TEST(AtomicFile, SeekFillsInWhatIsKnownLater) {
@@ -168,17 +206,6 @@ TEST(AtomicFolder, EveryFaultLeavesTheOldOrTheNewFolder) {
                   });
 }
 
-// As NFS: two names cannot be swapped, and the k-th rename fails.
-class WithoutExchange final : public FileSystem {
- public:
-  explicit WithoutExchange(int k) : k_(k) {}
-  int exchange(const char*, const char*) override { return -EINVAL; }
-  int rename(const char* from, const char* to) override { return k_-- == 0 ? -EIO : FileSystem::rename(from, to); }
-
- private:
-  int k_;
-};
-
 TEST(AtomicFolder, ReplacesAlsoWhereNamesCannotBeSwapped) {
   const TemporaryFolder folder;
   const auto write = [&](const std::string& text) {
@@ -195,6 +222,29 @@ TEST(AtomicFolder, ReplacesAlsoWhereNamesCannotBeSwapped) {
     EXPECT_EQ(read_file(folder / "m/1.ours"), failed ? "old" : "new");
     EXPECT_EQ(names_in(folder.path()), std::vector<std::string>{"m"});
   }
+}
+
+TEST(AtomicFolder, WhatAppearedMeanwhileIsNotReplaced) {
+  const TemporaryFolder folder;
+  AtomicFolder out(folder / "m", may_replace);
+  write_file(out.path() + "/1.ours", "new");
+  {
+    AtomicFolder other(folder / "m", may_replace);
+    write_file(other.path() + "/1.ours", "theirs");
+    other.commit();
+  }
+  EXPECT_EQ(error_of([&] { out.commit(); }).code(), ErrorCode::invalid_argument);
+  EXPECT_EQ(read_file(folder / "m/1.ours"), "theirs");
+}
+
+TEST(FileReader, WhatMayNotBeReadIsAFaultOfTheSystem) {
+  const TemporaryFolder folder;
+  write_file(folder / "f", "x");
+  FaultyFileSystem faulty(0, {.name = "EACCES", .error = EACCES});
+  const ScopedFileSystem scope(faulty);
+  const Error error = error_of([&] { read_file(folder / "f"); });
+  EXPECT_EQ(error.code(), ErrorCode::internal);
+  EXPECT_EQ(error.fault(), FileFault::io);
 }
 
 TEST(FileReader, EveryFaultIsAnErrorOrTheWholeText) {

@@ -113,6 +113,9 @@ void reserve_standard_descriptors() {
 
 int main(int argc, char** argv) {
   reserve_standard_descriptors();
-  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is seen by print(), so that temporary files are removed
+  // A closed pipe is seen by print(), a file beyond the size limit (ulimit -f) by the writer: temporary files are
+  // removed.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
   return run(std::vector<std::string>(argv + 1, argv + argc));
 }

@@ -68,7 +68,7 @@ class GgufWriter : public CheckpointWriter {
     plan_tensors(plan);
     set_all(model_.fields, options.gguf_metadata);
     pad_tokens(model_.fields, plan);
-    file_.emplace(path);
+    file_.emplace(path, file_exists(path) ? Existing::replace : Existing::keep);
     write_header();
   }
 
