@@ -48,6 +48,8 @@ std::string_view to_string(FileFault fault) {
       return "layout";
     case FileFault::json:
       return "json";
+    case FileFault::syntax:
+      return "syntax";
     case FileFault::utf8:
       return "utf8";
     case FileFault::unsupported:

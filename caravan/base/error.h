@@ -41,6 +41,7 @@ enum class FileFault {
   duplicate,
   layout,
   json,
+  syntax,  // of a language other than JSON: a template, TOML, a regular expression
   utf8,
   unsupported,
   path,

@@ -116,7 +116,7 @@ std::vector<Hostile> endless_templates() {
 
 std::vector<Hostile> forbidden_templates() {
   return {
-      {"J08", "a\nb{% if x %}", FileFault::json},
+      {"J08", "a\nb{% if x %}", FileFault::syntax},
       {"J09", "{{ ''.__class__ }}", FileFault::unsupported},
       {"J09 item", "{{ ''['__class__'] }}", FileFault::unsupported},
       {"J09 attr", "{{ ''|attr('__class__') }}", FileFault::unsupported},
@@ -134,8 +134,8 @@ std::vector<Hostile> forbidden_templates() {
       {"J12 generators",
        "{% set ns = namespace(l=[1]) %}{% for i in range(1000) %}{% set ns.l = ns.l|map('string') %}{% endfor %}",
        FileFault::limit},
-      {"J13", repeat("{#", 32768), FileFault::json},
-      {"J13 raw", "{% raw %}" + repeat("{%      ", 16384), FileFault::json},
+      {"J13", repeat("{#", 32768), FileFault::syntax},
+      {"J13 raw", "{% raw %}" + repeat("{%      ", 16384), FileFault::syntax},
       {"J14", std::string(10 << 20, 'x'), FileFault::limit},
   };
 }

@@ -347,7 +347,7 @@ class Lexer {
 }  // namespace
 
 void fail_syntax(std::string_view where, int line, const std::string& message) {
-  fail_file(FileFault::json, where, "line {}: {}", line, message);
+  fail_file(FileFault::syntax, where, "line {}: {}", line, message);
 }
 
 std::string_view describe(Tok type) {

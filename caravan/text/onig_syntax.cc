@@ -101,7 +101,7 @@ class Translator {
     at_ += n;
   }
   [[noreturn]] void refuse(std::string_view what) const {
-    fail_file(FileFault::json, where_, "the regular expression \"{}\" has {} at byte {}", in_.substr(0, 200), what,
+    fail_file(FileFault::syntax, where_, "the regular expression \"{}\" has {} at byte {}", in_.substr(0, 200), what,
               at_);
   }
 

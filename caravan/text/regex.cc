@@ -57,7 +57,7 @@ Regex::Regex(std::string_view pattern, std::string where) : compiled_(std::make_
   if (!compiled_->code) {
     PCRE2_UCHAR message[256] = "";
     pcre2_get_error_message(error, message, sizeof message);
-    fail_file(FileFault::json, where, "the regular expression \"{}\" does not compile: {} (at byte {} of \"{}\")",
+    fail_file(FileFault::syntax, where, "the regular expression \"{}\" does not compile: {} (at byte {} of \"{}\")",
               pattern.substr(0, 200), reinterpret_cast<const char*>(message), at,
               std::string_view(translated).substr(0, 400));
   }

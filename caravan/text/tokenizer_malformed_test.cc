@@ -120,7 +120,7 @@ TEST(MalformedTokenizer, T18ACatastrophicRegexRunsOutOfFuel) {
 
 TEST(MalformedTokenizer, T19AnInvalidRegexIsAnError) {
   for (const char* regex : {"(", "[a", "a{2,1}", "*", "(?<n", "\\\\p{Klingon}", "[a-"})
-    EXPECT_EQ(load_fault(split_on(regex)), FileFault::json) << regex;
+    EXPECT_EQ(load_fault(split_on(regex)), FileFault::syntax) << regex;
   EXPECT_EQ(load_fault(split_on(std::string(70000, 'a'))), FileFault::limit);
 }
 

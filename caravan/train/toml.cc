@@ -41,8 +41,8 @@ Json parse_toml(std::string_view text, const std::string& where) {
   try {
     return to_json(toml::parse(text), where);
   } catch (const toml::parse_error& error) {
-    fail_file(FileFault::json, where, "line {}, column {}: {}", error.source().begin.line, error.source().begin.column,
-              error.description());
+    fail_file(FileFault::syntax, where, "line {}, column {}: {}", error.source().begin.line,
+              error.source().begin.column, error.description());
   }
 }
 
