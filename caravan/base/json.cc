@@ -144,7 +144,9 @@ double get_number(const Json& object, std::string_view key, std::string_view whe
   }
   if (!value->is_number()) fail_type(where, key, "a number", *value);
   const double number = value->get<double>();
-  check_file(std::isfinite(number), FileFault::range, where, "\"{}\" must be finite", key);
+  constexpr double kLargest = std::numeric_limits<float>::max();  // models compute in float at most
+  check_file(std::abs(number) <= kLargest, FileFault::range, where, "\"{}\" must be finite and at most {:g}, got {}",
+             key, kLargest, number);
   return number;
 }
 

@@ -62,7 +62,7 @@ TEST(Json, AVocabularyIsNotQuadratic) {
 }
 
 TEST(Json, GettersCheckKindAndRange) {
-  const Json j = parse_json(R"({"i":3,"f":3.0,"s":"x","b":true,"n":null,"big":18446744073709551615})", "c");
+  const Json j = parse_json(R"({"i":3,"f":3.0,"s":"x","b":true,"n":null,"big":18446744073709551615,"wide":1e39})", "c");
   EXPECT_EQ(get_int(j, "i", "c", {.min = 1, .max = 3}), 3);
   EXPECT_EQ(get_int(j, "n", "c", {}, 7), 7);
   EXPECT_EQ(get_number(j, "i", "c"), 3.0);
@@ -78,6 +78,7 @@ TEST(Json, GettersCheckKindAndRange) {
   EXPECT_EQ(fault([&] { get_int(j, "i", "c", {.max = 2}); }), FileFault::range);
   EXPECT_EQ(fault([&] { get_int(j, "big", "c"); }), FileFault::range);
   EXPECT_EQ(fault([&] { get_int(j, "absent", "c"); }), FileFault::range);
+  EXPECT_EQ(fault([&] { get_number(j, "wide", "c"); }), FileFault::range);
   EXPECT_EQ(fault([&] { get_bool(j, "i", "c"); }), FileFault::type);
   EXPECT_EQ(fault([&] { get_string(j, "i", "c"); }), FileFault::type);
 }

@@ -66,7 +66,7 @@ TestModel tiny(const std::string& arch = "llama") {
   m.set(arch + ".attention.head_count_kv", uint32_t{kKvHeads}).set(arch + ".attention.layer_norm_rms_epsilon", 0.5f);
   m.set("tokenizer.ggml.model", "gpt2").set("tokenizer.ggml.tokens", std::vector<std::string>{"<s>", "</s>", "a", "b"});
   m.set("tokenizer.ggml.token_type", std::vector<int32_t>{3, 3, 1, 1}).set("tokenizer.ggml.bos_token_id", uint32_t{0});
-  m.set("tokenizer.ggml.eos_token_id", uint32_t{1});
+  m.set("tokenizer.ggml.eos_token_id", uint32_t{1}).set("tokenizer.ggml.merges", std::vector<std::string>{});
   m.tensors = {{"token_embd.weight", {4, kWidth}},
                {"blk.0.attn_norm.weight", {kWidth}},
                {"blk.0.attn_q.weight", {kHeads * kHeadDim, kWidth}},
@@ -283,6 +283,9 @@ TEST_F(GgufCheckpointTest, EveryMalformedMeaningGivesItsFault) {
   EXPECT_EQ(with(llama + "attention.head_count_kv", uint32_t{3}), "range") << "G40";
   EXPECT_EQ(with(llama + "rope.dimension_count", uint32_t{5}), "range") << "G40";
   EXPECT_EQ(with(llama + "rope.dimension_count", uint32_t{10}), "range") << "G40";
+  EXPECT_EQ(with(llama + "rope.dimension_count", uint32_t{4}), "range") << "a part of a head";
+  EXPECT_EQ(fault(tiny().drop(ggml + "merges")), "layout");
+  EXPECT_EQ(fault(tiny().drop(ggml + "merges").set(ggml + "model", "bert")), "none");
   EXPECT_EQ(with(llama + "attention.head_count", "four"), "type");
   EXPECT_EQ(with(llama + "attention.head_count", std::vector<int32_t>{4, 2}), "unsupported");
   EXPECT_EQ(with(llama + "attention.head_count", std::vector<int32_t>{4, 4}), "none");

@@ -105,7 +105,7 @@ Json yarn_scaling(const Metadata& meta, double factor, int64_t context) {
   return scaling;
 }
 
-Json rope_scaling(const GgufFile& file, const Metadata& meta, double theta, int64_t rotary_dim, int64_t context) {
+Json rope_scaling(const GgufFile& file, const Metadata& meta, double theta, int64_t head_dim, int64_t context) {
   const double factor =
       meta.has("rope.scaling.factor") ? meta.number("rope.scaling.factor") : meta.number("rope.scale_linear", 0.0);
   check_file(factor >= 0, FileFault::range, file.path(), "the rotary scaling factor must not be negative, got {}",
@@ -113,7 +113,7 @@ Json rope_scaling(const GgufFile& file, const Metadata& meta, double theta, int6
   const bool scaled = factor != 0 && factor != 1;
   const std::string type = meta.string("rope.scaling.type", scaled ? "linear" : "none");
   const int64_t original = meta.integer("rope.scaling.original_context_length", kContext, context),
-                pairs = rotary_dim / 2;
+                pairs = head_dim / 2;
   if (type == "longrope") {
     return {{"rope_type", "longrope"},
             {"attention_factor", meta.number("rope.scaling.attn_factor", 1.0)},
@@ -164,9 +164,6 @@ void add_shape(const GgufFile& file, const Metadata& meta, const GgufArchitectur
   }
   if (heads.head_dim > 0) {
     config["head_dim"] = heads.head_dim;  // always: Qwen3's default is not hidden_size / heads
-    if (heads.rotary_dim != heads.head_dim) {
-      config["partial_rotary_factor"] = static_cast<double>(heads.rotary_dim) / static_cast<double>(heads.head_dim);
-    }
   }
   add("max_position_embeddings", "context_length", kContext);
   const char* eps = "attention.layer_norm_rms_epsilon";
@@ -174,7 +171,7 @@ void add_shape(const GgufFile& file, const Metadata& meta, const GgufArchitectur
   const double theta = meta.positive("rope.freq_base", 10000.0);
   config["rope_theta"] = theta;
   const int64_t context = meta.integer("context_length", kContext, 2048);
-  Json scaling = rope_scaling(file, meta, theta, heads.rotary_dim, context);
+  Json scaling = rope_scaling(file, meta, theta, heads.head_dim, context);
   if (!scaling.is_null()) config["rope_scaling"] = std::move(scaling);
 }
 
@@ -239,9 +236,10 @@ GgufHeads gguf_heads(const GgufFile& file, const GgufArchitecture& architecture)
   } else {
     return h;
   }
-  h.rotary_dim = meta.integer("rope.dimension_count", kWidth, h.head_dim);
-  check_file(h.rotary_dim % 2 == 0 && h.rotary_dim <= h.head_dim, FileFault::range, file.path(),
-             "rope.dimension_count must be even and at most {}, the width of a head; got {}", h.head_dim, h.rotary_dim);
+  const int64_t rotated = meta.integer("rope.dimension_count", kWidth, h.head_dim);
+  check_file(rotated == h.head_dim && rotated % 2 == 0, FileFault::range, file.path(),
+             "these models rotate whole heads of an even width: \"{}\" is {}, a head has {} elements",
+             meta.key("rope.dimension_count"), rotated, h.head_dim);
   return h;
 }
 

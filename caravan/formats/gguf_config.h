@@ -19,10 +19,9 @@ namespace caravan::formats {
 struct GgufHeads {
   int64_t heads = 0, kv_heads = 0;  // 0 where the file does not say (a vocabulary without a model)
   int64_t head_dim = 0;
-  int64_t rotary_dim = 0;  // elements of a head that are rotated: all, or an even number of the first
 };
 
-// Checks ranges: at least one head, kv_heads divides heads, rotary_dim even and at most head_dim.
+// Checks ranges: at least one head, kv_heads divides heads, all of a head is rotated.
 GgufHeads gguf_heads(const GgufFile& file, const GgufArchitecture& architecture);
 
 // `architecture` may be nullptr for one that is not in the list.

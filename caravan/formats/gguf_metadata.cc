@@ -80,7 +80,7 @@ Rotary rotary_of(const Json& config) {
   r.theta = get_number(r.scaling, "rope_theta", kWhere, r.theta);
   r.type = get_string(r.scaling, "type", kWhere, "default");
   r.type = get_string(r.scaling, "rope_type", kWhere, r.type);
-  check_file(r.theta > 0, FileFault::range, kWhere, "rope_theta must be positive, got {}", r.theta);
+  check_file(static_cast<float>(r.theta) > 0, FileFault::range, kWhere, "rope_theta must be positive, got {}", r.theta);
   return r;
 }
 

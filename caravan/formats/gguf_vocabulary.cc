@@ -62,6 +62,9 @@ void check_gguf_vocabulary(const GgufFile& file) {
   if (tokens == nullptr) return;
   check_file(tokens->count <= std::numeric_limits<int32_t>::max(), FileFault::limit, file.path(), "{} tokens",
              tokens->count);
+  const bool is_bpe = file.get_string("tokenizer.ggml.model", "") == "gpt2";
+  check_file(!is_bpe || file.has("tokenizer.ggml.merges"), FileFault::layout, file.path(),
+             "the vocabulary is of kind gpt2, and its \"tokenizer.ggml.merges\" are missing");
   check_length(file, "tokenizer.ggml.scores", tokens->count);
   check_length(file, "tokenizer.ggml.token_type", tokens->count);
   for (const SpecialKind& special : kSpecials) gguf_special_id(file, special.kind);

@@ -87,7 +87,8 @@ RotaryConfig parse(const Json& config, int64_t head_dim, bool partial_default, s
              "the rotary scaling \"{}\" is not known; known are default, linear, dynamic, yarn, longrope, llama3",
              rotary.type);
   rotary.theta = get_number(keys, "rope_theta", where, get_number(config, "rope_theta", where, 10000.0));
-  check_file(rotary.theta > 0, FileFault::range, where, "rope_theta must be positive, got {}", rotary.theta);
+  check_file(static_cast<float>(rotary.theta) > 0, FileFault::range, where, "rope_theta must be positive, got {}",
+             rotary.theta);
   rotary.max_position_embeddings = get_int(config, "max_position_embeddings", where, {.min = 1, .max = 1 << 30}, 2048);
   double partial =
       get_number(keys, "partial_rotary_factor", where, get_number(config, "partial_rotary_factor", where, 1.0));
