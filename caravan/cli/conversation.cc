@@ -19,7 +19,7 @@ constexpr int64_t kKeptTokens = 1 << 17;  // of earlier turns' keys and values
 generate::GenerationConfig chat_config(const formats::Checkpoint& checkpoint, const DecodingOptions& decoding) {
   generate::GenerationConfig config = decoding.config(checkpoint);
   const std::string text = checkpoint.side_file("generation_config.json");
-  const Json stored = text.empty() ? Json::object() : parse_json(text, checkpoint.path() + " (generation_config.json)");
+  const Json stored = text.empty() ? Json::object() : parse_json(text, checkpoint.place_of("generation_config.json"));
   const Json given = decoding.given();
   const auto decided = [&](const char* key) { return given.contains(key) || find_member(stored, key) != nullptr; };
   if (!decided("do_sample") && !decided("num_beams") && !decided("penalty_alpha")) {

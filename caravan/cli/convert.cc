@@ -14,6 +14,7 @@
 #include "caravan/cli/progress.h"
 #include "caravan/cli/tokenizer_files.h"
 #include "caravan/formats/convert.h"
+#include "caravan/models/load.h"
 #include "caravan/ops/dequantize.h"
 
 namespace caravan::cli {
@@ -91,6 +92,7 @@ void run(const Options& options, const Settings& settings) {
         "--to: unknown format '{}'; formats written: {}", format, fmt::join(known, ", "));
   check_target(options, format);
   const auto from = Checkpoint::open(options.in);
+  models::check_complete(*from);
   ConvertOptions convert = convert_options(options, *from, format);
 
   uint64_t total = 0;

@@ -190,6 +190,7 @@ void run(const Options& options, const Settings& settings) {
         "--report: '{}': no such file", options.report.file);
   models::LoadOptions load = load_options(options.model, settings);
   const auto from = Checkpoint::open(options.in);
+  models::check_complete(*from);
   Job job(options, settings, load, *from);
   for (const std::string& line : quant::TypeChooser(*from, job.recipe()).warnings()) log_info("{}", line);
   const bool requantized =

@@ -85,6 +85,10 @@ std::string Checkpoint::side_file(std::string_view name) const {
   return read_side_file(path);
 }
 
+std::string Checkpoint::place_of(std::string_view name) const {
+  return is_folder(path_) ? (std::filesystem::path(path_) / name).string() : fmt::format("{} ({})", path_, name);
+}
+
 std::string read_side_file(const std::string& path) {
   if (!file_exists(path)) return "";
   std::string text = read_file(path);

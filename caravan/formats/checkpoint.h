@@ -58,6 +58,7 @@ class Checkpoint {
   // the same facts inside (a GGUF's chat template and special ids) answer for generation_config.json and
   // tokenizer_config.json as well.
   virtual std::string side_file(std::string_view name) const;
+  std::string place_of(std::string_view name) const;  // where messages say it is: "FOLDER/NAME" or "FILE (NAME)"
 
  protected:
   explicit Checkpoint(std::string path) : path_(std::move(path)) {}

@@ -12,8 +12,9 @@ namespace {
 Json json_file(const formats::Checkpoint& checkpoint, const std::string& name) {
   const std::string text = checkpoint.side_file(name);
   if (text.empty()) return Json::object();
-  Json json = parse_json(text, name);
-  check_file(json.is_object(), FileFault::type, name, "expected a JSON object");
+  const std::string where = checkpoint.place_of(name);
+  Json json = parse_json(text, where);
+  check_file(json.is_object(), FileFault::type, where, "expected a JSON object");
   return json;
 }
 
@@ -69,25 +70,25 @@ text::GgufVocabulary read_gguf_vocabulary(const formats::GgufFile& file) {
 
 std::optional<text::Tokenizer> load_tokenizer(const formats::Checkpoint& checkpoint) {
   const std::string json = checkpoint.side_file("tokenizer.json");
-  if (!json.empty()) return text::Tokenizer::from_json(json, "tokenizer.json");
+  if (!json.empty()) return text::Tokenizer::from_json(json, checkpoint.place_of("tokenizer.json"));
   const formats::GgufFile* gguf = formats::gguf_file(checkpoint);
   if (gguf != nullptr && gguf->has("tokenizer.ggml.tokens")) {
     return text::Tokenizer::from_gguf(read_gguf_vocabulary(*gguf), checkpoint.path());
   }
   const std::string model = checkpoint.side_file("tokenizer.model");
   if (model.empty()) return std::nullopt;
-  if (is_rank_file(model)) {
-    return text::Tokenizer::from_json(tokenizer_json_of_ranks(model, "tokenizer.model"), "tokenizer.model");
-  }
-  return text::Tokenizer::from_sentencepiece(model, "tokenizer.model");
+  const std::string where = checkpoint.place_of("tokenizer.model");
+  if (is_rank_file(model)) return text::Tokenizer::from_json(tokenizer_json_of_ranks(model, where), where);
+  return text::Tokenizer::from_sentencepiece(model, where);
 }
 
 std::optional<text::ChatTemplate> load_chat_template(const formats::Checkpoint& checkpoint) {
   std::string source = checkpoint.side_file("chat_template.jinja");
-  std::string where = "chat_template.jinja";
+  std::string where = checkpoint.place_of("chat_template.jinja");
   if (source.empty()) {
-    where = "tokenizer_config.json";
-    const Json config = json_file(checkpoint, where);
+    const std::string name = "tokenizer_config.json";
+    where = checkpoint.place_of(name);
+    const Json config = json_file(checkpoint, name);
     const Json* found = find_member(config, "chat_template");
     if (found == nullptr) return std::nullopt;
     const Json* text = found;
@@ -118,11 +119,11 @@ Json special_tokens(const formats::Checkpoint& checkpoint) {
 }
 
 GenerationConfig load_generation_config(const formats::Checkpoint& checkpoint) {
-  if (!checkpoint.side_file("generation_config.json").empty()) {
-    const std::string where = "generation_config.json";
-    return GenerationConfig::from_json(json_file(checkpoint, where), where);
+  const std::string name = "generation_config.json";
+  if (!checkpoint.side_file(name).empty()) {
+    return GenerationConfig::from_json(json_file(checkpoint, name), checkpoint.place_of(name));
   }
-  GenerationConfig config = GenerationConfig::from_json(checkpoint.config(), "config.json");
+  GenerationConfig config = GenerationConfig::from_json(checkpoint.config(), checkpoint.place_of("config.json"));
   config.extra = Json::object();  // the model's own keys
   return config;
 }

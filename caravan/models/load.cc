@@ -140,8 +140,11 @@ void use_head_as_embedding(Head& model, Sources& sources) {
   sources.insert(std::move(head));
 }
 
+enum class Surplus { refused, left_alone };
+
 // Compares names and shapes; what does not fit is an error, save for heads where the head may change.
-LoadReport match(Head& model, Sources& sources, const std::string& path, bool change_head) {
+LoadReport match(Head& model, Sources& sources, const std::string& path, bool change_head,
+                 Surplus surplus = Surplus::refused) {
   LoadReport report;
   std::vector<std::string> missing, unexpected, misshaped;
   for (const nn::NamedParameter& p : model.named_parameters()) {
@@ -161,7 +164,7 @@ LoadReport match(Head& model, Sources& sources, const std::string& path, bool ch
   const bool tied = causal != nullptr && causal->tied();
   for (const auto& [name, source] : sources) {
     const bool is_tied_copy = tied && name == kHead;
-    if (source.used || is_tied_copy || is_ignored(name)) continue;
+    if (source.used || is_tied_copy || is_ignored(name) || surplus == Surplus::left_alone) continue;
     change_head && !is_backbone_tensor(model, name) ? report.left_out.push_back(name)
                                                     : unexpected.push_back(name + " " + join_shape(source.shape));
   }
@@ -203,7 +206,40 @@ void load_parameter(const Target& target, SourceTensor& source, const formats::C
   source.bytes = {};
 }
 
+// The class that config.json names, "" where it names none.
+std::string architecture_of(const Json& config) {
+  const Json* names = find_member(config, "architectures");
+  const bool is_named = names != nullptr && names->is_array() && !names->empty() && (*names)[0].is_string();
+  return is_named ? (*names)[0].get<std::string>() : "";
+}
+
+// Builds a model by the checkpoint's config; errors in the config tell whose it is.
+template <class Make>
+auto make_by_config(const formats::Checkpoint& checkpoint, const Make& make) {
+  constexpr std::string_view kConfig = "config.json: ";
+  try {
+    return make(stored_config(checkpoint));
+  } catch (const Error& error) {
+    const std::string_view message = error.what();
+    if (!message.starts_with(kConfig)) throw;
+    throw Error(error.code(), fmt::format("{}: {}", checkpoint.place_of("config.json"), message.substr(kConfig.size())),
+                error.fault());
+  }
+}
+
 }  // namespace
+
+void check_complete(const formats::Checkpoint& checkpoint) {
+  const Json* model_type = find_member(checkpoint.config(), "model_type");
+  if (model_type == nullptr || search_family(get_string(checkpoint.config(), "model_type", "config.json")) == nullptr)
+    return;
+  const auto model = make_by_config(checkpoint, make_head);
+  Sources sources = split_fused_tensors(checkpoint, *model);
+  use_head_as_embedding(*model, sources);
+  const std::string named = architecture_of(checkpoint.config());
+  const bool has_foreign_head = !named.empty() && named != model->architecture();
+  match(*model, sources, checkpoint.path(), has_foreign_head, Surplus::left_alone);
+}
 
 LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, const LoadOptions& given) {
   Sources sources = split_fused_tensors(checkpoint, model);
@@ -237,7 +273,7 @@ LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, c
 }
 
 std::unique_ptr<CausalLm> load_causal_lm(const formats::Checkpoint& checkpoint, const LoadOptions& options) {
-  auto model = std::make_unique<CausalLm>(stored_config(checkpoint));
+  auto model = make_by_config(checkpoint, [](const Json& config) { return std::make_unique<CausalLm>(config); });
   load_parameters(*model, checkpoint, options);
   return model;
 }
@@ -247,12 +283,7 @@ std::unique_ptr<CausalLm> load_causal_lm(const std::string& path, const LoadOpti
 }
 
 std::unique_ptr<Head> make_head(const Json& config) {
-  const Json* architectures = find_member(config, "architectures");
-  std::string name;
-  if (architectures != nullptr && architectures->is_array() && !architectures->empty() &&
-      (*architectures)[0].is_string()) {
-    name = (*architectures)[0].get<std::string>();
-  }
+  const std::string name = architecture_of(config);
   if (name.ends_with("ForSequenceClassification")) return std::make_unique<SequenceClassifier>(config);
   if (name.ends_with("ForTokenClassification")) return std::make_unique<TokenClassifier>(config);
   if (name.ends_with("ForQuestionAnswering")) return std::make_unique<QuestionAnswerer>(config);
@@ -261,7 +292,7 @@ std::unique_ptr<Head> make_head(const Json& config) {
 }
 
 std::unique_ptr<Head> load_head(const formats::Checkpoint& checkpoint, const LoadOptions& options) {
-  auto model = make_head(stored_config(checkpoint));
+  auto model = make_by_config(checkpoint, make_head);
   load_parameters(*model, checkpoint, options);
   return model;
 }

@@ -40,6 +40,11 @@ struct LoadReport {
 // Fills every parameter of `model` from the checkpoint.
 LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, const LoadOptions& options = {});
 
+// Whether the tensors are those that the config promises, before they are copied elsewhere: missing and mis-shaped ones
+// are listed together in one error. Nothing is read; more tensors than needed pass, and so does what has no config or
+// is of a family that is not in the registry; of a head that is unknown here only the backbone counts.
+void check_complete(const formats::Checkpoint& checkpoint);
+
 std::unique_ptr<CausalLm> load_causal_lm(const std::string& path, const LoadOptions& options = {});
 std::unique_ptr<CausalLm> load_causal_lm(const formats::Checkpoint& checkpoint, const LoadOptions& options = {});
 

@@ -31,13 +31,18 @@ Registry& registry() {
 
 const std::vector<const Family*>& families() { return registry().all; }
 
+const Family* search_family(std::string_view model_type) {
+  const auto is_it = [&](const Family* family) {
+    return family->name == model_type || std::ranges::find(family->aliases, model_type) != family->aliases.end();
+  };
+  const auto found = std::ranges::find_if(families(), is_it);
+  return found == families().end() ? nullptr : *found;
+}
+
 const Family& find_family(std::string_view model_type) {
+  if (const Family* family = search_family(model_type)) return *family;
   std::string known;
   for (const Family* family : families()) {
-    if (family->name == model_type ||
-        std::find(family->aliases.begin(), family->aliases.end(), model_type) != family->aliases.end()) {
-      return *family;
-    }
     known += (known.empty() ? "" : ", ") + family->name;
     for (const std::string& alias : family->aliases) known += ", " + alias;
   }

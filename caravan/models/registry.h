@@ -28,7 +28,8 @@ struct Family {
 };
 
 const std::vector<const Family*>& families();
-const Family& find_family(std::string_view model_type);  // unsupported, with the list of known ones
-void register_family(Family family);                     // replaces one of the same name
+const Family* search_family(std::string_view model_type);  // nullptr where there is none
+const Family& find_family(std::string_view model_type);    // unsupported, with the list of known ones
+void register_family(Family family);                       // replaces one of the same name
 
 }  // namespace caravan::models
