@@ -6,27 +6,10 @@
 #include <algorithm>
 
 #include "caravan/base/error.h"
+#include "caravan/formats/memory_checkpoint.h"
 
 namespace caravan::cli {
 namespace {
-
-// A checkpoint of a config and a generation_config.json.
-class Stored final : public formats::Checkpoint {
- public:
-  explicit Stored(Json generation) : Checkpoint("stored"), generation_(std::move(generation)) {}
-  std::string_view format() const override { return "stored"; }
-  const std::vector<formats::TensorInfo>& tensors() const override { return tensors_; }
-  const Json& config() const override { return config_; }
-  void check() const override {}
-  std::string side_file(std::string_view name) const override {
-    return name == "generation_config.json" ? dump_json(generation_, -1) : "";
-  }
-  formats::TensorBytes read(std::string_view) const override { return {}; }
-
- private:
-  Json generation_, config_ = {{"vocab_size", 12}};
-  std::vector<formats::TensorInfo> tensors_;
-};
 
 // What is wrong with the options beside a generation_config.json; "" where nothing is.
 std::string fault(std::vector<std::string> arguments, const Json& generation = Json::object()) {
@@ -36,7 +19,8 @@ std::string fault(std::vector<std::string> arguments, const Json& generation = J
   options.add_draft_to(app);
   std::reverse(arguments.begin(), arguments.end());
   app.parse(std::move(arguments));
-  const Stored stored(generation);
+  formats::MemoryCheckpoint stored("stored", {{"vocab_size", 12}});
+  stored.add_side_file("generation_config.json", dump_json(generation, -1));
   try {
     options.check_use(options.config(stored), stored, 2);
     return "";
