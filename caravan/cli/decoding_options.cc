@@ -234,7 +234,7 @@ std::pair<const char*, const char*> wanted(Reader reader) {
     case Reader::beam_groups:
       return {"diverse beam search", "give --num-beam-groups 2 or more"};
     case Reader::contrastive:
-      return {"contrastive search", "that needs --num-beams 1, --top-k 2 or more and no sampling"};
+      return {"contrastive search", "give --num-beams 1, --top-k 2 or more and no sampling"};
     case Reader::lookup:
       return {"prompt lookup",
               "give --prompt-lookup-num-tokens, without --draft, --penalty-alpha, beams or several sequences"};
