@@ -1,6 +1,7 @@
 // `caravan eval perplexity`: how well a model predicts a text, and how far its distributions are from another model's.
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <optional>
 
 #include "caravan/base/error.h"
@@ -59,6 +60,16 @@ void print_text(const Options& options, const ScoredText& text, const TextScores
                   d.mean_uncertainty(), d.quantile(0.5), d.quantile(0.99), d.quantile(1), 100 * d.same_top()));
 }
 
+text::Tokenizer tokenizer_of(const Options& options) {
+  if (!options.tokenizer.empty()) return load_tokenizer_for("--tokenizer", options.tokenizer);
+  try {
+    return load_tokenizer(options.model.model);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::not_found || !std::filesystem::exists(options.model.model)) throw;
+    fail(ErrorCode::not_found, "{}; --tokenizer names a checkpoint or tokenizer.json that has one", error.what());
+  }
+}
+
 void check_windows(const WindowOptions& windows) {
   check(windows.stride > 0 || windows.context >= 4, ErrorCode::invalid_argument,
         "--context: a window has 4 tokens or more (2 with --stride), got {}", windows.context);
@@ -71,9 +82,8 @@ void run(const Options& options, const Settings& settings) {
   models::LoadOptions load = load_options(options.model, settings);
   load.keep_blocks = true;
   const std::string read = read_text("--file", options.file);
-  const ScoredText text =
-      scored_text(load_tokenizer(options.tokenizer.empty() ? options.model.model : options.tokenizer),
-                  {read, options.file == "-" ? "standard input" : options.file}, options.windows);
+  const ScoredText text = scored_text(tokenizer_of(options),
+                                      {read, options.file == "-" ? "standard input" : options.file}, options.windows);
   const auto model = models::load_causal_lm(options.model.model, load);
   std::unique_ptr<models::CausalLm> other;
   if (!options.against.empty()) other = models::load_causal_lm(options.against, load);

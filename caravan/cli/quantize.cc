@@ -62,7 +62,7 @@ void check_target(const Options& options) {
 // What the model sees of the calibration text.
 std::vector<std::vector<int32_t>> calibration_windows(const Options& options) {
   const std::string text = read_text("--calibration", options.calibration);
-  const std::vector<int32_t> ids = load_tokenizer(options.in).encode(text, {.details = false}).ids;
+  const std::vector<int32_t> ids = load_tokenizer_for("--calibration", options.in).encode(text, {.details = false}).ids;
   return quant::calibration_windows(ids, options.calibration_context, options.calibration_windows);
 }
 

@@ -15,7 +15,7 @@ std::optional<ScoredText> report_text(const std::string& source, const ReportOpt
   const WindowOptions windows{.context = options.context, .option = "--report-context"};
   if (!options.file.empty()) {
     const std::string text = read_text("--report", options.file);
-    return scored_text(load_tokenizer(source), {text, options.file}, windows);
+    return scored_text(load_tokenizer_for("--report", source), {text, options.file}, windows);
   }
   try {
     return scored_text(load_tokenizer(source), {sample_text(), "the built-in text"}, windows);
