@@ -245,7 +245,18 @@ void print_profiles(Bench& bench) {
   }
 }
 
+void check_format(const Options& options) {
+  const bool text = options.format == "text", json = options.json || options.format == "json";
+  check(text || json || !options.machine, ErrorCode::invalid_argument,
+        "bench: --machine prints text or JSON, not --format {}", options.format);
+  check(!options.json || text || options.format == "json", ErrorCode::invalid_argument,
+        "bench: --json and --format {} contradict each other: give one of them", options.format);
+  check(!options.profile || (text && !json), ErrorCode::invalid_argument,
+        "bench: --profile is printed as text: leave it out, or --json and --format");
+}
+
 void run(const Options& options, const Settings& settings) {
+  check_format(options);
   models::LoadOptions load = load_options(options.model, settings);
   load.keep_blocks = true;
   if (options.machine) {
@@ -274,8 +285,7 @@ void run(const Options& options, const Settings& settings) {
 
 Run setup_bench(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
-  add_model_options(app, options->model);
-  app.get_option("--model")->required(false);
+  add_model_options(app, options->model, /*needed=*/false);
   const CLI::Range lengths(1, 1 << 20);
   app.add_option("-p,--prompt-tokens", options->prompts, "prompts of so many tokens, as 512 or 64,512 (default: 512)")
       ->delimiter(',')
@@ -286,12 +296,17 @@ Run setup_bench(CLI::App& app, const Settings& settings) {
   app.add_option("-b,--batch", options->batches, "so many sequences write together, as 16 or 1,4,16 (default: 1)")
       ->delimiter(',')
       ->check(CLI::Range(1, 256));
-  app.add_flag("--machine", options->machine, "measure this machine alone: reading by footprint, multiplying by type");
+  CLI::Option* machine = app.add_flag("--machine", options->machine,
+                                      "measure this machine alone: reading by footprint, multiplying by type");
   app.add_flag("--profile", options->profile, "after the text: time by kind of layer, one more run of each test");
   app.add_option("-r,--repetitions", options->repetitions, "runs of each, after one to warm up (default: 5)")
       ->check(CLI::Range(1, 1000));
   app.add_option("--format", options->format, "text, json, csv or markdown (default: text)")
       ->check(CLI::IsMember({"text", "json", "csv", "markdown"}));
+  for (const char* of_models :
+       {"--model", "--dtype", "--device", "--prompt-tokens", "--new-tokens", "--batch", "--repetitions", "--profile"}) {
+    machine->excludes(of_models);
+  }
   app.add_flag("--json", options->json,
                "print [{\"test\", \"tokens_per_second\", \"gb_per_second\", \"bandwidth_percent\", ...}, ...]");
   app.footer(

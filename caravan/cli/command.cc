@@ -4,10 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <stdexcept>
 
 #include "caravan/base/error.h"
 #include "caravan/base/nearest.h"
+#include "caravan/cli/arguments.h"
 #include "caravan/cli/log.h"
 #include "caravan/cli/output.h"
 
@@ -65,22 +65,6 @@ std::vector<std::string> option_names(const CLI::App& app) {
   return names;
 }
 
-// "--max_new_tokens" means "--max-new-tokens" where only the latter exists, be it a subcommand's.
-void accept_underscores(const CLI::App& app, std::vector<std::string>& arguments) {
-  std::vector<std::string> known = option_names(app);
-  for (const CLI::App* subcommand : app.get_subcommands({})) {
-    const std::vector<std::string> own = option_names(*subcommand);
-    known.insert(known.end(), own.begin(), own.end());
-  }
-  for (std::string& argument : arguments) {
-    if (!argument.starts_with("--")) continue;
-    const size_t end = std::min(argument.find('='), argument.size());
-    std::string name = argument.substr(0, end);
-    std::replace(name.begin(), name.end(), '_', '-');
-    if (std::find(known.begin(), known.end(), name) != known.end()) argument.replace(0, end, name);
-  }
-}
-
 std::vector<std::string> subcommand_names(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::App* subcommand : app.get_subcommands({})) names.push_back(subcommand->get_name());
@@ -88,8 +72,8 @@ std::vector<std::string> subcommand_names(const CLI::App& app) {
 }
 
 [[noreturn]] void fail_parse(const CLI::App& app, const CLI::ParseError& error) {
-  std::string name = app.get_name();
-  for (const CLI::App* subcommand : app.get_subcommands()) name += " " + subcommand->get_name();
+  const std::vector<CLI::App*> subcommands = app.get_subcommands();
+  const std::string name = full_name(subcommands.empty() ? app : *subcommands.front());
   const std::string command = name.substr(name.find(' ') + 1);  // the program's name stands before every message
   const std::vector<std::string> extras = app.remaining(true);
   const bool no_subcommand = app.get_subcommands().empty() && !app.get_subcommands({}).empty();
@@ -124,7 +108,8 @@ void run(const Command& command, std::vector<std::string> arguments) {
     subcommand->footer(subcommand->get_footer() +
                        "\n\n-t,--threads N, -v,--verbose and -q,--quiet: as for any command.");
   }
-  accept_underscores(app, arguments);
+  refuse_empty_values(app);
+  normalize_arguments(app, arguments);
   std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
   try {
     app.parse(std::move(arguments));
@@ -132,9 +117,6 @@ void run(const Command& command, std::vector<std::string> arguments) {
     return print(app.help());
   } catch (const CLI::ParseError& error) {
     fail_parse(app, error);
-  } catch (const std::logic_error&) {  // CLI11 converts a flag's value ("--json=x") with std::stoll
-    fail(ErrorCode::invalid_argument, "{}: a flag takes no value but true or false; see '{} --help'", app.get_name(),
-         app.get_name());
   }
   set_verbosity(settings.verbosity);
   action();
@@ -142,12 +124,18 @@ void run(const Command& command, std::vector<std::string> arguments) {
 
 }  // namespace
 
-void add_model_argument(CLI::App& app, std::string& model, const std::string& help) {
-  CLI::Option* option = app.add_option("model,-m,--model", model, help + " (needed, here or after -m)");
+void add_model_argument(CLI::App& app, std::string& model, const std::string& help, bool needed) {
+  CLI::Option* option = app.add_option("model,-m,--model", model,
+                                       help + (needed ? " (needed, here or after -m)" : " (here or after -m)"));
   option->type_name("MODEL");
-  app.parse_complete_callback([&model, command = app.get_name()] {
-    check(!model.empty(), ErrorCode::invalid_argument, "{}: no model is given: {} MODEL; see '{} --help'",
-          command.substr(command.find(' ') + 1), command, command);
+  app.parse_complete_callback([&model, &app, option, needed] {
+    const std::string name = full_name(app), command = name.substr(name.find(' ') + 1);
+    check(!model.empty() || !needed, ErrorCode::invalid_argument, "{}: no model is given: {} MODEL; see '{} --help'",
+          command, name, name);
+    for (const std::string& other : option->results()) {
+      check(other == model, ErrorCode::invalid_argument,
+            "{}: two models are given, '{}' and '{}': expected one; see '{} --help'", command, other, model, name);
+    }
   });
 }
 

@@ -36,8 +36,9 @@ struct Command {
 
 std::span<const Command> commands();
 
-// The model as an argument or after -m, for commands whose main object it is. `model` outlives the parsing.
-void add_model_argument(CLI::App& app, std::string& model, const std::string& help);
+// The model as an argument or after -m, for commands whose main object it is; two different ones are refused. `model`
+// and `app` outlive the parsing.
+void add_model_argument(CLI::App& app, std::string& model, const std::string& help, bool needed = true);
 
 #define CARAVAN_COMMAND(name, summary) Run setup_##name(CLI::App& app, const Settings& settings);
 #include "caravan/cli/commands.inc"

@@ -56,7 +56,7 @@ Conversation::Conversation(const formats::Checkpoint& checkpoint, const models::
       context_(context_of(checkpoint.config())) {
   chat_template_source(path_, false);  // before the weights are loaded: a base model cannot chat
   add_turn_end(config_, path_, tokenizer_);
-  config_.validate();
+  decoding.check_use(config_, checkpoint);
   model_ = models::load_causal_lm(checkpoint, load);
   engine_ = std::make_unique<generate::Engine>(*model_, generate::EngineOptions{.keep_prefix_tokens = kKeptTokens});
 }

@@ -12,7 +12,8 @@ namespace caravan::cli {
 namespace {
 
 struct Options {
-  std::string model, file = "-", ids;
+  std::string model, file = "-";
+  std::vector<std::string> ids;
   bool json = false, jsonl = false, no_special = false;
 };
 
@@ -44,7 +45,7 @@ void run(const Options& options, const Settings& settings) {
   };
   if (!options.ids.empty()) {
     std::string out;
-    append(parse_ids(options.ids, "--ids"), "--ids", out);
+    for (const std::string& ids : options.ids) append(parse_ids(ids, "--ids"), "--ids", out);
     return print(out);
   }
   const std::string name = options.file == "-" ? "standard input" : options.file;
@@ -61,8 +62,11 @@ void run(const Options& options, const Settings& settings) {
 Run setup_detokenize(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
   app.add_option("-m,--model", options->model, "folder, tokenizer.json, .model or .gguf")->required();
-  app.add_option("-f,--file", options->file, "input, the ids of one text a line (default: '-', stdin)");
-  app.add_option("--ids", options->ids, "the ids themselves, as 1,2,3");
+  auto* file = app.add_option("-f,--file", options->file, "input, the ids of one text a line (default: '-', stdin)");
+  app.add_option("--ids", options->ids, "the ids themselves, as 1,2,3 (repeatable)")
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->excludes(file);
   app.add_flag("--json", options->json, "one object a line: text");
   app.add_flag("--jsonl", options->jsonl,
                "accepted as for tokenize: lines that are objects with \"ids\" are always read");

@@ -1,11 +1,12 @@
 // `caravan eval perplexity`: how well a model predicts a text, and how far its distributions are from another model's.
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <optional>
 
 #include "caravan/base/error.h"
-#include "caravan/base/file.h"
 #include "caravan/cli/eval.h"
+#include "caravan/cli/input.h"
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/log.h"
 #include "caravan/cli/model_options.h"
@@ -59,20 +60,39 @@ void print_text(const Options& options, const ScoredText& text, const TextScores
                   d.mean_uncertainty(), d.quantile(0.5), d.quantile(0.99), d.quantile(1), 100 * d.same_top()));
 }
 
+text::Tokenizer tokenizer_of(const Options& options) {
+  if (!options.tokenizer.empty()) return load_tokenizer_for("--tokenizer", options.tokenizer);
+  try {
+    return load_tokenizer(options.model.model);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::not_found || !std::filesystem::exists(options.model.model)) throw;
+    fail(ErrorCode::not_found, "{}; --tokenizer names a checkpoint or tokenizer.json that has one", error.what());
+  }
+}
+
+void check_windows(const WindowOptions& windows) {
+  check(windows.stride > 0 || windows.context >= 4, ErrorCode::invalid_argument,
+        "--context: a window has 4 tokens or more (2 with --stride), got {}", windows.context);
+  check(windows.stride <= windows.context, ErrorCode::invalid_argument,
+        "--stride: expected 1 to the context of {} tokens, got {}", windows.context, windows.stride);
+}
+
 void run(const Options& options, const Settings& settings) {
+  check_windows(options.windows);
   models::LoadOptions load = load_options(options.model, settings);
   load.keep_blocks = true;
-  const ScoredText text =
-      scored_text(load_tokenizer(options.tokenizer.empty() ? options.model.model : options.tokenizer),
-                  read_file(options.file), options.windows);
+  const std::string read = read_text("--file", options.file);
+  const ScoredText text = scored_text(tokenizer_of(options),
+                                      {read, options.file == "-" ? "standard input" : options.file}, options.windows);
   const auto model = models::load_causal_lm(options.model.model, load);
-  std::unique_ptr<models::CausalLm> reference;
-  if (!options.against.empty()) reference = models::load_causal_lm(options.against, load);
+  std::unique_ptr<models::CausalLm> other;
+  if (!options.against.empty()) other = models::load_causal_lm(options.against, load);
+  const auto reference = other ? std::optional(ScoredModel{*other, options.against}) : std::nullopt;
   TextScores scores;
   {
     const Interrupt interrupt;
     Progress progress("scoring", text.windows.size(), settings.verbosity >= 0, "windows");
-    scores = score_text(*model, reference.get(), text, [&](int64_t done) {
+    scores = score_text({*model, options.model.model}, reference, text, [&](int64_t done) {
       interrupt.check("scoring");
       progress.update(static_cast<uint64_t>(done));
     });
@@ -86,7 +106,7 @@ void run(const Options& options, const Settings& settings) {
 Run setup_eval_perplexity(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
   add_model_options(app, options->model);
-  app.add_option("-f,--file", options->file, "text")->required();
+  app.add_option("-f,--file", options->file, "text ('-': stdin)")->required();
   app.add_option("-c,--context", options->windows.context, "tokens a window (default: 512)")
       ->check(CLI::Range(2, 1 << 20));
   app.add_option("--stride", options->windows.stride,

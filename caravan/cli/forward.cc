@@ -243,8 +243,9 @@ Run setup_forward(CLI::App& app, const Settings& settings) {
   app.add_flag("--attentions", options->attentions, "also attentions.0 to .N-1, [B, H, T, T]");
   app.add_flag("--grad-norms", options->grad_norms, "with labels: grad_norm.PARAMETER for every parameter");
   app.add_flag("--grads", options->grads, "with labels: grad.PARAMETER, the whole gradients");
-  app.add_flag("--check", options->check, "stop at the first activation that is not finite, and name it");
-  app.add_flag("--profile", options->profile, "time and memory per module, on stderr");
+  CLI::Option* check =
+      app.add_flag("--check", options->check, "stop at the first activation that is not finite, and name it");
+  app.add_flag("--profile", options->profile, "time and memory per module, on stderr")->excludes(check);
   app.add_flag("--json", options->json, "print names and shapes of the outputs as JSON");
   app.footer(
       "Outputs are 32-bit floats, at padded places too.\n\nExamples:\n"

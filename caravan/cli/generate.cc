@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "caravan/base/error.h"
@@ -29,7 +30,7 @@ struct Options {
   ModelOptions model;
   DecodingOptions decoding;
   std::vector<std::string> prompts, ids;
-  std::string file, draft;
+  std::string file;
   bool json = false, echo = false, no_special = false, keep_special = false, logprobs = false;
 };
 
@@ -60,13 +61,20 @@ struct Prompt {
   std::vector<int32_t> ids;
 };
 
-std::vector<Prompt> all_prompts(const Options& options, const text::Tokenizer* tokenizer) {
+// `vocabulary`: tokens of the model; 0: unknown.
+std::vector<Prompt> all_prompts(const Options& options, const text::Tokenizer* tokenizer, int64_t vocabulary) {
   std::vector<Prompt> prompts;
   for (const std::string& text : text_prompts(options)) {
     prompts.push_back(
         {text, tokenizer->encode(text, {.add_special_tokens = !options.no_special, .details = false}).ids});
   }
-  for (const std::string& ids : options.ids) prompts.push_back({"", parse_ids(ids, "--ids")});
+  for (const std::string& text : options.ids) {
+    const std::vector<int32_t> ids = parse_ids(text, "--ids");
+    for (const int32_t id : ids) {
+      if (vocabulary > 0) check_in_vocabulary(id, vocabulary, "--ids");
+    }
+    prompts.push_back({"", ids});
+  }
   check(!prompts.empty() || options.file.empty(), ErrorCode::invalid_argument,
         "generate: {} is empty: it holds no prompt", options.file == "-" ? "standard input" : options.file);
   check(!prompts.empty(), ErrorCode::invalid_argument,
@@ -76,6 +84,11 @@ std::vector<Prompt> all_prompts(const Options& options, const text::Tokenizer* t
           "generate: a prompt has no tokens; a model needs at least one, for example its bos token");
   }
   return prompts;
+}
+
+int64_t shortest(const std::vector<Prompt>& prompts) {
+  const auto by_size = [](const Prompt& prompt) { return prompt.ids.size(); };
+  return std::ssize(std::ranges::min_element(prompts, {}, by_size)->ids);
 }
 
 // Positions beyond those that the model was made for are computed as any others; the text may be poor.
@@ -140,14 +153,15 @@ void run(const Options& options, const Settings& settings) {
   const auto checkpoint = formats::Checkpoint::open(options.model.model);
   generate::GenerationConfig config = options.decoding.config(*checkpoint);
   if (config.seed == 0 && !options.decoding.given().contains("seed")) choose_seed(config);
-  config.validate();
   const bool needs_text = !options.prompts.empty() || !options.file.empty() || !config.stop_strings.empty();
   const std::optional<text::Tokenizer> tokenizer = find_tokenizer(options.model.model, needs_text);
   const text::Tokenizer* text_side = tokenizer.has_value() ? &*tokenizer : nullptr;
-  const std::vector<Prompt> prompts = all_prompts(options, text_side);
+  const std::vector<Prompt> prompts = all_prompts(options, text_side, vocabulary_of(checkpoint->config()));
+  options.decoding.check_use(config, *checkpoint, shortest(prompts));
   warn_of_context(checkpoint->config(), prompts, config);
   const auto model = models::load_causal_lm(*checkpoint, load);
-  const auto draft = options.draft.empty() ? nullptr : models::load_causal_lm(options.draft, load);
+  const std::string& proposer = options.decoding.draft();
+  const auto draft = proposer.empty() ? nullptr : models::load_causal_lm(proposer, load);
   generate::Engine engine(*model, {.draft = draft.get()});
 
   const Json seed = config.do_sample ? Json(config.seed) : Json();
@@ -197,9 +211,8 @@ Run setup_generate(CLI::App& app, const Settings& settings) {
   app.add_flag("--no-special", options->no_special, "add no special tokens to the prompt");
   app.add_flag("--keep-special-tokens", options->keep_special, "show special tokens in the text");
   app.add_flag("--logprobs", options->logprobs, "--json with the log probability of every new token");
-  app.add_option("--draft", options->draft,
-                 "a small model of the same vocabulary that proposes tokens (speculative decoding)");
   options->decoding.add_to(app);
+  options->decoding.add_draft_to(app);
   app.footer(
       "\nThe checkpoint's generation_config.json may set other defaults. Sampling options turn sampling "
       "on.\n\nExamples:\n"

@@ -30,4 +30,14 @@ std::vector<int32_t> parse_ids(std::string_view text, std::string_view where) {
   return ids;
 }
 
+int64_t vocabulary_of(const Json& config) {
+  const Json* size = find_member(config, "vocab_size");
+  return size != nullptr && size->is_number_integer() ? size->get<int64_t>() : 0;
+}
+
+void check_in_vocabulary(int64_t id, int64_t vocabulary, std::string_view where) {
+  check(id >= 0 && id < vocabulary, ErrorCode::invalid_argument,
+        "{}: token id {} is not in the vocabulary of {} tokens", where, id, vocabulary);
+}
+
 }  // namespace caravan::cli

@@ -53,6 +53,13 @@ std::string read_input(const std::string& path) {
   return text;
 }
 
+std::string read_text(std::string_view option, const std::string& path) {
+  std::string text = read_input(path);
+  check(text.find_first_not_of(" \t\r\n") != std::string::npos, ErrorCode::invalid_argument,
+        "{}: {} is empty: expected a text", option, path == "-" ? "standard input" : path);
+  return text;
+}
+
 bool LineReader::next_batch(std::vector<std::string>& lines, size_t bytes) {
   lines.clear();
   first_line_ = next_line_;

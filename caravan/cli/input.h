@@ -16,6 +16,9 @@ namespace caravan::cli {
 
 std::string read_input(const std::string& path);  // all of it; at most 1 GiB
 
+// The text that an option names. Throws invalid_argument, naming the option, where it is blank.
+std::string read_text(std::string_view option, const std::string& path);
+
 // Bytes of a file, a pipe or standard input, in order.
 class InputStream {
  public:

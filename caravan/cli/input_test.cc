@@ -53,6 +53,20 @@ TEST(LineReader, DevicesAreReadAndFoldersAreNot) {
   EXPECT_THROW(read_input(testing::TempDir()), Error);
 }
 
+TEST(LineReader, ABlankTextIsRefusedAndTheOptionNamed) {
+  const TemporaryFolder folder;
+  write_file(folder / "blank.txt", " \n\t\n");
+  write_file(folder / "text.txt", " a\n");
+  EXPECT_EQ(read_text("--file", folder / "text.txt"), " a\n");
+  try {
+    read_text("--file", folder / "blank.txt");
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::invalid_argument);
+    EXPECT_TRUE(std::string_view(error.what()).starts_with("--file: "));
+  }
+}
+
 TEST(LineReader, AMissingFileIsNotFound) {
   try {
     LineReader reader("no/such/file");

@@ -32,8 +32,8 @@ at::Device parse_device(const std::string& name) {
 
 }  // namespace
 
-void add_model_options(CLI::App& app, ModelOptions& options) {
-  add_model_argument(app, options.model, "checkpoint: folder, .safetensors or .gguf");
+void add_model_options(CLI::App& app, ModelOptions& options, bool needed) {
+  add_model_argument(app, options.model, "checkpoint: folder, .safetensors or .gguf", needed);
   app.add_option("--dtype", options.dtype,
                  "f32, bf16, f16, f64: all weights and numbers in this type (default: weights as they are stored)");
   app.add_option("--device", options.device, "cpu, cuda, cuda:N (default: cpu)");

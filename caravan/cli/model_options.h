@@ -15,7 +15,7 @@ struct ModelOptions {
   std::string model, dtype, device = "cpu";
 };
 
-void add_model_options(CLI::App& app, ModelOptions& options);
+void add_model_options(CLI::App& app, ModelOptions& options, bool needed = true);
 
 // Checks the names and sets libtorch's number of threads. Without --dtype: the checkpoint's own dtype, f32 for
 // block-quantized ones.

@@ -10,6 +10,8 @@
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/cli/command.h"
+#include "caravan/cli/finite_weights.h"
+#include "caravan/cli/input.h"
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/log.h"
 #include "caravan/cli/output.h"
@@ -34,7 +36,13 @@ struct Options {
   bool no_report = false, overwrite = false, json = false;
 };
 
-bool to_folder(const Options& options) { return quant::is_folder_recipe(options.type); }
+bool to_folder(const Options& options) {
+  try {
+    return quant::is_folder_recipe(options.type);
+  } catch (const Error& error) {
+    fail(error.code(), "--type: {}", error.what());
+  }
+}
 
 void check_target(const Options& options) {
   const bool folder = to_folder(options);
@@ -53,9 +61,8 @@ void check_target(const Options& options) {
 
 // What the model sees of the calibration text.
 std::vector<std::vector<int32_t>> calibration_windows(const Options& options) {
-  const std::string text = read_file(options.calibration);
-  const std::vector<int32_t> ids = load_tokenizer(options.in).encode(text, {.details = false}).ids;
-  check(!ids.empty(), ErrorCode::invalid_argument, "--calibration: '{}' has no text", options.calibration);
+  const std::string text = read_text("--calibration", options.calibration);
+  const std::vector<int32_t> ids = load_tokenizer_for("--calibration", options.in).encode(text, {.details = false}).ids;
   return quant::calibration_windows(ids, options.calibration_context, options.calibration_windows);
 }
 
@@ -128,6 +135,7 @@ class Job {
     const quant::Method& method = quant::find_method(options_.method);
     check(!method.needs_text || !options_.calibration.empty(), ErrorCode::invalid_argument,
           "--method {} needs a text that the model reads: --calibration FILE", method.name);
+    check_blocks(method);
     if (!options_.imatrix.empty()) quantize_.importances = quant::read_imatrix(options_.imatrix, from_);
     quant::MethodContext context{from_, nullptr, quantize_, [&](int64_t) { interrupt.check("calibrating"); }};
     if (!options_.calibration.empty()) calibrate(method, interrupt);
@@ -137,8 +145,29 @@ class Job {
   }
 
  private:
+  // What weighs the errors of blocks is of no use where no tensor becomes blocks.
+  void check_blocks(const quant::Method& method) const {
+    const auto tensors = plan().tensors;
+    if (std::ranges::any_of(tensors, [](const auto& t) { return is_block_quantized(t.dtype); })) return;
+    const std::string option = method.needs_text               ? fmt::format("--method {}", method.name)
+                               : !options_.calibration.empty() ? "--calibration"
+                                                               : "--imatrix";
+    check(!method.needs_text && options_.calibration.empty() && options_.imatrix.empty(), ErrorCode::invalid_argument,
+          "{} changes nothing at --type {}, which rounds no tensor to blocks: leave it out, or choose a type such as "
+          "q4_k_m",
+          option, options_.type);
+  }
+
+  void check_finite(const std::string& tensor) const {
+    const formats::TensorInfo* found = from_.find(tensor);
+    if (found == nullptr) return;  // made of another: tied, or the source's under a name of its own
+    const std::optional<std::string> fault = find_not_finite(from_, *found);
+    check_file(!fault, FileFault::range, from_.path(), "{}: a model cannot compute with it", fault.value_or(""));
+  }
+
   void calibrate(const quant::Method& method, const Interrupt& interrupt) {
     const auto windows = calibration_windows(options_);
+    for (const formats::TensorInfo& t : from_.tensors()) check_finite(t.name);  // statistics would have no meaning
     model_ = models::load_causal_lm(from_, load_);
     progress_.emplace("calibrating", windows.size(), settings_.verbosity >= 0, "windows");
     const auto step = [this, &interrupt](int64_t done) {
@@ -165,6 +194,7 @@ class Job {
     writing_ = true;
     quantize_.progress = [&](const formats::ConvertProgress& at) {
       interrupt.check("quantizing");
+      check_finite(at.tensor.name);
       progress_->update(static_cast<uint64_t>(at.bytes_done), at.tensor.name);
     };
     quant::quantize_checkpoint(from, options_.out, quantize_);
@@ -186,8 +216,6 @@ class Job {
 
 void run(const Options& options, const Settings& settings) {
   check_target(options);
-  check(options.no_report || options.report.file.empty() || file_exists(options.report.file), ErrorCode::not_found,
-        "--report: '{}': no such file", options.report.file);
   models::LoadOptions load = load_options(options.model, settings);
   const auto from = Checkpoint::open(options.in);
   models::check_complete(*from);
@@ -197,23 +225,25 @@ void run(const Options& options, const Settings& settings) {
       std::ranges::any_of(from->tensors(), [](const formats::TensorInfo& t) { return is_block_quantized(t.dtype); });
   if (requantized) log_info("{} is quantized already: a second rounding adds to its error", options.in);
 
+  // Before anything is written: a report's text may turn out to be of no use.
+  const std::optional<ScoredText> text = options.no_report ? std::nullopt : report_text(options.in, options.report);
   const Interrupt interrupt;
   const Sizes sizes = sizes_of(*from, job.plan());
   const double seconds = job.run(interrupt);
   if (!options.json) print_sizes(options, sizes, seconds);
   Json result = sizes_json(options, sizes, seconds);
-  if (!options.no_report) {
+  if (text) {
     flush_output();
     load.keep_blocks = true;
-    const auto report = report_quality(
-        {options.in, options.out, load}, options.report,
+    const Json report = report_quality(
+        {options.in, options.out, load}, *text, options.report,
         [&] {
           check(!interrupt.raised(), ErrorCode::cancelled, "interrupted while measuring; '{}' is complete",
                 options.out);
         },
         settings);
-    if (report) result["quality"] = *report;
-    if (report && !options.json) print(format_quality(*report));
+    result["quality"] = report;
+    if (!options.json) print(format_quality(report));
   }
   if (options.json) print_json(result);
 }
@@ -236,16 +266,20 @@ Run setup_quantize(CLI::App& app, const Settings& settings) {
   app.add_option("--calibration", options->calibration,
                  "text that the model reads first: errors are weighed by what flows through each column");
   app.add_option("--calibration-windows", options->calibration_windows, "of that text at most so many (default: 64)")
-      ->check(CLI::Range(1, 1 << 20));
+      ->check(CLI::Range(1, 1 << 20))
+      ->needs("--calibration");
   app.add_option("--calibration-context", options->calibration_context, "tokens a window (default: 512)")
-      ->check(CLI::Range(16, 1 << 20));
+      ->check(CLI::Range(16, 1 << 20))
+      ->needs("--calibration");
   app.add_option("--imatrix", options->imatrix, "importances from llama-imatrix (.gguf or the older .dat) instead")
       ->excludes("--calibration");
   app.add_option("--report", options->report.file,
                  "text that the loss of quality is measured on (default: a built-in one)");
   app.add_option("--report-context", options->report.context, "tokens a window there (default: 256)")
       ->check(CLI::Range(4, 1 << 20));
-  app.add_flag("--no-report", options->no_report, "do not measure it");
+  app.add_flag("--no-report", options->no_report, "do not measure it")
+      ->excludes("--report")
+      ->excludes("--report-context");
   app.add_flag("--overwrite", options->overwrite, "replace OUT where it exists");
   app.add_flag("--json", options->json, "print one JSON object");
   app.footer(

@@ -3,33 +3,38 @@
 #include <fmt/format.h>
 
 #include "caravan/base/error.h"
-#include "caravan/base/file.h"
+#include "caravan/cli/input.h"
 #include "caravan/cli/log.h"
 #include "caravan/cli/progress.h"
 #include "caravan/cli/sample_text.h"
-#include "caravan/cli/text_scores.h"
 #include "caravan/cli/tokenizer_source.h"
 
 namespace caravan::cli {
 
-std::optional<Json> report_quality(const Compared& models, const ReportOptions& options,
-                                   const std::function<void()>& step, const Settings& settings) {
-  const std::string text = options.file.empty() ? std::string(sample_text()) : read_file(options.file);
-  ScoredText scored;
+std::optional<ScoredText> report_text(const std::string& source, const ReportOptions& options) {
+  const WindowOptions windows{.context = options.context, .option = "--report-context"};
+  if (!options.file.empty()) {
+    const std::string text = read_text("--report", options.file);
+    return scored_text(load_tokenizer_for("--report", source), {text, options.file}, windows);
+  }
   try {
-    scored = scored_text(load_tokenizer(models.source), text, {.context = options.context});
+    return scored_text(load_tokenizer(source), {sample_text(), "the built-in text"}, windows);
   } catch (const Error& error) {
-    if (!options.file.empty()) throw;
     log_info("the loss of quality is not measured: {}", error.what());
     return std::nullopt;
   }
+}
+
+Json report_quality(const Compared& models, const ScoredText& text, const ReportOptions& options,
+                    const std::function<void()>& step, const Settings& settings) {
   const auto source = models::load_causal_lm(models.source, models.load);
   const auto quantized = models::load_causal_lm(models.quantized, models.load);
-  Progress shown("measuring", scored.windows.size(), settings.verbosity >= 0, "windows");
-  const TextScores scores = score_text(*quantized, source.get(), scored, [&](int64_t done) {
-    step();
-    shown.update(static_cast<uint64_t>(done));
-  });
+  Progress shown("measuring", text.windows.size(), settings.verbosity >= 0, "windows");
+  const TextScores scores =
+      score_text({*quantized, models.quantized}, ScoredModel{*source, models.source}, text, [&](int64_t done) {
+        step();
+        shown.update(static_cast<uint64_t>(done));
+      });
   Json report = {{"text", options.file.empty() ? "built-in" : options.file},
                  {"tokens_scored", scores.divergence->count()},
                  {"perplexity_source", scores.reference->value()},

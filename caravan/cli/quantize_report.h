@@ -7,6 +7,7 @@
 
 #include "caravan/base/json.h"
 #include "caravan/cli/model_options.h"
+#include "caravan/cli/text_scores.h"
 
 namespace caravan::cli {
 
@@ -20,10 +21,13 @@ struct Compared {
   models::LoadOptions load;
 };
 
-// None, with a message, where there is nothing to measure with: no tokenizer, a text shorter than a window. `step` is
-// called before each window and may throw to stop.
-std::optional<Json> report_quality(const Compared& models, const ReportOptions& options,
-                                   const std::function<void()>& step, const Settings& settings);
+// The text as the source's tokenizer reads it. None, with a message, where the built-in one cannot be used: no
+// tokenizer, a text shorter than a window.
+std::optional<ScoredText> report_text(const std::string& source, const ReportOptions& options);
+
+// `step` is called before each window and may throw to stop.
+Json report_quality(const Compared& models, const ScoredText& text, const ReportOptions& options,
+                    const std::function<void()>& step, const Settings& settings);
 
 std::string format_quality(const Json& report);  // two lines
 

@@ -3,8 +3,10 @@
 #include <torch/torch.h>
 
 #include <chrono>
+#include <cmath>
 
 #include "caravan/base/error.h"
+#include "caravan/cli/finite_weights.h"
 #include "caravan/ops/threads.h"
 
 namespace caravan::cli {
@@ -36,28 +38,29 @@ std::span<const float> row_of(const Tensor& logits, int64_t row) {
 
 class Scorer {
  public:
-  Scorer(models::CausalLm& model, models::CausalLm* reference, TextScores& scores)
+  Scorer(const ScoredModel& model, const std::optional<ScoredModel>& reference, TextScores& scores)
       : model_(model), reference_(reference), scores_(scores) {
-    if (reference != nullptr) scores.divergence.emplace(), scores.reference.emplace();
+    if (reference) scores.divergence.emplace(), scores.reference.emplace();
   }
 
   void window(const std::vector<int32_t>& ids, int64_t first, double weight) {
+    ++window_;
     constexpr int64_t kRows = 128;  // logits of so many rows at once: 25 MB at a vocabulary of 49152
     const auto start = std::chrono::steady_clock::now();
-    const Tensor hidden = hidden_of(model_, ids);
+    const Tensor hidden = hidden_of(model_.model, ids);
     seconds_since(start);
-    const Tensor other = reference_ != nullptr ? hidden_of(*reference_, ids) : Tensor();
+    const Tensor other = reference_ ? hidden_of(reference_->model, ids) : Tensor();
     for (int64_t begin = first; begin < std::ssize(ids); begin += kRows) {
       const int64_t rows = std::min(kRows, std::ssize(ids) - begin);
       const std::span<const int32_t> targets =
           std::span(ids).subspan(static_cast<size_t>(begin), static_cast<size_t>(rows));
       const auto from = std::chrono::steady_clock::now();
-      const Tensor logits = logits_of(model_, hidden, begin - 1, rows);
+      const Tensor logits = logits_of(model_.model, hidden, begin - 1, rows);
       seconds_since(from);
-      if (reference_ == nullptr) {
+      if (!reference_) {
         add(logits, targets, weight);
       } else {
-        compare(logits_of(*reference_, other, begin - 1, rows), logits, targets, weight);
+        compare(logits_of(reference_->model, other, begin - 1, rows), logits, targets, weight);
       }
     }
   }
@@ -75,13 +78,16 @@ class Scorer {
         eval::log_probabilities(row_of(logits, i), targets.subspan(at, 1), std::span(found).subspan(at, 1));
       }
     });
-    for (const double log_probability : found) scores_.perplexity.add(-log_probability, weight);
+    for (const double log_probability : found) {
+      check_finite(log_probability, model_);
+      scores_.perplexity.add(-log_probability, weight);
+    }
   }
 
   void compare(const Tensor& p, const Tensor& q, std::span<const int32_t> targets, double weight) {
     check(p.size(1) == q.size(1), ErrorCode::invalid_argument,
-          "the two models have vocabularies of {} and {} tokens: their distributions cannot be compared", q.size(1),
-          p.size(1));
+          "{} has a vocabulary of {} tokens, {} one of {}: their distributions cannot be compared", model_.path,
+          q.size(1), reference_->path, p.size(1));
     std::vector<eval::Divergence::Token> found(targets.size());
     ops::parallel_pieces(std::ssize(targets), 4, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
@@ -89,15 +95,30 @@ class Scorer {
       }
     });
     for (const eval::Divergence::Token& token : found) {
+      check_finite(token.p_nll, *reference_);
+      check_finite(token.q_nll, model_);
       scores_.divergence->add(token);
       scores_.perplexity.add(token.q_nll, weight);
       scores_.reference->add(token.p_nll, weight);
     }
   }
 
-  models::CausalLm& model_;
-  models::CausalLm* reference_;
+  void check_finite(double log_probability, const ScoredModel& model) const {
+    if (std::isfinite(log_probability)) return;
+    const std::optional<std::string> weight = find_not_finite(*formats::Checkpoint::open(model.path));
+    check_file(!weight, FileFault::range, model.path, "{}; the model gives no finite probabilities (window {})",
+               weight.value_or(""), window_);
+    fail(
+        ErrorCode::invalid_argument,
+        "{}: window {} of the text has probabilities that are not finite, though every weight is: its numbers pass the "
+        "range of the dtype; a wider one (f32, bf16) may hold them",
+        model.path, window_);
+  }
+
+  const ScoredModel& model_;
+  const std::optional<ScoredModel>& reference_;
   TextScores& scores_;
+  int64_t window_ = 0;  // from 1
 };
 
 }  // namespace
@@ -108,13 +129,18 @@ int64_t ScoredText::tokens_run() const {
   return tokens;
 }
 
-ScoredText scored_text(const text::Tokenizer& tokenizer, std::string_view text, const WindowOptions& options) {
+ScoredText scored_text(const text::Tokenizer& tokenizer, const NamedText& named, const WindowOptions& options) {
   ScoredText scored;
+  std::string_view text = named.text;
   const bool strided = options.stride > 0;
   if (!strided && text.ends_with('\n')) text.remove_suffix(1);
   scored.ids = tokenizer.encode(text, {.details = false, .parse_special = strided}).ids;
   if (!strided) scored.bos = first_special(tokenizer);
   const auto tokens = static_cast<int64_t>(scored.ids.size());
+  const int64_t least = strided ? 2 : options.context;
+  check(tokens >= least, ErrorCode::invalid_argument,
+        "{}: the text has {} tokens, a window {} ({}): give a longer text or a shorter window", named.name, tokens,
+        least, options.option);
   scored.windows = strided ? eval::strided_windows(tokens, options.context, options.stride)
                            : eval::llama_windows(tokens, options.context);
   if (options.max_windows > 0 && std::ssize(scored.windows) > options.max_windows) {
@@ -123,7 +149,7 @@ ScoredText scored_text(const text::Tokenizer& tokenizer, std::string_view text, 
   return scored;
 }
 
-TextScores score_text(models::CausalLm& model, models::CausalLm* reference, const ScoredText& text,
+TextScores score_text(const ScoredModel& model, const std::optional<ScoredModel>& reference, const ScoredText& text,
                       const std::function<void(int64_t)>& progress) {
   const torch::InferenceMode guard;
   TextScores scores;

@@ -1,11 +1,12 @@
 // Log probabilities of a text under a model, or under two of them: what `eval perplexity` and `quantize` measure.
 //
-//   const ScoredText text = scored_text(tokenizer, read_text(file), {.context = 512});
-//   const TextScores scores = score_text(model, &reference, text, progress);
+//   const ScoredText text = scored_text(tokenizer, {read_text("--file", file), file}, {.context = 512});
+//   const TextScores scores = score_text({*model, path}, ScoredModel{*reference, other}, text, progress);
 #pragma once
 
 #include <functional>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -17,8 +18,13 @@ namespace caravan::cli {
 
 struct WindowOptions {
   int64_t context = 512;
-  int64_t stride = 0;       // 0: llama.cpp's windows
-  int64_t max_windows = 0;  // 0: all
+  int64_t stride = 0;                     // 0: llama.cpp's windows
+  int64_t max_windows = 0;                // 0: all
+  std::string_view option = "--context";  // what sets the context, for messages
+};
+
+struct NamedText {
+  std::string_view text, name;
 };
 
 struct ScoredText {
@@ -30,7 +36,13 @@ struct ScoredText {
 
 // Tokens and windows of a text. llama.cpp's windows: special tokens written in the text are plain text, one line break
 // at its end is dropped. Strided ones: as transformers tokenizes it.
-ScoredText scored_text(const text::Tokenizer& tokenizer, std::string_view text, const WindowOptions& options);
+ScoredText scored_text(const text::Tokenizer& tokenizer, const NamedText& text, const WindowOptions& options);
+
+// `path`: where its weights come from.
+struct ScoredModel {
+  models::CausalLm& model;
+  std::string path;
+};
 
 struct TextScores {
   eval::Perplexity perplexity;
@@ -39,8 +51,9 @@ struct TextScores {
   double seconds = 0;  // of the model's own forward passes
 };
 
-// `progress` gets the windows done and may throw to stop. The reference must have the model's vocabulary.
-TextScores score_text(models::CausalLm& model, models::CausalLm* reference, const ScoredText& text,
+// `progress` gets the windows done and may throw to stop. The reference must have the model's vocabulary. Throws where
+// a probability is not finite: corrupt_file, naming the first weight that is not, or invalid_argument where all are.
+TextScores score_text(const ScoredModel& model, const std::optional<ScoredModel>& reference, const ScoredText& text,
                       const std::function<void(int64_t)>& progress = {});
 
 }  // namespace caravan::cli

@@ -14,8 +14,9 @@ namespace caravan::cli {
 namespace {
 
 struct Options {
-  std::string model, file = "-", text;
-  bool has_text = false, json = false, jsonl = false, no_special = false, no_parse_special = false, details = false;
+  std::string model, file = "-";
+  std::vector<std::string> texts;
+  bool json = false, jsonl = false, no_special = false, no_parse_special = false, details = false;
 };
 
 struct Input {
@@ -81,9 +82,9 @@ void tokenize_one(const text::Tokenizer& tokenizer, const Options& options, cons
 
 void run(const Options& options, const Settings& settings) {
   const text::Tokenizer tokenizer = load_tokenizer(options.model);
-  if (options.has_text) {
+  if (!options.texts.empty()) {
     std::string out;
-    tokenize_one(tokenizer, options, {options.text, std::nullopt}, out);
+    for (const std::string& text : options.texts) tokenize_one(tokenizer, options, {text, std::nullopt}, out);
     return print(out);
   }
   const std::string name = options.file == "-" ? "standard input" : options.file;
@@ -101,10 +102,12 @@ void run(const Options& options, const Settings& settings) {
 Run setup_tokenize(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
   app.add_option("-m,--model", options->model, "folder, tokenizer.json, .model or .gguf")->required();
-  app.add_option("-f,--file", options->file, "input, one text a line (default: '-', stdin)");
-  auto* text = app.add_option("-p,--text,--prompt", options->text, "the text itself, instead of a file");
+  auto* file = app.add_option("-f,--file", options->file, "input, one text a line (default: '-', stdin)");
+  auto* text = app.add_option("-p,--text,--prompt", options->texts, "the text itself, instead of a file (repeatable)");
+  text->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->excludes(file);
   app.add_flag("--json", options->json, "one object a line: ids, tokens, offsets (in characters)");
-  app.add_flag("--jsonl", options->jsonl, "input lines are {\"text\": ...}, optionally with \"text_pair\"");
+  app.add_flag("--jsonl", options->jsonl, "input lines are {\"text\": ...}, optionally with \"text_pair\"")
+      ->excludes(text);
   app.add_flag("--no-special", options->no_special, "add no special tokens (<s>, [CLS] ...)");
   app.add_flag("--no-parse-special", options->no_parse_special, "special tokens written in the text are plain text");
   app.add_flag("--details", options->details, "--json with type ids, masks and word ids, too");
@@ -112,10 +115,7 @@ Run setup_tokenize(CLI::App& app, const Settings& settings) {
       "Prints the ids of each line, separated by spaces; 'caravan detokenize' reads them back.\n\nExamples:\n"
       "  echo 'Hello, world!' | caravan tokenize -m model.gguf\n"
       "  caravan tokenize -m tokenizer.json -f corpus.txt --json --no-special");
-  return [options, text, &settings] {
-    options->has_text = text->count() > 0;
-    run(*options, settings);
-  };
+  return [options, &settings] { run(*options, settings); };
 }
 
 }  // namespace caravan::cli

@@ -40,4 +40,13 @@ text::Tokenizer load_tokenizer(const std::string& model) {
   return tokenizer;
 }
 
+text::Tokenizer load_tokenizer_for(std::string_view option, const std::string& model) {
+  try {
+    return load_tokenizer(model);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::not_found) throw;
+    fail(ErrorCode::not_found, "{} needs a tokenizer: {}", option, error.what());
+  }
+}
+
 }  // namespace caravan::cli

@@ -39,6 +39,7 @@ void read(const Json& value, int64_t& to, const Place& at) {
 
 void read(const Json& value, uint64_t& to, const Place& at) {
   if (!value.is_number_integer()) wrong_type(at, "an integer", value);
+  if (!value.is_number_unsigned() && value.get<int64_t>() < 0) wrong_type(at, "an integer from 0 on", value);
   to = value.get<uint64_t>();
 }
 
@@ -223,7 +224,9 @@ void check_sampling(const GenerationConfig& c) {
   check_range(c.top_p >= 0 && c.top_p <= 1, "top_p", c.top_p, "in [0, 1]");
   check_range(!c.min_p || (*c.min_p >= 0 && *c.min_p <= 1), "min_p", c.min_p.value_or(0), "in [0, 1]");
   check_range(!c.top_h || (*c.top_h > 0 && *c.top_h <= 1), "top_h", c.top_h.value_or(0), "in (0, 1]");
-  check_range(c.typical_p > 0, "typical_p", c.typical_p, "positive");
+  check_range(c.typical_p > 0 && c.typical_p <= 1, "typical_p", c.typical_p, "in (0, 1]");
+  check_range(c.epsilon_cutoff >= 0 && c.epsilon_cutoff < 1, "epsilon_cutoff", c.epsilon_cutoff, "in [0, 1)");
+  check_range(c.eta_cutoff >= 0 && c.eta_cutoff < 1, "eta_cutoff", c.eta_cutoff, "in [0, 1)");
 }
 
 void check_penalties(const GenerationConfig& c) {
@@ -234,6 +237,10 @@ void check_penalties(const GenerationConfig& c) {
   check_range(is_bounded(c.presence_penalty), "presence_penalty", c.presence_penalty, kBounded);
   check_range(is_bounded(c.frequency_penalty), "frequency_penalty", c.frequency_penalty, kBounded);
   check_range(is_bounded(c.diversity_penalty), "diversity_penalty", c.diversity_penalty, kBounded);
+  constexpr std::string_view kSize = "0 (off) or more";
+  check_range(c.no_repeat_ngram_size >= 0, "no_repeat_ngram_size", static_cast<double>(c.no_repeat_ngram_size), kSize);
+  check_range(c.encoder_no_repeat_ngram_size >= 0, "encoder_no_repeat_ngram_size",
+              static_cast<double>(c.encoder_no_repeat_ngram_size), kSize);
   if (c.exponential_decay_length_penalty) {
     const auto [start, factor] = *c.exponential_decay_length_penalty;
     check(is_length(std::abs(std::max(start, -INT64_MAX))) && factor > 0 && is_bounded(factor),
@@ -264,6 +271,18 @@ void check_strategy(const GenerationConfig& c) {
         "num_beams ({}) must be a multiple of num_beam_groups ({})", c.num_beams, c.num_beam_groups);
   check(c.num_beam_groups == 1 || !c.do_sample, ErrorCode::invalid_argument,
         "diverse beam search (num_beam_groups {}) does not sample: set do_sample to false", c.num_beam_groups);
+  check_range(!c.penalty_alpha || (*c.penalty_alpha >= 0 && *c.penalty_alpha <= 1), "penalty_alpha",
+              c.penalty_alpha.value_or(0), "in [0, 1]");
+}
+
+void check_speculation(const GenerationConfig& c) {
+  const int64_t looked_up = c.prompt_lookup_num_tokens.value_or(0), longest = c.max_matching_ngram_size.value_or(1);
+  check(looked_up >= 0 && looked_up <= 4096, ErrorCode::invalid_argument,
+        "prompt_lookup_num_tokens must be in 0 (off) .. 4096, got {}", looked_up);
+  check(longest >= 1 && longest <= 4096, ErrorCode::invalid_argument,
+        "max_matching_ngram_size must be in 1 .. 4096, got {}", longest);
+  check_range(c.assistant_confidence_threshold >= 0 && c.assistant_confidence_threshold <= 1,
+              "assistant_confidence_threshold", c.assistant_confidence_threshold, "in [0, 1]");
   check(c.num_assistant_tokens >= 1 && c.num_assistant_tokens <= 4096, ErrorCode::invalid_argument,
         "num_assistant_tokens must be in 1 .. 4096, got {}", c.num_assistant_tokens);
 }
@@ -308,17 +327,28 @@ Json GenerationConfig::to_json() const {
 
 void GenerationConfig::validate() const {
   check_strategy(*this);
+  check_speculation(*this);
   check_sampling(*this);
   check_penalties(*this);
   check(!max_new_tokens || (*max_new_tokens >= 1 && is_length(*max_new_tokens)), ErrorCode::invalid_argument,
         "max_new_tokens must be at least 1 and at most 2^40, got {}", max_new_tokens.value_or(0));
   check(is_length(min_length) && is_length(min_new_tokens.value_or(0)), ErrorCode::invalid_argument,
         "min_length and min_new_tokens must lie in 0 .. 2^40, got {} and {}", min_length, min_new_tokens.value_or(0));
-  check(!max_time || !std::isnan(*max_time), ErrorCode::invalid_argument, "max_time must be a number of seconds");
+  check_range(!max_time || (std::isfinite(*max_time) && *max_time >= 0), "max_time", max_time.value_or(0),
+              "a number of seconds, 0 or more");
   for (const std::string& text : stop_strings) {
-    check(!text.empty(), ErrorCode::invalid_argument, "a stop string must not be empty");
+    check(!text.empty(), ErrorCode::invalid_argument, "stop_strings: a stop string must not be empty");
   }
   refuse_unsupported(extra);
+}
+
+StrategyKind GenerationConfig::strategy(bool draft) const {
+  if (num_beam_groups > 1) return StrategyKind::beam_groups;
+  if (num_beams > 1) return StrategyKind::beams;
+  if (penalty_alpha.value_or(0) > 0 && top_k > 1 && !do_sample) return StrategyKind::contrastive;
+  const bool speculates = draft || prompt_lookup_num_tokens.value_or(0) > 0;
+  if (speculates && num_return_sequences == 1) return StrategyKind::speculative;
+  return do_sample ? StrategyKind::sampling : StrategyKind::greedy;
 }
 
 }  // namespace caravan::generate

@@ -21,6 +21,11 @@ namespace caravan::generate {
 
 enum class EarlyStopping { no, yes, never };  // false, true, "never"
 
+// How tokens are chosen: one of these, whatever else is set. Sampling also goes with beams and with speculation.
+enum class StrategyKind { greedy, sampling, beams, beam_groups, contrastive, speculative };
+
+constexpr int64_t kDefaultNewTokens = 20;  // where neither max_new_tokens nor max_length is given
+
 using TokenBias = std::pair<std::vector<int32_t>, double>;  // a token sequence and the bias on its last token
 
 struct GenerationConfig {
@@ -82,6 +87,9 @@ struct GenerationConfig {
 
   // Refuses values and combinations that make no sense (invalid_argument) or are not handled here (unsupported).
   void validate() const;
+
+  // The strategy that the options choose; `draft`: there is a draft model.
+  StrategyKind strategy(bool draft) const;
 };
 
 }  // namespace caravan::generate

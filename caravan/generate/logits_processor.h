@@ -71,7 +71,8 @@ std::unique_ptr<LogitsProcessor> bad_words(const std::vector<std::vector<int32_t
                                            int64_t vocab_size);
 // token_rules.cc:
 std::unique_ptr<LogitsProcessor> min_length(int64_t length, std::span<const int32_t> eos);
-std::unique_ptr<LogitsProcessor> forced_tokens(int64_t at_length, std::vector<int32_t> ids, int64_t vocab_size);
+std::unique_ptr<LogitsProcessor> forced_tokens(int64_t at_length, std::vector<int32_t> ids, int64_t vocab_size,
+                                               std::string_view name);
 std::unique_ptr<LogitsProcessor> suppress_tokens(std::vector<int32_t> ids);
 std::unique_ptr<LogitsProcessor> suppress_tokens_at(std::vector<int32_t> ids, int64_t at_length);
 std::unique_ptr<LogitsProcessor> exponential_decay(int64_t start_length, double factor, std::span<const int32_t> eos,

@@ -26,9 +26,9 @@ void add_token_rules(ProcessorList& list, const GenerationConfig& c, const Promp
   const int64_t length = std::ssize(prompt.ids);
   if (prompt.min_length > 0 && !c.eos_token_id.empty()) list.add(min_length(prompt.min_length, c.eos_token_id));
   if (constraint != nullptr) list.add(constrain(std::move(constraint), length));
-  if (c.forced_bos_token_id) list.add(forced_tokens(1, {*c.forced_bos_token_id}, vocab_size));
+  if (c.forced_bos_token_id) list.add(forced_tokens(1, {*c.forced_bos_token_id}, vocab_size, "forced_bos_token_id"));
   if (!c.forced_eos_token_id.empty()) {
-    list.add(forced_tokens(prompt.max_length - 1, c.forced_eos_token_id, vocab_size));
+    list.add(forced_tokens(prompt.max_length - 1, c.forced_eos_token_id, vocab_size, "forced_eos_token_id"));
   }
   if (c.remove_invalid_values) list.add(remove_invalid());
   if (c.exponential_decay_length_penalty && !c.eos_token_id.empty()) {

@@ -13,8 +13,6 @@
 namespace caravan::generate {
 namespace {
 
-constexpr int64_t kDefaultNewTokens = 20;
-
 int64_t longest(const GenerationConfig& config, int64_t length, int64_t rows, int64_t positions) {
   if (config.max_new_tokens) return length + *config.max_new_tokens;
   const int64_t without_ids = rows - length;  // max_length counts an inputs_embeds prompt, the processors do not
@@ -127,13 +125,21 @@ void announce(const Task& task, GeneratedSequence& sequence, int64_t index) {
 }
 
 std::unique_ptr<Strategy> make_strategy(Task& task, ModelRunner* draft) {
-  const GenerationConfig& c = task.config();
-  if (c.num_beam_groups > 1) return make_group_beam_search(task);
-  if (c.num_beams > 1) return make_beam_search(task);
-  if (c.penalty_alpha.value_or(0) > 0 && c.top_k > 1 && !c.do_sample) return make_contrastive_search(task);
-  const bool speculate = draft != nullptr || c.prompt_lookup_num_tokens.value_or(0) > 0;
-  if (speculate && c.num_return_sequences == 1) return make_speculative_decoding(task, draft);
-  return c.do_sample ? make_sampling(task) : make_greedy_search(task);
+  switch (task.config().strategy(draft != nullptr)) {
+    case StrategyKind::beam_groups:
+      return make_group_beam_search(task);
+    case StrategyKind::beams:
+      return make_beam_search(task);
+    case StrategyKind::contrastive:
+      return make_contrastive_search(task);
+    case StrategyKind::speculative:
+      return make_speculative_decoding(task, draft);
+    case StrategyKind::sampling:
+      return make_sampling(task);
+    case StrategyKind::greedy:
+      break;
+  }
+  return make_greedy_search(task);
 }
 
 }  // namespace caravan::generate

@@ -93,10 +93,11 @@ std::unique_ptr<LogitsProcessor> min_length(int64_t length, std::span<const int3
   return std::make_unique<MinLength>(length, eos);
 }
 
-std::unique_ptr<LogitsProcessor> forced_tokens(int64_t at_length, std::vector<int32_t> ids, int64_t vocab_size) {
+std::unique_ptr<LogitsProcessor> forced_tokens(int64_t at_length, std::vector<int32_t> ids, int64_t vocab_size,
+                                               std::string_view name) {
   for (int32_t id : ids) {
-    check(id >= 0 && id < vocab_size, ErrorCode::invalid_argument,
-          "a forced token is {}, but the vocabulary has {} tokens", id, vocab_size);
+    check(id >= 0 && id < vocab_size, ErrorCode::invalid_argument, "{} is {}, but the vocabulary has {} tokens", name,
+          id, vocab_size);
   }
   return std::make_unique<ForcedTokens>(at_length, std::move(ids));
 }
