@@ -50,11 +50,11 @@ void check_draft(models::CausalLm& model, models::CausalLm* draft) {
 }  // namespace
 
 Engine::Engine(models::CausalLm& model, EngineOptions options)
-    : options_(options), runner_(model), prefixes_({.max_tokens = options.keep_prefix_tokens}) {
+    : options_(options), runner_(model, options.cache_dtype), prefixes_({.max_tokens = options.keep_prefix_tokens}) {
   check(options.prefill_chunk > 0 && options.max_step_tokens > 0 && options.max_running > 0,
         ErrorCode::invalid_argument, "engine limits must be positive");
   check_draft(model, options.draft);
-  if (options.draft != nullptr) draft_ = std::make_unique<ModelRunner>(*options.draft);
+  if (options.draft != nullptr) draft_ = std::make_unique<ModelRunner>(*options.draft, options.cache_dtype);
 }
 
 Engine::~Engine() = default;
