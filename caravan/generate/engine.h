@@ -68,7 +68,8 @@ class Engine {
 
   EngineOptions options_;
   ModelRunner runner_;
-  std::unique_ptr<ModelRunner> draft_;
+  std::unique_ptr<ModelRunner> draft_runner_;
+  Draft draft_;
   PrefixCache prefixes_;
   RequestId next_id_ = 1;
   std::vector<std::unique_ptr<Job>> waiting_, running_;  // in order of arrival

@@ -126,12 +126,12 @@ void announce(const Task& task, GeneratedSequence& sequence, int64_t index) {
   sequence.text = stream.text();
 }
 
-std::unique_ptr<Strategy> make_strategy(Task& task, ModelRunner* draft) {
+std::unique_ptr<Strategy> make_strategy(Task& task, const Draft& draft) {
   const GenerationConfig& c = task.config();
   if (c.num_beam_groups > 1) return make_group_beam_search(task);
   if (c.num_beams > 1) return make_beam_search(task);
   if (c.penalty_alpha.value_or(0) > 0 && c.top_k > 1 && !c.do_sample) return make_contrastive_search(task);
-  const bool speculate = draft != nullptr || c.prompt_lookup_num_tokens.value_or(0) > 0;
+  const bool speculate = draft.runner != nullptr || c.prompt_lookup_num_tokens.value_or(0) > 0;
   if (speculate && c.num_return_sequences == 1) return make_speculative_decoding(task, draft);
   return c.do_sample ? make_sampling(task) : make_greedy_search(task);
 }
