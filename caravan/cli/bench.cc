@@ -29,18 +29,19 @@ namespace {
 
 struct Options {
   ModelOptions model;
-  std::vector<int64_t> prompts = {512}, tokens = {128}, batches = {1};
+  std::vector<int64_t> prompts = {512}, tokens = {128}, batches = {1}, depths = {0};
   int64_t repetitions = 5;
   std::string format = "text";
   bool json = false, machine = false, profile = false;
 };
 
-// One measurement: a prompt's reading where no tokens are written.
+// One measurement: a prompt's reading where no tokens are written, else of the tokens behind the prompt.
 struct Test {
   int64_t prompt, tokens, sequences;
   std::string name() const {
     if (tokens == 0) return fmt::format("pp{}", prompt);
-    return fmt::format("tg{}", tokens) + (sequences > 1 ? fmt::format("x{}", sequences) : "");
+    return fmt::format("tg{}", tokens) + (sequences > 1 ? fmt::format("x{}", sequences) : "") +
+           (prompt > 1 ? fmt::format("@d{}", prompt - 1) : "");
   }
 };
 
@@ -128,7 +129,9 @@ class Bench {
     std::vector<Test> tests;
     for (const int64_t n : options_.prompts) tests.push_back({.prompt = n, .tokens = 0, .sequences = 1});
     for (const int64_t n : options_.tokens) {
-      for (const int64_t b : options_.batches) tests.push_back({.prompt = 1, .tokens = n, .sequences = b});
+      for (const int64_t d : options_.depths) {
+        for (const int64_t b : options_.batches) tests.push_back({.prompt = d + 1, .tokens = n, .sequences = b});
+      }
     }
     return tests;
   }
@@ -146,7 +149,8 @@ class Bench {
       request.config.max_new_tokens = request.config.min_new_tokens = test.tokens + 1;
       request.cancelled = interrupt.flag();
     }
-    const auto results = generate::Engine(model_).generate(std::move(requests));
+    const auto results =
+        generate::Engine(model_, {.cache_dtype = cache_dtype(options_.model)}).generate(std::move(requests));
     interrupt.check("measuring");
     double seconds = 0;
     for (const auto& r : results) seconds = std::max(seconds, test.tokens > 0 ? r.decode_seconds : r.prefill_seconds);
@@ -286,6 +290,7 @@ void run(const Options& options, const Settings& settings) {
 Run setup_bench(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
   add_model_options(app, options->model, /*needed=*/false);
+  add_cache_option(app, options->model);
   const CLI::Range lengths(1, 1 << 20);
   app.add_option("-p,--prompt-tokens", options->prompts, "prompts of so many tokens, as 512 or 64,512 (default: 512)")
       ->delimiter(',')
@@ -296,6 +301,12 @@ Run setup_bench(CLI::App& app, const Settings& settings) {
   app.add_option("-b,--batch", options->batches, "so many sequences write together, as 16 or 1,4,16 (default: 1)")
       ->delimiter(',')
       ->check(CLI::Range(1, 256));
+  app.add_option(
+         "-d,--depth", options->depths,
+         "tokens that stand before those of -n, as 2048 or 0,2048: their keys and values are read for each (default: "
+         "0)")
+      ->delimiter(',')
+      ->check(CLI::Range(0, 1 << 20));
   CLI::Option* machine = app.add_flag("--machine", options->machine,
                                       "measure this machine alone: reading by footprint, multiplying by type");
   app.add_flag("--profile", options->profile, "after the text: time by kind of layer, one more run of each test");

@@ -240,7 +240,7 @@ void run(const Options& options, const Settings& settings) {
   models::LoadOptions load = load_options(options.model, settings);
   load.keep_blocks = true;
   const auto checkpoint = formats::Checkpoint::open(options.model.model);
-  Conversation conversation(*checkpoint, load, options.decoding);
+  Conversation conversation(*checkpoint, load, options.decoding, {.cache_dtype = cache_dtype(options.model)});
   if (!options.system.empty()) conversation.set_system(options.system);
   if (conversation.config().do_sample) log_detail("seed {}", conversation.config().seed);
   Interrupt interrupt(options.has_prompt ? Interrupt::Second::ends : Interrupt::Second::counts);
@@ -254,6 +254,7 @@ void run(const Options& options, const Settings& settings) {
 Run setup_chat(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
   add_model_options(app, options->model);
+  add_cache_option(app, options->model);
   app.add_option("--system", options->system, "system message");
   CLI::Option* prompt = app.add_option("-p,--prompt", options->prompt, "answer this message and exit");
   app.add_flag("--json", options->json, "with --prompt: print {\"text\", \"ids\", \"finish_reason\", \"seed\"}");

@@ -49,7 +49,7 @@ int64_t context_of(const Json& config) {
 }  // namespace
 
 Conversation::Conversation(const formats::Checkpoint& checkpoint, const models::LoadOptions& load,
-                           const DecodingOptions& decoding)
+                           const DecodingOptions& decoding, generate::EngineOptions engine)
     : path_(checkpoint.path()),
       tokenizer_(load_tokenizer(path_)),
       config_(chat_config(checkpoint, decoding)),
@@ -58,7 +58,8 @@ Conversation::Conversation(const formats::Checkpoint& checkpoint, const models::
   add_turn_end(config_, path_, tokenizer_);
   decoding.check_use(config_, checkpoint);
   model_ = models::load_causal_lm(checkpoint, load);
-  engine_ = std::make_unique<generate::Engine>(*model_, generate::EngineOptions{.keep_prefix_tokens = kKeptTokens});
+  engine.keep_prefix_tokens = kKeptTokens;
+  engine_ = std::make_unique<generate::Engine>(*model_, engine);
 }
 
 void Conversation::reset() {

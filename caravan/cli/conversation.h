@@ -27,7 +27,8 @@ class Conversation {
   using Stream = std::function<void(std::string_view piece)>;
 
   // Throws not_found where the checkpoint has no chat template or no tokenizer.
-  Conversation(const formats::Checkpoint& checkpoint, const models::LoadOptions& load, const DecodingOptions& decoding);
+  Conversation(const formats::Checkpoint& checkpoint, const models::LoadOptions& load, const DecodingOptions& decoding,
+               generate::EngineOptions engine = {});
 
   // Adds the message and the answer to the history. Where the context is full the oldest turns are left out; a message
   // that is too long by itself is an error and leaves the history as it was.

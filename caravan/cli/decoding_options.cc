@@ -19,7 +19,17 @@ using generate::StrategyKind;
 enum class Kind { integer, number, flag, word, id, ids, lists, text, json };
 
 // Who reads an option: without it the option would change nothing.
-enum class Reader { anyone, sampling, sampling_or_contrastive, beams, beam_groups, contrastive, lookup, draft };
+enum class Reader {
+  anyone,
+  sampling,
+  sampling_or_contrastive,
+  beams,
+  beam_groups,
+  contrastive,
+  speculation,
+  lookup,
+  draft
+};
 
 struct Entry {
   const char* name;
@@ -74,6 +84,9 @@ constexpr Entry kEntries[] = {
     {"max-matching-ngram-size", Kind::integer, "Strategy", "longest n-gram matched by prompt lookup", "",
      Reader::lookup},
     {"num-assistant-tokens", Kind::integer, "Strategy", "tokens a draft model proposes at a time", "20", Reader::draft},
+    {"num-assistant-tokens-schedule", Kind::word, "Strategy",
+     "guesses at a time, looked up or a draft's: heuristic (as many as pay, none where none do) or constant",
+     "heuristic", Reader::speculation},
     {"assistant-confidence-threshold", Kind::number, "Strategy", "the draft stops below this probability", "0.4",
      Reader::draft},
     {"seed", Kind::integer, "Sampling", "equal seeds give equal text", "random"},
@@ -218,6 +231,8 @@ bool is_read(Reader reader, const generate::GenerationConfig& config, bool draft
       return kind == StrategyKind::beam_groups;
     case Reader::contrastive:
       return kind == StrategyKind::contrastive;
+    case Reader::speculation:
+      return kind == StrategyKind::speculative;
     case Reader::lookup:
       return kind == StrategyKind::speculative && !draft;
     case Reader::draft:
@@ -235,6 +250,8 @@ std::pair<const char*, const char*> wanted(Reader reader) {
       return {"diverse beam search", "give --num-beam-groups 2 or more"};
     case Reader::contrastive:
       return {"contrastive search", "give --num-beams 1, --top-k 2 or more and no sampling"};
+    case Reader::speculation:
+      return {"speculation", "give --prompt-lookup-num-tokens or --draft, without beams or several sequences"};
     case Reader::lookup:
       return {"prompt lookup",
               "give --prompt-lookup-num-tokens, without --draft, --penalty-alpha, beams or several sequences"};

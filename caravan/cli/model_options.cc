@@ -39,6 +39,24 @@ void add_model_options(CLI::App& app, ModelOptions& options, bool needed) {
   app.add_option("--device", options.device, "cpu, cuda, cuda:N (default: cpu)");
 }
 
+void add_cache_option(CLI::App& app, ModelOptions& options) {
+  app.add_option(
+      "--kv-cache-dtype", options.cache_dtype,
+      "keys and values of earlier tokens in f32, bf16 (half the memory) or int8 (a quarter), each token's and "
+      "head's with its own scale; auto: as the model computes (default: auto)");
+}
+
+std::optional<at::ScalarType> cache_dtype(const ModelOptions& options) {
+  if (options.cache_dtype == "auto") return std::nullopt;
+  if (options.cache_dtype == "f32") return at::kFloat;
+  if (options.cache_dtype == "bf16") return at::kBFloat16;
+  check(options.cache_dtype == "int8", ErrorCode::invalid_argument,
+        "--kv-cache-dtype: expected auto, f32, bf16 or int8, got '{}'", options.cache_dtype);
+  check(options.device == "cpu", ErrorCode::unsupported, "--kv-cache-dtype int8: on the CPU only, not on {}",
+        options.device);
+  return at::kChar;
+}
+
 models::LoadOptions load_options(const ModelOptions& options, const Settings& settings) {
   models::LoadOptions load;
   if (!options.dtype.empty() && options.dtype != "auto") {

@@ -4,6 +4,7 @@
 //   auto model = models::load_causal_lm(*checkpoint, load_options(options, settings));
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "caravan/cli/command.h"
@@ -12,10 +13,14 @@
 namespace caravan::cli {
 
 struct ModelOptions {
-  std::string model, dtype, device = "cpu";
+  std::string model, dtype, device = "cpu", cache_dtype = "auto";
 };
 
 void add_model_options(CLI::App& app, ModelOptions& options, bool needed = true);
+
+// --kv-cache-dtype, for commands that generate text, and what it names; nothing for auto.
+void add_cache_option(CLI::App& app, ModelOptions& options);
+std::optional<at::ScalarType> cache_dtype(const ModelOptions& options);
 
 // Checks the names and sets libtorch's number of threads. Without --dtype: the checkpoint's own dtype, f32 for
 // block-quantized ones.

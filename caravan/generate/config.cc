@@ -150,6 +150,7 @@ const std::vector<Field>& fields() {
                                           FIELD(prompt_lookup_num_tokens),
                                           FIELD(max_matching_ngram_size),
                                           FIELD(num_assistant_tokens),
+                                          FIELD(num_assistant_tokens_schedule),
                                           FIELD(assistant_confidence_threshold),
                                           FIELD(seed),
                                           FIELD(temperature),
@@ -285,6 +286,10 @@ void check_speculation(const GenerationConfig& c) {
               "assistant_confidence_threshold", c.assistant_confidence_threshold, "in [0, 1]");
   check(c.num_assistant_tokens >= 1 && c.num_assistant_tokens <= 4096, ErrorCode::invalid_argument,
         "num_assistant_tokens must be in 1 .. 4096, got {}", c.num_assistant_tokens);
+  const std::string& schedule = c.num_assistant_tokens_schedule;
+  check(schedule == "constant" || schedule == "heuristic" || schedule == "heuristic_transient",
+        ErrorCode::invalid_argument,
+        "num_assistant_tokens_schedule must be constant, heuristic or heuristic_transient, got '{}'", schedule);
 }
 
 }  // namespace

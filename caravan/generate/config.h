@@ -46,7 +46,8 @@ struct GenerationConfig {
   double diversity_penalty = 0.0;
   std::optional<double> penalty_alpha;  // contrastive search (Su et al. 2022), with top_k > 1
   std::optional<int64_t> prompt_lookup_num_tokens, max_matching_ngram_size;
-  int64_t num_assistant_tokens = 20;  // speculative decoding with a draft model
+  int64_t num_assistant_tokens = 20;  // speculative decoding with a draft model: at most so many guesses at once
+  std::string num_assistant_tokens_schedule = "heuristic";  // as many as pay (guess_length.h); "constant": all
   double assistant_confidence_threshold = 0.4;
 
   // Sampling.

@@ -40,6 +40,16 @@ int64_t max_positions(models::CausalLm& model) {
   return get_int(model.config(), "max_position_embeddings", "config.json", {}, INT64_MAX);
 }
 
+// What one pass reads.
+double weight_bytes(models::CausalLm& model) {
+  double bytes = 0;
+  for (const nn::NamedParameter& p : model.named_parameters()) {
+    const bool is_looked_up = !model.tied() && p.parameter == &model.backbone().input_embedding().weight;
+    if (!is_looked_up) bytes += static_cast<double>(p.parameter->value.nbytes());
+  }
+  return bytes;
+}
+
 void check_draft(models::CausalLm& model, models::CausalLm* draft) {
   if (draft == nullptr) return;
   check(draft->backbone().vocab_size() == model.backbone().vocab_size(), ErrorCode::invalid_argument,
@@ -50,11 +60,13 @@ void check_draft(models::CausalLm& model, models::CausalLm* draft) {
 }  // namespace
 
 Engine::Engine(models::CausalLm& model, EngineOptions options)
-    : options_(options), runner_(model), prefixes_({.max_tokens = options.keep_prefix_tokens}) {
+    : options_(options), runner_(model, options.cache_dtype), prefixes_({.max_tokens = options.keep_prefix_tokens}) {
   check(options.prefill_chunk > 0 && options.max_step_tokens > 0 && options.max_running > 0,
         ErrorCode::invalid_argument, "engine limits must be positive");
   check_draft(model, options.draft);
-  if (options.draft != nullptr) draft_ = std::make_unique<ModelRunner>(*options.draft);
+  if (options.draft == nullptr) return;
+  draft_runner_ = std::make_unique<ModelRunner>(*options.draft, options.cache_dtype);
+  draft_ = {draft_runner_.get(), weight_bytes(*options.draft) / weight_bytes(model)};
 }
 
 Engine::~Engine() = default;
@@ -70,7 +82,7 @@ RequestId Engine::submit(GenerateRequest request) {
         ErrorCode::invalid_argument, "prompt_embeddings must be [tokens, {}]",
         runner_.model().backbone().hidden_size());
   auto job = std::make_unique<Job>(next_id_, std::move(request), runner_.vocab_size(), max_positions(runner_.model()));
-  job->strategy = make_strategy(job->task, draft_.get());
+  job->strategy = make_strategy(job->task, draft_);
   job->result.prompt_tokens = job->task.prompt_rows;
   waiting_.push_back(std::move(job));
   return next_id_++;

@@ -16,6 +16,7 @@
 #include <exception>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "caravan/generate/model_runner.h"
@@ -27,11 +28,12 @@
 namespace caravan::generate {
 
 struct EngineOptions {
-  int64_t prefill_chunk = 512;        // tokens of a prompt in one step
-  int64_t max_step_tokens = 2048;     // tokens of all requests in one step (decoding ones always run)
-  int64_t max_running = 256;          // requests under way; the others wait
-  int64_t keep_prefix_tokens = 0;     // tokens of finished requests kept for prompts that begin alike
-  models::CausalLm* draft = nullptr;  // proposes tokens for speculative decoding; same vocabulary
+  int64_t prefill_chunk = 512;                // tokens of a prompt in one step
+  int64_t max_step_tokens = 2048;             // tokens of all requests in one step (decoding ones always run)
+  int64_t max_running = 256;                  // requests under way; the others wait
+  int64_t keep_prefix_tokens = 0;             // tokens of finished requests kept for prompts that begin alike
+  std::optional<at::ScalarType> cache_dtype;  // of keys and values (nn/kv_cache.h); none: as the model computes
+  models::CausalLm* draft = nullptr;          // proposes tokens for speculative decoding; same vocabulary
 };
 
 using RequestId = uint64_t;
@@ -66,7 +68,8 @@ class Engine {
 
   EngineOptions options_;
   ModelRunner runner_;
-  std::unique_ptr<ModelRunner> draft_;
+  std::unique_ptr<ModelRunner> draft_runner_;
+  Draft draft_;
   PrefixCache prefixes_;
   RequestId next_id_ = 1;
   std::vector<std::unique_ptr<Job>> waiting_, running_;  // in order of arrival

@@ -417,12 +417,16 @@ TEST(Speculation, GreedyOutputIsThatOfTheModelAlone) {
 }
 
 TEST(Speculation, AModelThatDraftsForItselfIsAlwaysRight) {
-  GenerateRequest request = request_of(prompt_of(3, 10), {{"max_new_tokens", 30}, {"num_assistant_tokens", 5}});
+  GenerateRequest request =
+      request_of(prompt_of(3, 10),
+                 {{"max_new_tokens", 30}, {"num_assistant_tokens", 5}, {"num_assistant_tokens_schedule", "constant"}});
   request.config.assistant_confidence_threshold = 0;
   const GenerateResult result = Engine(model(), {.draft = &model()}).generate(request);
   EXPECT_EQ(result.accepted_tokens, result.proposed_tokens);
   EXPECT_GE(result.accepted_tokens, 20);
   EXPECT_EQ(ids_of(result), ids_of(Engine(model()).generate(request)));
+  request.config.num_assistant_tokens_schedule = "heuristic";  // such a draft costs what it saves
+  EXPECT_EQ(Engine(model(), {.draft = &model()}).generate(request).proposed_tokens, 2);  // one try
 }
 
 }  // namespace

@@ -27,11 +27,11 @@ Tensor id_tensor(std::span<const int32_t> ids, int64_t vocab_size) {
 
 }  // namespace
 
-ModelRunner::ModelRunner(models::CausalLm& model)
+ModelRunner::ModelRunner(models::CausalLm& model, std::optional<at::ScalarType> cache_dtype)
     : model_(&model),
       dtype_(activation_dtype(model)),
       device_(model.backbone().input_embedding().weight.value.device()),
-      cache_(model.backbone().cache_shape(), dtype_, device_),
+      cache_(model.backbone().cache_shape(), cache_dtype.value_or(dtype_), device_),
       vocab_size_(model.backbone().vocab_size()) {}
 
 Tensor ModelRunner::forward(std::span<Feed> feeds, int64_t tokens) {

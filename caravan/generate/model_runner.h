@@ -9,6 +9,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -36,7 +37,7 @@ struct Outputs {
 
 class ModelRunner {
  public:
-  explicit ModelRunner(models::CausalLm& model);
+  explicit ModelRunner(models::CausalLm& model, std::optional<at::ScalarType> cache_dtype = std::nullopt);
   Outputs run(std::span<Feed> feeds);
   nn::KvCache& cache() { return cache_; }
   models::CausalLm& model() { return *model_; }

@@ -2,12 +2,14 @@
 // model or from the text itself (prompt lookup: what followed the last n-gram before). The output is exactly that of
 // the plain strategy: greedy accepts a guess where it is the argmax; sampling accepts guess x with min(1, p(x) / q(x))
 // and draws from max(p - q, 0) after a rejection (Leviathan et al. 2023; Chen et al. 2023), which keeps the
-// distribution p. A lookup guess has q(x) = 1.
+// distribution p. A lookup guess has q(x) = 1. How many guesses a round makes, and whether any, see guess_length.h.
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "caravan/base/error.h"
+#include "caravan/generate/guess_length.h"
 #include "caravan/generate/random.h"
 #include "caravan/generate/strategy.h"
 
@@ -114,15 +116,16 @@ class DraftModel final : public Proposer {
 
 class SpeculativeDecoding final : public Strategy {
  public:
-  SpeculativeDecoding(Task& task, ModelRunner* draft)
+  SpeculativeDecoding(Task& task, const Draft& draft)
       : task_(&task),
+        length_(most_guesses(task.config(), draft), draft.cost),
         random_(task.config().seed, 0),
         stream_(task.request.tokenizer, task.request.skip_special_tokens, task.config().stop_strings) {
     branch_.ids = task.request.prompt;
-    if (draft != nullptr) {
+    if (draft.runner != nullptr) {
       check(!task.request.prompt_embeddings.defined(), ErrorCode::unsupported,
             "speculative decoding with a draft model needs a prompt of token ids");
-      proposer_ = std::make_unique<DraftModel>(task, *draft);
+      proposer_ = std::make_unique<DraftModel>(task, *draft.runner);
     } else {
       proposer_ = std::make_unique<PromptLookup>(task.config());
     }
@@ -132,7 +135,8 @@ class SpeculativeDecoding final : public Strategy {
 
   std::vector<Feed> feeds() override {
     // One token follows the accepted guesses in any case.
-    guess_ = proposer_->propose(branch_.ids, task_->max_length - std::ssize(branch_.ids) - 1, random_);
+    const int64_t room = task_->max_length - std::ssize(branch_.ids) - 1, wanted = wanted_guesses();
+    guess_ = wanted > 0 ? proposer_->propose(branch_.ids, std::min(room, wanted), random_) : Guess();
     Feed feed{.cache = &branch_.cache, .ids = {branch_.ids.back()}};
     feed.ids.insert(feed.ids.end(), guess_.ids.begin(), guess_.ids.end());
     feed.rows = std::ssize(feed.ids);
@@ -145,7 +149,7 @@ class SpeculativeDecoding final : public Strategy {
   void consume(Outputs outputs) override {
     const Tensor& scores = outputs.logits;
     task_->recorder.see_logits(scores);
-    const int64_t guesses = std::ssize(guess_.ids);
+    const int64_t guesses = std::ssize(guess_.ids), accepted_before = task_->accepted;
     task_->proposed += guesses;
     for (int64_t i = 0; i <= guesses && !end_; ++i) {
       const ScoreRow row = row_of(scores, i, branch_.ids);
@@ -158,6 +162,7 @@ class SpeculativeDecoding final : public Strategy {
       append(i, id);
       if (!accepted) break;
     }
+    length_.see(guesses, task_->accepted - accepted_before);
     guess_ = {};
     branch_.cache.truncate(std::ssize(branch_.ids) - task_->prompt_length + task_->prompt_rows - 1);
   }
@@ -172,6 +177,15 @@ class SpeculativeDecoding final : public Strategy {
   }
 
  private:
+  static int64_t most_guesses(const GenerationConfig& c, const Draft& draft) {
+    return draft.runner != nullptr ? c.num_assistant_tokens : *c.prompt_lookup_num_tokens;
+  }
+
+  int64_t wanted_guesses() {
+    const bool constant = task_->config().num_assistant_tokens_schedule == "constant";
+    return constant ? std::numeric_limits<int64_t>::max() : length_.next();
+  }
+
   static int32_t best_of(const Tensor& scores) {
     const int32_t id = most_probable(scores);
     check_best_score(scores.const_data_ptr<float>()[id]);
@@ -209,6 +223,7 @@ class SpeculativeDecoding final : public Strategy {
 
   Task* task_;
   std::unique_ptr<Proposer> proposer_;
+  GuessLength length_;
   Random random_;
   TextStream stream_;
   Branch branch_;
@@ -218,7 +233,7 @@ class SpeculativeDecoding final : public Strategy {
 
 }  // namespace
 
-std::unique_ptr<Strategy> make_speculative_decoding(Task& task, ModelRunner* draft) {
+std::unique_ptr<Strategy> make_speculative_decoding(Task& task, const Draft& draft) {
   return std::make_unique<SpeculativeDecoding>(task, draft);
 }
 

@@ -124,8 +124,8 @@ void announce(const Task& task, GeneratedSequence& sequence, int64_t index) {
   sequence.text = stream.text();
 }
 
-std::unique_ptr<Strategy> make_strategy(Task& task, ModelRunner* draft) {
-  switch (task.config().strategy(draft != nullptr)) {
+std::unique_ptr<Strategy> make_strategy(Task& task, const Draft& draft) {
+  switch (task.config().strategy(draft.runner != nullptr)) {
     case StrategyKind::beam_groups:
       return make_group_beam_search(task);
     case StrategyKind::beams:

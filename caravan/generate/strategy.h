@@ -86,13 +86,19 @@ class Strategy {
   virtual std::vector<GeneratedSequence> results() = 0;  // once, when done or cancelled
 };
 
+// The model that guesses for speculative decoding; none: prompt lookup, where the config asks for it.
+struct Draft {
+  ModelRunner* runner = nullptr;
+  double cost = 0;  // of its pass, in passes of the model
+};
+
 // By the config: see each file.
-std::unique_ptr<Strategy> make_strategy(Task& task, ModelRunner* draft);
+std::unique_ptr<Strategy> make_strategy(Task& task, const Draft& draft);
 std::unique_ptr<Strategy> make_greedy_search(Task& task);
 std::unique_ptr<Strategy> make_sampling(Task& task);
 std::unique_ptr<Strategy> make_beam_search(Task& task);
 std::unique_ptr<Strategy> make_group_beam_search(Task& task);
 std::unique_ptr<Strategy> make_contrastive_search(Task& task);
-std::unique_ptr<Strategy> make_speculative_decoding(Task& task, ModelRunner* draft);  // nullptr: prompt lookup
+std::unique_ptr<Strategy> make_speculative_decoding(Task& task, const Draft& draft);
 
 }  // namespace caravan::generate

@@ -10,6 +10,7 @@ namespace caravan::kernels {
 namespace {
 
 inline float load(float x) { return x; }
+inline float load(int8_t x) { return x; }
 inline float load(bf16 x) {
   const uint32_t bits = static_cast<uint32_t>(x) << 16;
   float f;
@@ -33,8 +34,8 @@ inline float rounded(float x, T*) {  // the value that storing as T keeps
 }
 
 // One product after another; vectorized only where the file lets sums be reassociated.
-template <class T>
-inline float plain_dot(const T* a, const T* b, int64_t n) {
+template <class T, class S>
+inline float plain_dot(const T* a, const S* b, int64_t n) {
   float sum = 0.0f;
   for (int64_t i = 0; i < n; ++i) sum += load(a[i]) * load(b[i]);
   return sum;

@@ -126,6 +126,11 @@ inline float sum(const Floats& f) {
 #endif
 
 inline Floats load(const uint16_t* bf16) { return from_bf16(bf16); }
+inline Floats load(const int8_t* p) {
+  SignedBytes b;
+  memcpy(&b, p, sizeof b);
+  return to_floats(b);
+}
 
 // The sums of R vectors' lanes.
 template <int R>

@@ -26,7 +26,7 @@ struct Ahead {
 struct PagedHead {
   const void* queries;      // [G, D], contiguous
   void* output;             // [G, D], contiguous
-  const void* const* keys;  // per page: [P, D] of this head
+  const void* const* keys;  // per page: [P] rows of this head, of the cache's type
   const void* const* values;
   int64_t group, width;  // G, D
   int64_t page_tokens;   // P
@@ -36,9 +36,16 @@ struct PagedHead {
   Ahead* ahead = nullptr;  // what to ask for meanwhile
 };
 
+// A row of a cache is D numbers; those of int8 are multiples of a scale, a float behind them.
+inline constexpr int64_t kPagedScaleBytes = 4;
+
 struct PagedTable {
-  void (*attend_f32)(const PagedHead& head);
-  void (*attend_bf16)(const PagedHead& head);
+  void (*attend_f32)(const PagedHead& head);       // queries, output and cache in fp32
+  void (*attend_bf16)(const PagedHead& head);      // all in bf16
+  void (*attend_f32_bf16)(const PagedHead& head);  // a cache in bf16 under queries in fp32
+  void (*attend_f32_i8)(const PagedHead& head);
+  void (*store_bf16)(const float* x, void* row, int64_t width);  // rounds a row into a cache
+  void (*store_i8)(const float* x, void* row, int64_t width);
 };
 
 struct Table {

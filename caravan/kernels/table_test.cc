@@ -15,6 +15,8 @@ namespace caravan::kernels {
 
 namespace {
 
+constexpr float kGuard = 77.0f;  // behind what may be written
+
 class Kernels : public testing::TestWithParam<const Table*> {
  protected:
   std::vector<float> random(size_t n) {
@@ -55,7 +57,6 @@ TEST_P(Kernels, SiluIsAccurateOverItsWholeRange) {
 // what is summed together, a window; the scores of one query are those of many.
 TEST_P(Kernels, PagedAttentionMatchesANaiveLoop) {
   constexpr int64_t kFirst = 2, kLast = 16, kTokens = kLast - kFirst;
-  constexpr float kGuard = 77.0f;
   for (const auto [width, page] : {std::pair<int64_t, int64_t>{1, 4},
                                    {10, 4},
                                    {16, 4},
@@ -102,6 +103,57 @@ TEST_P(Kernels, PagedAttentionMatchesANaiveLoop) {
         }
       }
       ASSERT_EQ(output.back(), kGuard);
+    }
+  }
+}
+
+// Against the kernel for fp32 over the numbers that the rows keep; those lie as near to the given as the type allows.
+TEST_P(Kernels, SmallerCachesAreReadAsTheNumbersTheyKeep) {
+  struct Type {
+    void (*attend)(const PagedHead&);
+    void (*store)(const float*, void*, int64_t);
+    bool is_int8;
+  };
+  const PagedTable& paged = *GetParam()->paged;
+  constexpr int64_t kPage = 4, kTokens = 11, kGroup = 3;
+  for (const Type& type :
+       {Type{paged.attend_f32_bf16, paged.store_bf16, false}, Type{paged.attend_f32_i8, paged.store_i8, true}}) {
+    for (const int64_t width : {1, 10, 16, 33, 64, 80}) {
+      const int64_t row = type.is_int8 ? width + kPagedScaleBytes : 2 * width;
+      auto keys = random(3 * kPage * width), values = random(3 * kPage * width);
+      for (int64_t i = 0; i < width; ++i) values[width + i] = 0;  // a row without a scale
+      std::vector<char> stored_keys(3 * kPage * row), stored_values(3 * kPage * row);
+      for (auto [numbers, bytes] : {std::pair(&keys, &stored_keys), std::pair(&values, &stored_values)}) {
+        for (int64_t t = 0; t < 3 * kPage; ++t) {
+          float* x = numbers->data() + t * width;
+          char* kept = bytes->data() + t * row;
+          type.store(x, kept, width);
+          float largest = 0, scale = 0;
+          for (int64_t i = 0; i < width; ++i) largest = std::max(largest, std::abs(x[i]));
+          if (type.is_int8) memcpy(&scale, kept + width, sizeof scale);
+          for (int64_t i = 0; i < width; ++i) {
+            uint32_t bits = 0;
+            if (!type.is_int8) memcpy(reinterpret_cast<char*>(&bits) + 2, kept + 2 * i, 2);
+            float value = static_cast<float>(static_cast<signed char>(kept[type.is_int8 ? i : 0])) * scale;
+            if (!type.is_int8) memcpy(&value, &bits, sizeof value);
+            ASSERT_NEAR(value, x[i], type.is_int8 ? largest / 253 : std::abs(x[i]) / 256);
+            x[i] = value;
+          }
+        }
+      }
+      const auto queries = random(kGroup * width);
+      std::vector<float> got(kGroup * width + 1, kGuard), wanted(kGroup * width), scores(kGroup * kTokens);
+      const void *key_pages[3], *value_pages[3], *plain_keys[3], *plain_values[3];
+      for (int64_t i = 0; i < 3; ++i) {
+        key_pages[i] = stored_keys.data() + i * kPage * row, value_pages[i] = stored_values.data() + i * kPage * row;
+        plain_keys[i] = keys.data() + i * kPage * width, plain_values[i] = values.data() + i * kPage * width;
+      }
+      type.attend(
+          {queries.data(), got.data(), key_pages, value_pages, kGroup, width, kPage, 1, kTokens, 0.2f, scores.data()});
+      paged.attend_f32({queries.data(), wanted.data(), plain_keys, plain_values, kGroup, width, kPage, 1, kTokens, 0.2f,
+                        scores.data()});
+      for (int64_t i = 0; i < kGroup * width; ++i) ASSERT_NEAR(got[i], wanted[i], 2e-6) << type.is_int8 << " " << width;
+      ASSERT_EQ(got.back(), kGuard);
     }
   }
 }

@@ -54,12 +54,18 @@ Tensor Attention::forward(const Tensor& x, Step& step) {  // x [T, C]
 
 namespace {
 
+// The type of queries that the cache's kernel takes: their own, or fp32; nothing where there is no kernel.
+std::optional<at::ScalarType> paged_queries(const Tensor& q, const KvCache& cache) {
+  for (const at::ScalarType type : {q.scalar_type(), at::kFloat}) {
+    if (ops::paged_kernel(type, cache.dtype()) != nullptr) return type;
+  }
+  return std::nullopt;
+}
+
 // One query per sequence and a cache in host memory: the paged kernel reads the pages where they are.
 bool can_read_pages(const Tensor& q, const ops::AttentionSpec& spec, const Step& step) {
   return step.cache != nullptr && step.capture == nullptr && step.tokens() == step.batch() && q.device().is_cpu() &&
-         q.scalar_type() == step.cache->dtype() &&
-         (q.scalar_type() == at::kFloat || q.scalar_type() == at::kBFloat16) && spec.dropout == 0.0 &&
-         !ops::needs_gradient({q});
+         paged_queries(q, *step.cache).has_value() && spec.dropout == 0.0 && !ops::needs_gradient({q});
 }
 
 Tensor attend_to_pages(const Tensor& q, const ops::AttentionSpec& spec, int64_t layer, const Step& step) {
@@ -69,8 +75,10 @@ Tensor attend_to_pages(const Tensor& q, const ops::AttentionSpec& spec, int64_t 
     tables.push_back(sequence->pages());
     lengths.push_back(sequence->length());
   }
-  return ops::paged_attention(q.contiguous(), step.cache->key_pages(layer), step.cache->value_pages(layer), tables,
-                              lengths, spec);
+  const Tensor queries = q.to(*paged_queries(q, *step.cache)).contiguous();
+  return ops::paged_attention(queries, step.cache->key_pages(layer), step.cache->value_pages(layer), tables, lengths,
+                              spec)
+      .to(q.scalar_type());
 }
 
 }  // namespace
@@ -92,8 +100,8 @@ Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const ops::Atte
     const int64_t begin = step.starts[b], end = step.starts[b + 1];
     Tensor keys = k.slice(0, begin, end), values = v.slice(0, begin, end);  // [Tk, K, D]
     if (step.past(b) > 0) {
-      keys = step.cache->gather_keys(layer, *step.sequences[b]).transpose(0, 1);
-      values = step.cache->gather_values(layer, *step.sequences[b]).transpose(0, 1);
+      keys = step.cache->gather_keys(layer, *step.sequences[b]).transpose(0, 1).to(q.scalar_type());
+      values = step.cache->gather_values(layer, *step.sequences[b]).transpose(0, 1).to(q.scalar_type());
     }
     ops::AttentionSpec own = spec;
     if (!step.prefixes.empty()) own.prefix = step.prefixes[b];

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "caravan/nn/decoder_layer.h"
+#include "caravan/ops/attention.h"
 #include "caravan/ops/row_product.h"
 #include "caravan/ops/threads.h"
 
@@ -101,8 +102,8 @@ struct LayerPlan {
     for (const Norm* norm : {&before, &between}) usable = usable && norm->weight != nullptr;
     usable = usable && (!q_norm || q_norm->weight != nullptr) && (!k_norm || k_norm->weight != nullptr);
     if (!usable) return;
-    keys = cache.key_pages(attention.layer()).mutable_data_ptr<float>();
-    values = cache.value_pages(attention.layer()).mutable_data_ptr<float>();
+    keys = static_cast<std::byte*>(cache.key_pages(attention.layer()).mutable_data_ptr());
+    values = static_cast<std::byte*>(cache.value_pages(attention.layer()).mutable_data_ptr());
   }
   bool same_shape(const LayerPlan& other) const {
     return config->num_heads == other.config->num_heads && config->num_kv_heads == other.config->num_kv_heads &&
@@ -113,7 +114,7 @@ struct LayerPlan {
   Product q, k, v, o, gate, up, down;
   Norm before, between;
   std::optional<Norm> q_norm, k_norm;
-  float *keys = nullptr, *values = nullptr;  // [pages, K, P, D]
+  std::byte *keys = nullptr, *values = nullptr;  // [pages, K, P] rows of the cache
   bool usable;
 };
 
@@ -141,6 +142,9 @@ class FusedDecode {
     const AttentionConfig& config = *layer.config;
     d_ = config.head_dim, kv_heads_ = config.num_kv_heads, group_ = config.num_heads / config.num_kv_heads;
     page_ = step.cache->shape().page_tokens;
+    cache_dtype_ = step.cache->dtype();
+    row_bytes_ = step.cache->row_bytes();
+    attend_pages_ = ops::paged_kernel(at::kFloat, cache_dtype_);
     attended_width_ = config.num_heads * d_;
     hidden_width_ = layer.gate.rows.rows();
     stride_ = attended_width_ + 2 * kv_heads_ * d_;
@@ -261,23 +265,22 @@ class FusedDecode {
         product.run(inputs, qkv_ + place, stride_, task.first, task.last);
         if (query) continue;
         for (int64_t h = Product::begin(task.first) / d_; h < product.end(task.last) / d_; ++h) {
-          for (int64_t b = 0; b < m_; ++b) store(l, b, h, qkv_ + b * stride_ + place + h * d_, key);
+          for (int64_t b = 0; b < m_; ++b) store(l, b, h, qkv_ + b * stride_ + place + h * d_, key, scratch);
         }
       }
     });
   }
 
   // Puts a new key, rotated, or a new value into the newest cell of sequence b and head h.
-  void store(const LayerPlan& l, int64_t b, int64_t h, float* head, bool key) const {
+  void store(const LayerPlan& l, int64_t b, int64_t h, float* head, bool key, Scratch& scratch) const {
     const CacheSequence& sequence = *step_.sequences[static_cast<size_t>(b)];
     const int64_t at = sequence.length() - 1, page = sequence.pages()[static_cast<size_t>(at / page_)];
-    const int64_t cell = ((page * kv_heads_ + h) * page_ + at % page_) * d_;
-    if (key) {
-      if (l.k_norm) l.k_norm->apply(head, head, 1, d_);
-      kernels::table().rotate_f32(head, cos_ + b * rotary_, sin_ + b * rotary_, l.keys + cell, 1, d_, rotary_);
-    } else {
-      std::memcpy(l.values + cell, head, static_cast<size_t>(d_) * sizeof(float));
-    }
+    const int64_t cell = ((page * kv_heads_ + h) * page_ + at % page_) * row_bytes_;
+    if (!key) return store_row(cache_dtype_, head, l.values + cell, d_);
+    if (l.k_norm) l.k_norm->apply(head, head, 1, d_);
+    float* rotated = room(scratch.head, d_);
+    kernels::table().rotate_f32(head, cos_ + b * rotary_, sin_ + b * rotary_, rotated, 1, d_, rotary_);
+    store_row(cache_dtype_, rotated, l.keys + cell, d_);
   }
 
   void attend(const LayerPlan& l, const HeadTask& task, Ahead& ahead, Scratch& scratch) const {
@@ -292,24 +295,24 @@ class FusedDecode {
     scratch.key_table.clear();
     scratch.value_table.clear();
     for (const int32_t id : sequence.pages()) {
-      const int64_t at = (id * kv_heads_ + task.head) * page_ * d_;
+      const int64_t at = (id * kv_heads_ + task.head) * page_ * row_bytes_;
       scratch.key_table.push_back(l.keys + at);
       scratch.value_table.push_back(l.values + at);
     }
     const int64_t length = sequence.length(), window = l.config->sliding_window;
     const int64_t first = window > 0 ? std::max<int64_t>(0, length - window) : 0;
-    kernels.paged->attend_f32({.queries = rotated,
-                               .output = attended_ + task.b * attended_width_ + from,
-                               .keys = scratch.key_table.data(),
-                               .values = scratch.value_table.data(),
-                               .group = n,
-                               .width = d_,
-                               .page_tokens = page_,
-                               .first = first,
-                               .last = length,
-                               .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d_))),
-                               .scores = room(scratch.scores, (length - first) * n),
-                               .ahead = &ahead});
+    attend_pages_({.queries = rotated,
+                   .output = attended_ + task.b * attended_width_ + from,
+                   .keys = scratch.key_table.data(),
+                   .values = scratch.value_table.data(),
+                   .group = n,
+                   .width = d_,
+                   .page_tokens = page_,
+                   .first = first,
+                   .last = length,
+                   .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(d_))),
+                   .scores = room(scratch.scores, (length - first) * n),
+                   .ahead = &ahead});
   }
 
   struct Rows {
@@ -352,7 +355,10 @@ class FusedDecode {
   const float *cos_, *sin_;  // [m, R]
   const float* x_;           // [m, C]: of the first layer
   float* out_;               // [m, C]: the residual stream after it
-  int64_t d_ = 0, kv_heads_ = 0, group_ = 0, page_ = 0, attended_width_ = 0, hidden_width_ = 0, stride_ = 0;
+  int64_t d_ = 0, kv_heads_ = 0, group_ = 0, attended_width_ = 0, hidden_width_ = 0, stride_ = 0;
+  int64_t page_ = 0, row_bytes_ = 0;
+  at::ScalarType cache_dtype_ = at::kFloat;
+  ops::PagedKernel attend_pages_ = nullptr;
   float *qkv_, *attended_, *hidden_, *upper_, *activated_, *added_;
   std::vector<InputTask> input_tasks_;
   std::vector<HeadTask> head_tasks_;
@@ -365,7 +371,8 @@ bool fits(const Tensor& x, const Step& step) {
   return step.cache != nullptr && step.tree == nullptr && m == step.batch() && m <= kMost &&
          !at::GradMode::is_enabled() && step.capture == nullptr && !step.visible_keys.defined() &&
          observer() == nullptr && linear_inputs() == nullptr && is_plain_float(x) && is_plain_float(step.cos) &&
-         is_plain_float(step.sin) && step.cache->dtype() == at::kFloat && step.cache->device().is_cpu();
+         is_plain_float(step.sin) && ops::paged_kernel(at::kFloat, step.cache->dtype()) != nullptr &&
+         step.cache->device().is_cpu();
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ struct Case {
   bool mlp_bias = false;
   bool blocks = false;  // weights in Q8_0
   bool bf16 = false;    // weights from a file's bf16
+  at::ScalarType cache = at::kFloat;
 };
 
 using Layers = ModuleList<DecoderLayer>;
@@ -63,7 +64,7 @@ std::vector<Tensor> run(Layers& layers, const Case& c, int64_t sequences, bool f
   const torch::InferenceMode guard;
   at::manual_seed(3);
   KvCache cache({.layers = 3, .kv_heads = c.attention.num_kv_heads, .head_dim = c.attention.head_dim, .page_tokens = 4},
-                at::kFloat);
+                c.cache);
   std::vector<CacheSequence> held;
   for (int64_t b = 0; b < sequences; ++b) held.push_back(cache.new_sequence());
   std::vector<Tensor> outputs;
@@ -114,7 +115,9 @@ TEST(FusedDecode, GivesTheBitsOfThePlainLayers) {
                                    {"blocks", kPlain, false, true},
                                    {"blocks, odd heads", odd, false, true},
                                    {"blocks, biases", biased, true, true},
-                                   {"bf16", three, false, false, true}};
+                                   {"bf16", three, false, false, true},
+                                   {"cache of bf16", normed, false, false, false, at::kBFloat16},
+                                   {"cache of int8", odd, false, true, false, at::kChar}};
   for (const Case& c : cases) {
     const auto layers = make_layers(c);
     for (const int64_t sequences : {1, 2, 5})

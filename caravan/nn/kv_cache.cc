@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "caravan/base/error.h"
+#include "caravan/kernels/table.h"
 
 namespace caravan::nn {
 
@@ -61,9 +62,14 @@ void copy_page(Tensor& storage, int32_t from, int32_t to) {
 }  // namespace
 
 KvCache::KvCache(CacheShape shape, at::ScalarType dtype, at::Device device)
-    : shape_(shape), dtype_(dtype), device_(device) {
+    : shape_(shape),
+      dtype_(dtype),
+      device_(device),
+      row_(shape.head_dim + (dtype == at::kChar ? kernels::kPagedScaleBytes : 0)) {
   check(shape.layers > 0 && shape.kv_heads > 0 && shape.head_dim > 0 && shape.page_tokens > 0,
         ErrorCode::invalid_argument, "a cache needs positive layers, heads, head width and page size");
+  check(dtype != at::kChar || device.is_cpu(), ErrorCode::unsupported,
+        "a cache of int8 lives in the CPU's memory only");
   keys_.resize(static_cast<size_t>(shape.layers));
   values_.resize(static_cast<size_t>(shape.layers));
   grow(8);
@@ -80,7 +86,7 @@ void KvCache::grow(int64_t pages) {
   const auto options = at::TensorOptions().dtype(dtype_).device(device_);
   for (auto* storage : {&keys_, &values_}) {
     for (Tensor& layer : *storage) {
-      const Tensor larger = at::empty({pages, shape_.kv_heads, shape_.page_tokens, shape_.head_dim}, options);
+      const Tensor larger = at::empty({pages, shape_.kv_heads, shape_.page_tokens, row_}, options);
       if (old_pages > 0) larger.slice(0, 0, old_pages).copy_(layer);
       larger.slice(0, old_pages).zero_();  // unwritten places are read as masked values and must stay finite
       layer = larger;
@@ -119,6 +125,15 @@ void KvCache::extend(CacheSequence& sequence, int64_t n) {
   sequence.length_ = length;
 }
 
+void store_row(at::ScalarType dtype, const float* x, std::byte* row, int64_t width) {
+  const kernels::PagedTable& paged = *kernels::table().paged;
+  if (dtype == at::kFloat) {
+    std::memcpy(row, x, static_cast<size_t>(width) * sizeof(float));
+  } else {
+    (dtype == at::kChar ? paged.store_i8 : paged.store_bf16)(x, row, width);
+  }
+}
+
 void KvCache::store(int64_t layer, std::span<CacheSequence* const> sequences, std::span<const int64_t> starts,
                     const Tensor& keys, const Tensor& values) {
   store_rows(keys_[layer], sequences, starts, keys);
@@ -127,12 +142,12 @@ void KvCache::store(int64_t layer, std::span<CacheSequence* const> sequences, st
 
 void KvCache::store_rows(Tensor& storage, std::span<CacheSequence* const> sequences, std::span<const int64_t> starts,
                          const Tensor& rows) {
-  const int64_t page = shape_.page_tokens;
-  const bool on_host = device_.is_cpu();
-  const Tensor source = rows.detach().to(dtype_).contiguous();
-  const size_t element = source.element_size(), head_bytes = static_cast<size_t>(shape_.head_dim) * element;
-  const auto* from = static_cast<const char*>(source.const_data_ptr());
-  auto* to = on_host ? static_cast<char*>(storage.mutable_data_ptr()) : nullptr;
+  const int64_t page = shape_.page_tokens, width = shape_.head_dim;
+  const bool on_host = device_.is_cpu(), rounds = dtype_ == at::kChar;
+  const Tensor source = rows.detach().to(rounds ? at::kFloat : dtype_).contiguous();
+  const size_t head_bytes = static_cast<size_t>(width) * source.element_size();
+  const auto* from = static_cast<const std::byte*>(source.const_data_ptr());
+  auto* to = on_host ? static_cast<std::byte*>(storage.mutable_data_ptr()) : nullptr;
   for (size_t b = 0; b < sequences.size(); ++b) {
     const CacheSequence& sequence = *sequences[b];
     const int64_t tokens = starts[b + 1] - starts[b];
@@ -146,9 +161,13 @@ void KvCache::store_rows(Tensor& storage, std::span<CacheSequence* const> sequen
       } else {
         for (int64_t i = 0; i < n; ++i) {
           for (int64_t h = 0; h < shape_.kv_heads; ++h) {
-            const int64_t cell = (id * shape_.kv_heads + h) * page + inside + i;
-            std::memcpy(to + static_cast<size_t>(cell) * head_bytes,
-                        from + static_cast<size_t>((row + i) * shape_.kv_heads + h) * head_bytes, head_bytes);
+            std::byte* cell = to + ((id * shape_.kv_heads + h) * page + inside + i) * row_bytes();
+            const std::byte* head = from + static_cast<size_t>((row + i) * shape_.kv_heads + h) * head_bytes;
+            if (rounds) {
+              store_row(dtype_, reinterpret_cast<const float*>(head), cell, width);
+            } else {
+              std::memcpy(cell, head, head_bytes);
+            }
           }
         }
       }
@@ -162,8 +181,12 @@ namespace {
 Tensor gather(const Tensor& storage, const CacheSequence& sequence) {
   const auto pages = sequence.pages();
   const Tensor ids = at::tensor(at::ArrayRef<int32_t>(pages.data(), pages.size()), at::kInt).to(storage.device());
-  const Tensor picked = storage.index_select(0, ids).transpose(0, 1);                          // [K, n, P, D]
-  return picked.reshape({picked.size(0), -1, picked.size(3)}).slice(1, 0, sequence.length());  // [K, L, D]
+  const Tensor picked = storage.index_select(0, ids).transpose(0, 1);  // [K, n, P, row]
+  const Tensor rows = picked.reshape({picked.size(0), -1, picked.size(3)}).slice(1, 0, sequence.length());
+  if (storage.scalar_type() != at::kChar) return rows;  // [K, L, D]
+  const int64_t width = rows.size(2) - kernels::kPagedScaleBytes;
+  const Tensor scales = rows.slice(2, width).contiguous().view(at::kFloat);  // [K, L, 1]
+  return rows.slice(2, 0, width).to(at::kFloat) * scales;
 }
 
 }  // namespace

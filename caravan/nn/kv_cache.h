@@ -5,12 +5,15 @@
 //   CacheSequence beam = prompt.fork();                // shares all pages; the last one is copied on the next write
 //   beam.truncate(beam.length() - 2);                  // speculation rejected two tokens
 //
-// Storage of one layer is [pages, K, P, D] for keys and for values (P tokens a page). Pages return to the pool when the
-// last sequence that holds them is gone. Not thread-safe: one engine owns a cache.
+// Storage of one layer is [pages, K, P, row] for keys and for values (P tokens a page): a row is a head's D numbers, in
+// the model's own dtype or in a smaller one. int8 (kChar, on the CPU) keeps multiples of a scale that each row ends
+// with. Pages return to the pool when the last sequence that holds them is gone. Not thread-safe: one engine owns a
+// cache.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -25,6 +28,9 @@ struct CacheShape {
 };
 
 class KvCache;
+
+// Writes D numbers as a row of a cache of this dtype (kFloat, kBFloat16, kChar).
+void store_row(at::ScalarType dtype, const float* x, std::byte* row, int64_t width);
 
 // A handle on one sequence's pages. Movable; must not outlive its cache.
 class CacheSequence {
@@ -49,7 +55,7 @@ class CacheSequence {
 
 class KvCache {
  public:
-  KvCache(CacheShape shape, at::ScalarType dtype, at::Device device = at::kCPU);
+  KvCache(CacheShape shape, at::ScalarType dtype, at::Device device = at::kCPU);  // unsupported: int8 elsewhere
   KvCache(const KvCache&) = delete;
 
   CacheSequence new_sequence();
@@ -63,14 +69,15 @@ class KvCache {
   void store(int64_t layer, std::span<CacheSequence* const> sequences, std::span<const int64_t> starts,
              const Tensor& keys, const Tensor& values);
 
-  // Keys or values of all stored tokens as [K, L, D] (a copy).
+  // Keys or values of all stored tokens as [K, L, D] (a copy; fp32 of int8).
   Tensor gather_keys(int64_t layer, const CacheSequence& sequence) const;
   Tensor gather_values(int64_t layer, const CacheSequence& sequence) const;
 
-  const Tensor& key_pages(int64_t layer) const { return keys_[layer]; }  // [pages, K, P, D]
+  const Tensor& key_pages(int64_t layer) const { return keys_[layer]; }  // [pages, K, P, row]
   const Tensor& value_pages(int64_t layer) const { return values_[layer]; }
   const CacheShape& shape() const { return shape_; }
   at::ScalarType dtype() const { return dtype_; }
+  int64_t row_bytes() const { return row_ * static_cast<int64_t>(c10::elementSize(dtype_)); }
   at::Device device() const { return device_; }
   int64_t used_pages() const;  // pages held by at least one sequence
   int64_t bytes() const;
@@ -85,6 +92,7 @@ class KvCache {
   CacheShape shape_;
   at::ScalarType dtype_;
   at::Device device_;
+  int64_t row_;  // elements
   std::vector<Tensor> keys_, values_;
   std::vector<int32_t> references_, free_;
 };

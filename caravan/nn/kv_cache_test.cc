@@ -39,6 +39,25 @@ TEST(KvCache, ForksShareFullPagesAndCopyTheLastOneOnWrite) {
   EXPECT_EQ(keys(cache, b), (std::vector<float>{10, 11, 12, 13, 14, 15, 50}));
 }
 
+TEST(KvCache, SmallerTypesKeepNumbersNearTheGiven) {
+  at::manual_seed(1);
+  const Tensor rows = at::randn({7, 3, 4});
+  for (const auto [dtype, bytes] : {std::pair(at::kBFloat16, 8), std::pair(at::kChar, 8)}) {
+    KvCache cache(kShape, dtype);
+    EXPECT_EQ(cache.row_bytes(), bytes);
+    CacheSequence a = cache.new_sequence(), *const sequences[] = {&a};
+    cache.extend(a, 7);
+    const int64_t starts[] = {0, 7};
+    cache.store(1, sequences, starts, rows, -rows);
+    CacheSequence b = a.fork();
+    cache.extend(b, 1);  // a copy of the last page
+    const Tensor kept = cache.gather_keys(1, b).slice(1, 0, 7).to(at::kFloat).transpose(0, 1);
+    const Tensor bound = dtype == at::kChar ? rows.abs().amax(2, true) / 253 : rows.abs() / 256;
+    EXPECT_TRUE(((kept - rows).abs() <= bound).all().item<bool>());
+    EXPECT_TRUE(at::equal(cache.gather_values(1, a), -cache.gather_keys(1, a)));
+  }
+}
+
 TEST(KvCache, TruncatedTokensAreForgottenAndPagesReturn) {
   KvCache cache(kShape, at::kFloat);
   CacheSequence a = cache.new_sequence();

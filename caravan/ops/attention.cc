@@ -75,22 +75,32 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Attent
   return out.squeeze(0).transpose(0, 1).contiguous();
 }
 
+PagedKernel paged_kernel(at::ScalarType queries, at::ScalarType cache) {
+  const kernels::PagedTable& paged = *kernels::table().paged;
+  if (queries == at::kBFloat16) return cache == at::kBFloat16 ? paged.attend_bf16 : nullptr;
+  if (queries != at::kFloat) return nullptr;
+  return cache == at::kFloat      ? paged.attend_f32
+         : cache == at::kBFloat16 ? paged.attend_f32_bf16
+         : cache == at::kChar     ? paged.attend_f32_i8
+                                  : nullptr;
+}
+
 Tensor paged_attention(const Tensor& q, const Tensor& key_pages, const Tensor& value_pages,
                        const std::vector<std::span<const int32_t>>& tables, std::span<const int64_t> lengths,
                        const AttentionSpec& spec) {
   const int64_t batch = q.size(0), heads = q.size(1), width = q.size(2), kv_heads = key_pages.size(1);
   const int64_t page = key_pages.size(2), group = heads / kv_heads, element = q.element_size();
-  check(q.is_contiguous() && q.scalar_type() == key_pages.scalar_type() &&
-            static_cast<int64_t>(tables.size()) == batch && static_cast<int64_t>(lengths.size()) == batch,
+  const int64_t page_bytes = page * key_pages.size(3) * key_pages.element_size();  // of one head
+  const PagedKernel run = paged_kernel(q.scalar_type(), key_pages.scalar_type());
+  check(q.is_contiguous() && run != nullptr && static_cast<int64_t>(tables.size()) == batch &&
+            static_cast<int64_t>(lengths.size()) == batch,
         ErrorCode::internal,
-        "paged_attention: contiguous queries of the cache's dtype and one table a query are expected");
+        "paged_attention: contiguous queries, a cache of their kind and a table each are expected");
   Tensor out = at::empty_like(q);
   const auto* queries = static_cast<const char*>(q.const_data_ptr());
   const auto* keys = static_cast<const char*>(key_pages.const_data_ptr());
   const auto* values = static_cast<const char*>(value_pages.const_data_ptr());
   auto* outputs = static_cast<char*>(out.mutable_data_ptr());
-  const auto run =
-      q.scalar_type() == at::kFloat ? kernels::table().paged->attend_f32 : kernels::table().paged->attend_bf16;
   int64_t longest = 0;
   for (int64_t length : lengths) longest = std::max(longest, length);
 
@@ -103,7 +113,7 @@ Tensor paged_attention(const Tensor& q, const Tensor& key_pages, const Tensor& v
       key_table.clear();
       value_table.clear();
       for (int32_t id : tables[b]) {
-        const int64_t at = (id * kv_heads + h) * page * width * element;
+        const int64_t at = (id * kv_heads + h) * page_bytes;
         key_table.push_back(keys + at);
         value_table.push_back(values + at);
       }

@@ -7,6 +7,8 @@
 #include <span>
 #include <vector>
 
+#include "caravan/kernels/table.h"
+
 namespace caravan::ops {
 
 using at::Tensor;
@@ -26,8 +28,13 @@ struct AttentionSpec {
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec,
                  Tensor* weights = nullptr);
 
-// Single-token queries over paged caches: q [B, H, D]; key and value pages [pages, K, P, D]; tables[b] lists the pages
-// of sequence b, lengths[b] its stored tokens (the query is the last one). -> [B, H, D]. Inference only.
+// The kernel for queries of one type over a cache of another; nullptr where there is none.
+using PagedKernel = void (*)(const kernels::PagedHead& head);
+PagedKernel paged_kernel(at::ScalarType queries, at::ScalarType cache);
+
+// Single-token queries over paged caches: q [B, H, D]; key and value pages [pages, K, P, row], of a type that
+// paged_kernel() knows beside q's (kernels/table.h: rows of int8 end with their scale); tables[b] lists the pages of
+// sequence b, lengths[b] its stored tokens (the query is the last one). -> [B, H, D]. Inference only.
 Tensor paged_attention(const Tensor& q, const Tensor& key_pages, const Tensor& value_pages,
                        const std::vector<std::span<const int32_t>>& tables, std::span<const int64_t> lengths,
                        const AttentionSpec& spec);
