@@ -214,8 +214,9 @@ def random_case(rng, folder, program, counts, worst):
     if in_file and rng.random() < 0.3 and "max_new_tokens" in options:  # the flag wins over the file
         in_file["max_new_tokens"] = 3
         flags["max_new_tokens"] = options["max_new_tokens"]
-    if "temperature" in flags:
-        flags["do_sample"] = False  # our flags that only sampling reads turn it on
+    for name in ("temperature", "min_new_tokens", "min_length"):  # flags that nothing reads or reaches are refused
+        if name in flags:
+            in_file[name] = flags.pop(name)
     json.dump(in_file, open(f"{folder}/generation_config.json", "w"))
     model = AutoModelForCausalLM.from_pretrained(folder, **{DTYPE: torch.float32}).eval()
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)

@@ -422,9 +422,30 @@ std::vector<std::pair<std::string, std::string>> DecodingOptions::defaults() {
 
 void choose_seed(generate::GenerationConfig& config) { config.seed = std::random_device()(); }
 
+namespace {
+
+std::optional<Error> fault_of(const generate::GenerationConfig& config) {
+  try {
+    config.validate();
+  } catch (const Error& error) {
+    return error;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 generate::GenerationConfig DecodingOptions::config(const formats::Checkpoint& checkpoint) const {
-  generate::GenerationConfig config = generate::load_generation_config(checkpoint);
+  const generate::GenerationConfig stored = generate::load_generation_config(checkpoint);
+  generate::GenerationConfig config = stored;
   config.update(given(), "command line");
+  // What is wrong without the command line as well is the file's fault.
+  const std::optional<Error> now = fault_of(config), before = now ? fault_of(stored) : std::nullopt;
+  if (before && before->code() == ErrorCode::invalid_argument && std::string_view(now->what()) == before->what()) {
+    const bool has_file = !checkpoint.side_file("generation_config.json").empty();
+    fail_file(FileFault::range, checkpoint.place_of(has_file ? "generation_config.json" : "config.json"), "{}",
+              before->what());
+  }
   return config;
 }
 

@@ -1,4 +1,4 @@
-// The program: runs a command line and turns what it throws into one line on stderr and an exit code. The codes are
+// The program: runs a command line and turns what it throws into a message on stderr and an exit code. The codes are
 // those of sysexits.h where it has a fitting one, and live here only.
 #include <fcntl.h>
 
