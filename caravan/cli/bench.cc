@@ -290,7 +290,7 @@ void run(const Options& options, const Settings& settings) {
 Run setup_bench(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
   add_model_options(app, options->model, /*needed=*/false);
-  add_cache_option(app, options->model);
+  add_cache_options(app, options->model);
   const CLI::Range lengths(1, 1 << 20);
   app.add_option("-p,--prompt-tokens", options->prompts, "prompts of so many tokens, as 512 or 64,512 (default: 512)")
       ->delimiter(',')

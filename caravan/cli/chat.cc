@@ -254,7 +254,7 @@ void run(const Options& options, const Settings& settings) {
 Run setup_chat(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
   add_model_options(app, options->model);
-  add_cache_option(app, options->model);
+  add_cache_options(app, options->model);
   app.add_option("--system", options->system, "system message");
   CLI::Option* prompt = app.add_option("-p,--prompt", options->prompt, "answer this message and exit");
   app.add_flag("--json", options->json, "with --prompt: print {\"text\", \"ids\", \"finish_reason\", \"seed\"}");

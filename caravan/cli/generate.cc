@@ -200,7 +200,7 @@ void run(const Options& options, const Settings& settings) {
 Run setup_generate(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
   add_model_options(app, options->model);
-  add_cache_option(app, options->model);
+  add_cache_options(app, options->model);
   const auto repeated = [](CLI::Option* option) {
     option->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   };

@@ -39,11 +39,14 @@ void add_model_options(CLI::App& app, ModelOptions& options, bool needed) {
   app.add_option("--device", options.device, "cpu, cuda, cuda:N (default: cpu)");
 }
 
-void add_cache_option(CLI::App& app, ModelOptions& options) {
+void add_cache_options(CLI::App& app, ModelOptions& options) {
   app.add_option(
       "--kv-cache-dtype", options.cache_dtype,
       "keys and values of earlier tokens in f32, bf16 (half the memory) or int8 (a quarter), each token's and "
       "head's with its own scale; auto: as the model computes (default: auto)");
+  app.add_option("--packed-cache", options.packed_cache,
+                 "folder that repacked weights are kept in: the next start maps them (default: repack at every start)")
+      ->type_name("FOLDER");
 }
 
 std::optional<at::ScalarType> cache_dtype(const ModelOptions& options) {
@@ -66,6 +69,7 @@ models::LoadOptions load_options(const ModelOptions& options, const Settings& se
     load.dtype = models::to_scalar_type(*dtype);
   }
   load.device = parse_device(options.device);
+  load.packed_cache = options.packed_cache;
   if (settings.threads > 0) {
     // More threads than this only wait, and a system that refuses to start them ends the program inside OpenMP.
     const int most = 4 * std::max(1, static_cast<int>(std::thread::hardware_concurrency()));

@@ -13,14 +13,14 @@
 namespace caravan::cli {
 
 struct ModelOptions {
-  std::string model, dtype, device = "cpu", cache_dtype = "auto";
+  std::string model, dtype, device = "cpu", cache_dtype = "auto", packed_cache;
 };
 
 void add_model_options(CLI::App& app, ModelOptions& options, bool needed = true);
 
-// --kv-cache-dtype, for commands that generate text, and what it names; nothing for auto.
-void add_cache_option(CLI::App& app, ModelOptions& options);
-std::optional<at::ScalarType> cache_dtype(const ModelOptions& options);
+// For commands that generate text: --kv-cache-dtype, --packed-cache.
+void add_cache_options(CLI::App& app, ModelOptions& options);
+std::optional<at::ScalarType> cache_dtype(const ModelOptions& options);  // nothing for auto
 
 // Checks the names and sets libtorch's number of threads. Without --dtype: the checkpoint's own dtype, f32 for
 // block-quantized ones.

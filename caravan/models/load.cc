@@ -12,6 +12,7 @@
 #include "caravan/formats/writer.h"
 #include "caravan/models/fused_tensors.h"
 #include "caravan/models/load_dtype.h"
+#include "caravan/models/packed_cache.h"
 #include "caravan/models/stored_config.h"
 #include "caravan/ops/dequantize.h"
 #include "caravan/ops/linear.h"
@@ -175,10 +176,21 @@ LoadReport match(Head& model, Sources& sources, const std::string& path, bool ch
 }
 
 struct Target {
+  const std::string& name;
   nn::Parameter& parameter;
   bool multiplied;  // not only looked up, as an embedding that no head is tied to
-  ops::Arena* arena;
+  ops::Arena& arena;
+  PackedCache& cache;
 };
+
+Tensor packed_blocks(const Target& target) {
+  const ops::Weight weight = nn::view(target.parameter);
+  Tensor packed = target.cache.find(target.name, ops::packed_bytes(weight));
+  if (packed.defined()) return packed;
+  packed = ops::pack(weight, &target.arena);
+  target.cache.keep(target.name, packed);
+  return packed;
+}
 
 void load_parameter(const Target& target, SourceTensor& source, const formats::Checkpoint& checkpoint,
                     const LoadOptions& options) {
@@ -196,7 +208,7 @@ void load_parameter(const Target& target, SourceTensor& source, const formats::C
     parameter.value = share(source.bytes, {static_cast<int64_t>(source.bytes.bytes.size())}, at::kByte);
     parameter.dtype = source.dtype;
     if (target.multiplied) {
-      parameter.packed = ops::pack(nn::view(parameter), target.arena);
+      parameter.packed = packed_blocks(target);
       release_pages(source.bytes.bytes);  // the blocks stay in the file, for lookups of single rows
     }
     return;
@@ -259,16 +271,18 @@ LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, c
   const auto* causal = dynamic_cast<const CausalLm*>(&model);
   const bool tied = causal != nullptr && causal->tied();
   ops::Arena arena;
+  PackedCache cache(options.keep_blocks ? options.packed_cache : "", checkpoint);
   for (const nn::NamedParameter& p : model.named_parameters()) {
     if (!sources.contains(p.name)) continue;
     const bool multiplied = tied || p.parameter != &model.backbone().input_embedding().weight;
-    load_parameter({*p.parameter, multiplied, &arena}, sources.at(p.name), checkpoint, options);
+    load_parameter({p.name, *p.parameter, multiplied, arena, cache}, sources.at(p.name), checkpoint, options);
   }
   for (nn::Parameter* parameter : fresh) {
     parameter->value = parameter->value.to(options.device, *options.dtype);
     parameter->dtype = to_dtype(parameter->value.scalar_type());
   }
   checkpoint.check();
+  cache.save();
   return report;
 }
 

@@ -26,7 +26,8 @@ struct LoadOptions {
   // others mapped); without: as dense copies. Only where no dtype is asked for and the device is the CPU; such a model
   // computes in fp32 and cannot be trained or saved.
   bool keep_blocks = false;
-  bool keep_mapped = true;  // false: always copy out of the file (for training)
+  std::string packed_cache;  // folder that repacked blocks are kept in for the next start (packed_cache.h); "": none
+  bool keep_mapped = true;   // false: always copy out of the file (for training)
   // The checkpoint may come from another head: tensors of this head that it lacks get fresh values, those of its own
   // head are left out. The backbone must be complete either way.
   bool change_head = false;

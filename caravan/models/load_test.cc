@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <chrono>
 #include <filesystem>
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
+#include "caravan/base/temporary_folder.h"
 #include "caravan/formats/writer.h"
 
 namespace caravan::models {
@@ -259,6 +261,33 @@ TEST_F(LoadTest, HalvesThatAreKeptComputeInFp32) {
   }
 }
 
+// Repacked weights that an earlier start left on disk are those that would be made.
+void expect_the_same_from_a_cache(const std::string& file, CausalLm& made) {
+  const TemporaryFolder cache;
+  const auto load = [&] { return load_causal_lm(file, {.keep_blocks = true, .packed_cache = cache.path()}); };
+  const auto stored_at = [&] {
+    const std::string entry = cache / list_folder(cache.path())->at(0);
+    return std::filesystem::last_write_time(entry + "/model.safetensors");
+  };
+  const auto expect_same = [&](CausalLm& loaded) {
+    const auto a = made.named_parameters(), b = loaded.named_parameters();
+    for (size_t i = 0; i < a.size(); ++i) {
+      const Tensor &x = a[i].parameter->packed, &y = b[i].parameter->packed;
+      ASSERT_EQ(x.defined(), y.defined()) << a[i].name;
+      if (x.defined()) EXPECT_TRUE(at::equal(x, y)) << a[i].name;
+    }
+  };
+  expect_same(*load());
+  const auto first = stored_at();
+  expect_same(*load());
+  EXPECT_EQ(stored_at(), first);  // read, not made again
+  const auto later = std::filesystem::last_write_time(file) + std::chrono::seconds(2);
+  std::filesystem::last_write_time(file, later);  // as if it were another file
+  expect_same(*load());
+  EXPECT_NE(stored_at(), first);
+  EXPECT_EQ(list_folder(cache.path())->size(), 1u);
+}
+
 // A model whose matrices are stored as Q8_0: each block's half is 2^-7, its integers are those of the values.
 TEST_F(LoadTest, BlocksThatAreKeptGiveTheDenseModelsLogits) {
   config["hidden_size"] = 64;
@@ -295,6 +324,7 @@ TEST_F(LoadTest, BlocksThatAreKeptGiveTheDenseModelsLogits) {
   EXPECT_EQ(kept->backbone().input_embedding().weight.dtype, DType::q8_0);
   EXPECT_EQ(load_causal_lm(file, {.dtype = at::kFloat, .keep_blocks = true})->parameters()[0].scalar_type(),
             at::kFloat);
+  expect_the_same_from_a_cache(file, *kept);
   const torch::NoGradGuard guard;
   for (const int64_t tokens : {1, 3, 40}) {  // one input, a few, many
     const Tensor ids = at::arange(1, tokens + 1, at::kLong);

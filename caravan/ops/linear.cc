@@ -188,9 +188,13 @@ Tensor Arena::take(int64_t bytes) {
   return piece;
 }
 
+int64_t packed_bytes(const Weight& weight) {
+  return kernels::packed_bytes(type_of(weight.dtype), weight.rows, weight.columns);
+}
+
 Tensor pack(const Weight& weight, Arena* arena) {
   const PackedType& type = type_of(weight.dtype);
-  const int64_t bytes = kernels::packed_bytes(type, weight.rows, weight.columns);
+  const int64_t bytes = packed_bytes(weight);
   const Tensor tiles = arena != nullptr ? arena->take(bytes) : at::empty({bytes}, at::kByte);
   const auto* blocks = static_cast<const uint8_t*>(weight.value.const_data_ptr());
   auto* to = tiles.mutable_data_ptr<uint8_t>();

@@ -36,6 +36,10 @@ class Arena {
   int64_t used_ = 0;
 };
 
+// Raised whenever pack() gives other bytes: what is kept of them on disk is made anew then.
+inline constexpr int kPackedLayout = 1;
+int64_t packed_bytes(const Weight& weight);
+
 // A block-quantized weight in the order in which products read it (kernels/packed.h): as many bytes, made once.
 // Products round their inputs to 16 bits a group of 32; without the packed form they go through a dense copy.
 Tensor pack(const Weight& weight, Arena* arena = nullptr);
