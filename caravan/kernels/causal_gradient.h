@@ -16,7 +16,7 @@ struct CausalGradient {
   const void *queries, *gradient;  // token t's [G, D] at + t * row_stride
   void* d_queries;                 // the same layout
   int64_t row_stride;
-  const float *keys_across, *values_across;  // packed: [D, tree_stride(tokens)]
+  const float *keys_across, *values_across;  // packed (tree_attention.h)
   const float* keys;                         // packed: [tokens, D]
   void *d_keys, *d_values;                   // token t's [D] at + t * kv_stride
   int64_t kv_stride;

@@ -1,4 +1,4 @@
-// Bodies of causal_gradient.h, compiled once per instruction set: four queries at a time.
+// Bodies of causal_gradient.h, compiled once per instruction set: six queries at a time.
 #include "caravan/kernels/causal_gradient.h"
 
 #include "caravan/kernels/attention_tiles.h"
@@ -6,8 +6,6 @@
 
 namespace caravan::kernels {
 namespace {
-
-static_assert(kQueries == kTreeQueries);
 
 struct Scratch {
   float *d_keys, *d_values;    // [T, D]
@@ -47,7 +45,10 @@ struct Block {
 template <int V, class T>
 void write_queries(const CausalGradient& c, const Scores& d_weights, const Block& b, int64_t from) {
   Floats sums[kQueries][V];
-  weighted_rows<V>(d_weights, {c.keys + from, c.width}, b.tokens, sums);
+  for (auto& row : sums) {
+    for (Floats& sum : row) sum = zeros();
+  }
+  add_weighted_rows<V>(d_weights, {c.keys + from, c.width}, b.tokens, sums);
   for (int64_t i = 0; i < b.n; ++i) {
     float out[16 * V];
     for (int v = 0; v < V; ++v) store(sums[i][v], out + 16 * v);
@@ -80,11 +81,11 @@ template <class T>
 void run_block(const CausalGradient& c, const Scratch& s, Block b) {
   const int64_t stride = tree_stride(c.tokens), width = c.width;
   const auto first = [&](int64_t row) { return c.window > 0 && row >= c.window ? row + 1 - c.window : 0; };
-  const Tokens vectors = {first(b.at) / 16 * 16, tree_stride(b.at + b.n)};
+  const Tokens vectors = {first(b.at) / 16 * 16, (b.at + b.n + 15) / 16 * 16};
   b.tokens = {vectors.low, b.at + b.n};
   load_block<T>(c, s, b);
-  products(s.queries, {c.keys_across, width, stride}, vectors, {s.weights, stride});
-  products(s.gradient, {c.values_across, width, stride}, vectors, {s.d_weights, stride});
+  products(s.queries, {c.keys_across, width}, vectors, {s.weights, stride});
+  products(s.gradient, {c.values_across, width}, vectors, {s.d_weights, stride});
   for (int64_t i = 0; i < kQueries; ++i) {
     const Tokens seen = i < b.n ? Tokens{first(b.at + i), b.at + i + 1} : Tokens{vectors.low, vectors.low};
     soften(s.weights + i * stride, s.d_weights + i * stride, seen, vectors, c.scale);

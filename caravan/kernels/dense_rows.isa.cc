@@ -58,15 +58,15 @@ struct Bf16 {
 // A piece of the product: `depth` columns of R rows and M inputs, y = or += their sums.
 struct Piece {
   int64_t depth, width, stride;
+  int64_t next;  // bytes from a row to the one that the same place of the next block has
   bool add;
 };
 
-// What R rows further will be read is asked for early: a core's own prefetching ends at every page.
+// What will be read soon is asked for: a core's own prefetching ends at every page and every change of rows.
 template <class T, int R, int M>
 void multiply_block(const typename T::Weight* w, const typename T::Input* x, float* y, const Piece& p) {
-  constexpr int64_t kNear = 16384, kAhead = 4096;
-  const int64_t block_bytes = R * p.width * static_cast<int64_t>(sizeof *w);
-  const int64_t ahead = R > 1 && block_bytes < kNear ? block_bytes : kAhead;
+  constexpr int64_t kAhead = 4096;
+  const int64_t ahead = R > 1 ? p.next : kAhead;
   Floats sums[M][R];
   for (auto& row : sums) {
     for (Floats& sum : row) sum = zeros();
@@ -115,23 +115,34 @@ void multiply_inputs(const typename T::Weight* w, const typename T::Input* x, fl
   }
 }
 
-// Columns in pieces, so that a block's vectors stay in the first-level cache; inputs in chunks that stay in the second
-// while all rows pass by. Few inputs: row after row, as the weights lie in memory.
+// Many inputs: columns in pieces and inputs in chunks, so that both stay in the first-level cache while a strip of
+// rows, which stays in the second, passes by: a block reads six vectors of inputs for four of weights. Some inputs:
+// weights come from memory and meet all of them at once. Few: row after row, as the weights lie in memory.
 template <class T>
 void multiply_rows(const typename T::Weight* w, const typename T::Input* x, float* y, const DenseRows& s) {
-  constexpr int64_t kDepth = kPieceBytes / static_cast<int64_t>(sizeof *x), kChunkBytes = 512 << 10;
-  const int64_t deepest = s.width < kDepth ? s.width + 1 : kDepth;
-  const int64_t fitting = kChunkBytes / (deepest * static_cast<int64_t>(sizeof *x)) / kMostInputRows * kMostInputRows;
-  const int64_t chunk = fitting > kMostInputRows ? fitting : kMostInputRows;
-  const int64_t strip = s.inputs <= kMostInputRows ? kRows : s.end - s.begin;
+  constexpr int64_t kDepth = kPieceBytes / static_cast<int64_t>(sizeof *x), kChunkBytes = 20 << 10;
+  constexpr int64_t kStripBytes = 384 << 10;
   constexpr int64_t kStreamed = 1;  // inputs for which one row at a time comes fastest from memory
-  for (int64_t first = 0; first < s.inputs; first += chunk) {
-    const int64_t m = s.inputs - first < chunk ? s.inputs - first : chunk;
-    for (int64_t begin = s.begin; begin < s.end; begin += strip) {
-      const int64_t end = s.end - begin < strip ? s.end : begin + strip;
-      for (int64_t k = 0; k == 0 || k < s.width; k += kDepth) {
-        const int64_t depth = s.width - k < kDepth ? s.width - k : kDepth;
-        const Piece piece{depth, s.width, s.stride, k > 0};
+  constexpr int64_t kSome = 32;
+  const auto fitting = [](int64_t bytes, int64_t each, int64_t block) {
+    const int64_t n = bytes / (each + 1) / block * block;
+    return n > block ? n : block;
+  };
+  const int64_t deepest = s.width < kDepth ? s.width : kDepth;
+  const int64_t chunk =
+      s.inputs <= kSome ? kSome : fitting(kChunkBytes, deepest * static_cast<int64_t>(sizeof *x), kMostInputRows);
+  const int64_t strip =
+      s.inputs <= kMostInputRows ? kRows : fitting(kStripBytes, s.width * static_cast<int64_t>(sizeof *w), kRows);
+  constexpr int64_t kNear = 16384, kAhead = 4096;
+  const int64_t block_bytes = kRows * s.width * static_cast<int64_t>(sizeof *w);
+  const int64_t next = s.inputs > kMostInputRows || block_bytes < kNear ? block_bytes : kAhead;
+  for (int64_t begin = s.begin; begin < s.end; begin += strip) {
+    const int64_t end = s.end - begin < strip ? s.end : begin + strip;
+    for (int64_t k = 0; k == 0 || k < s.width; k += kDepth) {
+      const int64_t depth = s.width - k < kDepth ? s.width - k : kDepth;
+      const Piece piece{depth, s.width, s.stride, next, k > 0};
+      for (int64_t first = 0; first < s.inputs; first += chunk) {
+        const int64_t m = s.inputs - first < chunk ? s.inputs - first : chunk;
         const typename T::Input* from = x + s.inputs * k + first * depth;
         float* to = y + first * s.stride;
         int64_t r = begin;

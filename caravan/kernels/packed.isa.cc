@@ -10,85 +10,63 @@ namespace caravan::kernels {
 namespace {
 
 // --- values --------------------------------------------------------------------------------------------------------
+// quad<J>(p): quad J of the group whose planes begin at p. Two quads of a plane load it twice: that is free, where
+// sixteen unpacked quads would not stay in registers.
 
 struct FourBits {
   static constexpr int kBytes = 256;
-  static void unpack(const uint8_t* p, Quads* q) {
-    CARAVAN_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      const Quads plane = load_quads(p + 64 * j);
-      q[j] = bits<0, 15>(plane);
-      q[j + 4] = bits<4, 15>(plane);
-    }
+  template <int J>
+  static Quads quad(const uint8_t* p) {
+    return bits<J / 4 * 4, 15>(load_quads(p + 64 * (J % 4)));
   }
 };
 
 struct CodeBook {  // of iq4_nl and iq4_xs, made unsigned by the offset 128
   static constexpr int kBytes = 256;
-  static void unpack(const uint8_t* p, Quads* q) {
+  template <int J>
+  static Quads quad(const uint8_t* p) {
     const SignedBytes table = {1, 24, 45, 63, 79, 93, 106, 118, -127, -115, -103, -90, -75, -59, -39, -15};
-    FourBits::unpack(p, q);
-    CARAVAN_UNROLL
-    for (int j = 0; j < 8; ++j) q[j] = look_up_quads(table, q[j]);
+    return look_up_quads(table, FourBits::quad<J>(p));
   }
 };
 
-// Bit j of every byte of the plane, moved to bit kTo.
-template <int kTo, int... kQuads>
-inline void or_bits(const Quads& plane, Quads* q) {
-  ((q[kQuads] = both(q[kQuads], bits<kQuads - kTo, 1 << kTo>(plane))), ...);
-}
-
 struct FiveBits {
   static constexpr int kBytes = 320;
-  static void unpack(const uint8_t* p, Quads* q) {
-    FourBits::unpack(p, q);
-    or_bits<4, 0, 1, 2, 3, 4, 5, 6, 7>(load_quads(p + 256), q);
+  template <int J>
+  static Quads quad(const uint8_t* p) {
+    return both(FourBits::quad<J>(p), bits<J - 4, 16>(load_quads(p + 256)));
   }
 };
 
 struct SixBits {
   static constexpr int kBytes = 384;
-  static void unpack(const uint8_t* p, Quads* q) {
-    FourBits::unpack(p, q);
-    CARAVAN_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      const Quads plane = load_quads(p + 256 + 64 * i);
-      q[4 * i] = both(q[4 * i], bits<-4, 0x30>(plane));
-      q[4 * i + 1] = both(q[4 * i + 1], bits<-2, 0x30>(plane));
-      q[4 * i + 2] = both(q[4 * i + 2], bits<0, 0x30>(plane));
-      q[4 * i + 3] = both(q[4 * i + 3], bits<2, 0x30>(plane));
-    }
+  template <int J>
+  static Quads quad(const uint8_t* p) {
+    return both(FourBits::quad<J>(p), bits<2 * (J % 4) - 4, 0x30>(load_quads(p + 256 + 64 * (J / 4))));
   }
 };
 
 struct TwoBits {
   static constexpr int kBytes = 128;
-  static void unpack(const uint8_t* p, Quads* q) {
-    CARAVAN_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      const Quads plane = load_quads(p + 64 * i);
-      q[4 * i] = bits<0, 3>(plane);
-      q[4 * i + 1] = bits<2, 3>(plane);
-      q[4 * i + 2] = bits<4, 3>(plane);
-      q[4 * i + 3] = bits<6, 3>(plane);
-    }
+  template <int J>
+  static Quads quad(const uint8_t* p) {
+    return bits<2 * (J % 4), 3>(load_quads(p + 64 * (J / 4)));
   }
 };
 
 struct ThreeBits {
   static constexpr int kBytes = 192;
-  static void unpack(const uint8_t* p, Quads* q) {
-    TwoBits::unpack(p, q);
-    or_bits<2, 0, 1, 2, 3, 4, 5, 6, 7>(load_quads(p + 128), q);
+  template <int J>
+  static Quads quad(const uint8_t* p) {
+    return both(TwoBits::quad<J>(p), bits<J - 2, 4>(load_quads(p + 128)));
   }
 };
 
 struct EightBits {
   static constexpr int kBytes = 512;
-  static void unpack(const uint8_t* p, Quads* q) {
-    CARAVAN_UNROLL
-    for (int j = 0; j < 8; ++j) q[j] = load_quads(p + 64 * j);
+  template <int J>
+  static Quads quad(const uint8_t* p) {
+    return load_quads(p + 64 * J);
   }
 };
 
@@ -161,31 +139,44 @@ struct Type {
   static constexpr int kOffset = kOffsetOf;
 };
 
-// Quads [from, to) of one group into the sums of M inputs, scaled.
-template <class T, int M, int kFrom, int kTo>
-inline void add_quads(const Quads* w, const uint8_t* header, const uint8_t* scales, const InputGroup* x, int64_t groups,
-                      Floats* sums) {
-  constexpr int kHalf = kFrom / 4;
-  constexpr bool kWhole = kTo - kFrom == 8;
-  Sum products[M];
+// Where a tile's next group lies: its values, its scales and their header.
+struct GroupBytes {
+  const uint8_t *values, *scales, *header;
+};
+
+// These quads of one group of R tiles into their sums of M inputs, scaled. A quad and an input's quad meet R x M times.
+template <class T, int R, int M, int... kQuads>
+inline void add_quads(const GroupBytes* tiles, const InputGroup* x, int64_t groups, Floats (*sums)[M]) {
+  constexpr bool kWhole = sizeof...(kQuads) == 8;
+  constexpr int kHalf = !kWhole && ((kQuads >= 4) && ...) ? 1 : 0;
+  Sum products[R][M];
   CARAVAN_UNROLL
   for (int i = 0; i < M; ++i) {
     const InputGroup& g = x[i * groups];
-    products[i] = start(-T::kOffset * (kWhole ? g.sums[0] + g.sums[1] : g.sums[kHalf]));
+    const Sum offset = start(-T::kOffset * (kWhole ? g.sums[0] + g.sums[1] : g.sums[kHalf]));
+    for (int r = 0; r < R; ++r) products[r][i] = offset;
   }
-  CARAVAN_UNROLL
-  for (int q = kFrom; q < kTo; ++q) {
+  const auto add_quad = [&]<int kQuad>() __attribute__((always_inline)) {
+    Quads w[R];
+    for (int r = 0; r < R; ++r) w[r] = T::Values::template quad<kQuad>(tiles[r].values);
     CARAVAN_UNROLL
-    for (int i = 0; i < M; ++i) add_product(products[i], w[q], x[i * groups], q);
-  }
-  const Floats scale = T::Scales::scale(header, scales, kHalf), minimum = T::Scales::minimum(header, scales, kHalf);
-  CARAVAN_UNROLL
-  for (int i = 0; i < M; ++i) {
-    const InputGroup& g = x[i * groups];
-    sums[i] = multiply_add(to_floats(products[i]), multiply(scale, all(g.scale)), sums[i]);
-    if constexpr (T::Scales::kMinimum) {
-      const float total = kWhole ? g.total : g.scale * static_cast<float>(g.sums[kHalf]);
-      sums[i] = multiply_add(minimum, all(total), sums[i]);
+    for (int i = 0; i < M; ++i) {
+      const InputQuad input = load_input(x[i * groups], kQuad);
+      for (int r = 0; r < R; ++r) add_product(products[r][i], w[r], input);
+    }
+  };
+  (add_quad.template operator()<kQuads>(), ...);
+  for (int r = 0; r < R; ++r) {
+    const Floats scale = T::Scales::scale(tiles[r].header, tiles[r].scales, kHalf);
+    const Floats minimum = T::Scales::minimum(tiles[r].header, tiles[r].scales, kHalf);
+    CARAVAN_UNROLL
+    for (int i = 0; i < M; ++i) {
+      const InputGroup& g = x[i * groups];
+      sums[r][i] = multiply_add(to_floats(products[r][i]), multiply(scale, all(g.scale)), sums[r][i]);
+      if constexpr (T::Scales::kMinimum) {
+        const float total = kWhole ? g.total : g.scale * static_cast<float>(g.sums[kHalf]);
+        sums[r][i] = multiply_add(minimum, all(total), sums[r][i]);
+      }
     }
   }
 }
@@ -199,67 +190,95 @@ inline void prefetch(const uint8_t* p) {
   for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(p + kAhead + i);
 }
 
-// One tile against M inputs.
-template <class T, int M>
-void multiply_tile(const uint8_t* tile, const InputGroup* x, float* y, const PackedShape& shape, int64_t rows) {
+template <class T>
+inline int64_t bytes_of_tile(int64_t groups) {
+  return (groups * (T::Values::kBytes + T::Scales::kGroup) + groups / T::Scales::kParts * T::Scales::kHeader + 63) /
+         64 * 64;
+}
+
+// R tiles against M inputs; `rows` are left of the matrix, so that the last tile may have fewer than sixteen.
+template <class T, int R, int M>
+void multiply_tiles(const uint8_t* tiles, const InputGroup* x, float* y, const PackedShape& shape, int64_t rows) {
   const int64_t groups = shape.width / kGroupColumns;
-  const uint8_t* header = tile + groups * T::Values::kBytes;
-  Floats sums[M];
-  for (Floats& sum : sums) sum = zeros();
-  for (int64_t g = 0; g < groups; g += T::Scales::kParts) {
-    const uint8_t* scales = header + T::Scales::kHeader;
-    for (int part = 0; part < T::Scales::kParts; ++part, ++x) {
-      prefetch<T::Values::kBytes>(tile);
-      prefetch<T::Scales::kGroup>(scales);
-      Quads w[8];
-      T::Values::unpack(tile, w);
-      if constexpr (T::Scales::kHalves) {
-        add_quads<T, M, 0, 4>(w, header, scales, x, groups, sums);
-        add_quads<T, M, 4, 8>(w, header, scales, x, groups, sums);
-      } else {
-        add_quads<T, M, 0, 8>(w, header, scales, x, groups, sums);
-      }
-      tile += T::Values::kBytes;
-      scales += T::Scales::kGroup;
-    }
-    header = scales;
+  GroupBytes at[R];
+  for (int r = 0; r < R; ++r) {
+    at[r].values = tiles + r * bytes_of_tile<T>(groups);
+    at[r].header = at[r].values + groups * T::Values::kBytes;
   }
-  for (int i = 0; i < M; ++i) {
-    if (rows == kTileRows) {
-      store(sums[i], y + i * shape.stride);
-    } else {
-      float out[kTileRows];
-      store(sums[i], out);
-      memcpy(y + i * shape.stride, out, static_cast<size_t>(rows) * sizeof(float));
+  Floats sums[R][M];
+  for (auto& row : sums) {
+    for (Floats& sum : row) sum = zeros();
+  }
+  for (int64_t g = 0; g < groups; g += T::Scales::kParts) {
+    for (int r = 0; r < R; ++r) at[r].scales = at[r].header + T::Scales::kHeader;
+    for (int part = 0; part < T::Scales::kParts; ++part, ++x) {
+      for (int r = 0; r < R; ++r) {
+        prefetch<T::Values::kBytes>(at[r].values);
+        prefetch<T::Scales::kGroup>(at[r].scales);
+      }
+      if constexpr (T::Scales::kHalves) {
+        add_quads<T, R, M, 0, 1, 2, 3>(at, x, groups, sums);
+        add_quads<T, R, M, 4, 5, 6, 7>(at, x, groups, sums);
+      } else {
+        add_quads<T, R, M, 0, 4, 1, 5, 2, 6, 3, 7>(at, x, groups, sums);  // planes of four bits one after another
+      }
+      for (int r = 0; r < R; ++r) {
+        at[r].values += T::Values::kBytes;
+        at[r].scales += T::Scales::kGroup;
+      }
+    }
+    for (int r = 0; r < R; ++r) at[r].header = at[r].scales;
+  }
+  for (int r = 0; r < R; ++r) {
+    const int64_t own = rows - r * kTileRows;
+    for (int i = 0; i < M; ++i) {
+      float* to = y + i * shape.stride + r * kTileRows;
+      if (own >= kTileRows) {
+        store(sums[r][i], to);
+      } else {
+        float out[kTileRows];
+        store(sums[r][i], out);
+        memcpy(to, out, static_cast<size_t>(own) * sizeof(float));
+      }
     }
   }
 }
 
-// As many inputs at a time as keep their sums in registers; a chunk of inputs stays in the second-level cache.
+// The same against any number of inputs; those that do not fill a block meet one tile after another.
+template <class T, int R>
+void multiply_inputs(const uint8_t* tiles, const InputGroup* x, float* y, const PackedShape& shape, int64_t rows,
+                     int64_t inputs) {
+  const int64_t groups = shape.width / kGroupColumns;
+  for (; inputs >= kMostInputs; inputs -= kMostInputs, x += kMostInputs * groups, y += kMostInputs * shape.stride)
+    multiply_tiles<T, R, kMostInputs>(tiles, x, y, shape, rows);
+  if constexpr (kMostInputs > 1) {
+    if (inputs == 0) return;
+    const auto rest = inputs == 1   ? multiply_tiles<T, 1, 1>
+                      : inputs == 2 ? multiply_tiles<T, 1, 2>
+                                    : multiply_tiles<T, 1, 3>;
+    for (int r = 0; r < R; ++r)
+      rest(tiles + r * bytes_of_tile<T>(groups), x, y + r * kTileRows, shape, rows - r * kTileRows);
+  }
+}
+
+// As many tiles and inputs at a time as keep their sums in registers; a chunk of inputs stays in the second-level
+// cache.
 template <class T>
 void multiply_packed(const uint8_t* tiles, const InputGroup* inputs, float* y, const PackedShape& shape) {
-  constexpr int64_t kChunk = 128;
-  const int64_t groups = shape.width / kGroupColumns;
-  const int64_t parts = T::Scales::kParts, headers = groups / parts;
-  const int64_t bytes =
-      (groups * (T::Values::kBytes + T::Scales::kGroup) + headers * T::Scales::kHeader + 63) / 64 * 64;
-  for (int64_t chunk = 0; chunk < shape.inputs; chunk += kChunk) {
-    const int64_t end = chunk + kChunk < shape.inputs ? chunk + kChunk : shape.inputs;
+  constexpr int64_t kChunkBytes = 512 << 10, kBlockRows = kMostTiles * kTileRows;
+  const int64_t groups = shape.width / kGroupColumns, bytes = bytes_of_tile<T>(groups);
+  const int64_t fitting = kChunkBytes / (groups * static_cast<int64_t>(sizeof *inputs)) / kMostInputs * kMostInputs;
+  const int64_t chunk = fitting > kMostInputs ? fitting : kMostInputs;
+  for (int64_t first = 0; first < shape.inputs; first += chunk) {
+    const int64_t count = shape.inputs - first < chunk ? shape.inputs - first : chunk;
+    const InputGroup* x = inputs + first * groups;
     const uint8_t* tile = tiles;
-    for (int64_t row = 0; row < shape.rows; row += kTileRows, tile += bytes) {
-      const int64_t rows = shape.rows - row < kTileRows ? shape.rows - row : kTileRows;
-      int64_t i = chunk;
-      const auto run = [&](auto kernel, int64_t count) {
-        kernel(tile, inputs + i * groups, y + i * shape.stride + row, shape, rows);
-        i += count;
-      };
-      while (end - i >= kMostInputs) run(multiply_tile<T, kMostInputs>, kMostInputs);
-      if constexpr (kMostInputs > 1) {
-        if (end - i == 3) run(multiply_tile<T, 3>, 3);
-        if (end - i == 2) run(multiply_tile<T, 2>, 2);
-        if (end - i == 1) run(multiply_tile<T, 1>, 1);
-      }
-    }
+    float* to = y + first * shape.stride;
+    int64_t rows = shape.rows;
+    for (; rows > kBlockRows - kTileRows; rows -= kBlockRows, tile += kMostTiles * bytes, to += kBlockRows)
+      multiply_inputs<T, kMostTiles>(tile, x, to, shape, rows, count);
+    for (; rows > 0; rows -= kTileRows, tile += bytes, to += kTileRows)
+      multiply_inputs<T, 1>(tile, x, to, shape, rows, count);
   }
 }
 
@@ -275,20 +294,14 @@ void quantize(const float* x, InputGroup* to, int64_t groups) {
     }
     float largest;
     memcpy(&largest, &largest_bits, 4);
-    const bool finite = largest_bits < 0x7f800000, tiny = largest < 1e-30f;
-    const float inverse = finite && !tiny ? kLargest / largest : 0.0f;
-    int16_t integers[32];
-    int32_t sums[2] = {0, 0};
-    for (int i = 0; i < 32; ++i) {
-      const float scaled = finite ? x[i] * inverse : 0.0f;
-      integers[i] = static_cast<int16_t>(static_cast<int32_t>(scaled + (scaled < 0.0f ? -0.5f : 0.5f)));
+    if (largest_bits >= 0x7f800000) {
+      *to = {.scale = __builtin_nanf("")};
+      continue;
     }
-    for (int i = 0; i < 16; ++i) sums[0] += integers[i], sums[1] += integers[i + 16];
-    store_values(integers, to->values);
-    to->scale = finite ? (tiny ? 0.0f : largest / kLargest) : __builtin_nanf("");
-    to->sums[0] = sums[0];
-    to->sums[1] = sums[1];
-    to->total = to->scale * static_cast<float>(sums[0] + sums[1]);
+    const bool tiny = largest < 1e-30f;
+    store_rounded(x, tiny ? 0.0f : kLargest / largest, *to);
+    to->scale = tiny ? 0.0f : largest / kLargest;
+    to->total = to->scale * static_cast<float>(to->sums[0] + to->sums[1]);
   }
 }
 

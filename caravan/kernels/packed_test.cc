@@ -105,7 +105,7 @@ TEST_P(PackedProduct, IsThatOfTheDequantizedWeight) {
 
 // What shares a batch changes no bit: sums run in the same order whatever the number of inputs.
 TEST_P(PackedProduct, DoesNotDependOnItsNeighbours) {
-  constexpr int64_t kRows = 20, kWidth = 512, kInputs = 7;
+  constexpr int64_t kRows = 52, kWidth = 512, kInputs = 7;
   std::normal_distribution<float> normal;
   for (const BlockType& block_type : kTypes) {
     const PackedType& type = packed_type(block_type.index);
@@ -119,6 +119,26 @@ TEST_P(PackedProduct, DoesNotDependOnItsNeighbours) {
       multiply(type, tiles, quantized(one), alone.data(), {kRows, kWidth, 1, kRows});
       for (int64_t r = 0; r < kRows; ++r) ASSERT_EQ(alone[r], together[i * kRows + r]) << type.name;
     }
+  }
+}
+
+TEST_P(PackedProduct, InputsAreRoundedTheSameEverywhere) {
+  std::normal_distribution<float> normal;
+  std::vector<float> x(40 * kGroupColumns);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = std::ldexp(normal(generator), static_cast<int>(i / kGroupColumns) - 20);
+  x[0] = 1.0f, x[1] = -1.0f, x[2] = 0.0f;  // a group with halves
+  for (size_t i = 3; i < 32; ++i) x[i] = (static_cast<float>(i) + 0.5f) / 32512 * (i % 2 == 0 ? 1.0f : -1.0f);
+  const std::vector<InputGroup> groups = quantized(x);
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const float* from = x.data() + g * kGroupColumns;
+    float largest = 0;
+    for (int64_t i = 0; i < kGroupColumns; ++i) largest = std::max(largest, std::abs(from[i]));
+    int32_t sums[2] = {0, 0};
+    for (int64_t i = 0; i < kGroupColumns; ++i)
+      sums[i / 16] += static_cast<int32_t>(std::round(from[i] * (32512.0f / largest)));
+    ASSERT_EQ(groups[g].scale, largest / 32512.0f);
+    ASSERT_EQ(groups[g].sums[0], sums[0]) << g;
+    ASSERT_EQ(groups[g].sums[1], sums[1]) << g;
   }
 }
 

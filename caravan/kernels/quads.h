@@ -17,10 +17,17 @@ namespace {
 // Loops over registers must disappear; over plain arrays they stay loops.
 #if defined(__AVX2__)
 #define CARAVAN_UNROLL _Pragma("GCC unroll 8")
-constexpr int kMostInputs = 4;  // whose sums stay in registers
 #else
 #define CARAVAN_UNROLL
-constexpr int kMostInputs = 1;
+#endif
+
+// Inputs and tiles whose sums stay in registers together.
+#if defined(__AVX512VNNI__)
+constexpr int kMostInputs = 4, kMostTiles = 2;  // 8 sums, 16 of a group's products, 2 vectors of weights, 2 of an input
+#elif defined(__AVX2__)
+constexpr int kMostInputs = 4, kMostTiles = 1;
+#else
+constexpr int kMostInputs = 1, kMostTiles = 1;
 #endif
 
 #if defined(__AVX512VNNI__)
@@ -53,19 +60,31 @@ inline __m512i broadcast_quad(const int8_t* p) {
   memcpy(&four, p, 4);
   return _mm512_set1_epi32(four);
 }
-inline void add_product(Sum& sum, Quads weights, const InputGroup& x, int quad) {
-  sum.high = _mm512_dpbusd_epi32(sum.high, weights.v, broadcast_quad(x.values + 4 * quad));
-  sum.low = _mm512_dpbusd_epi32(sum.low, weights.v, broadcast_quad(x.values + 32 + 4 * quad));
+struct InputQuad {  // four columns of one input, for all rows
+  __m512i high, low;
+};
+inline InputQuad load_input(const InputGroup& x, int quad) {
+  return {broadcast_quad(x.values + 4 * quad), broadcast_quad(x.values + 32 + 4 * quad)};
+}
+inline void add_product(Sum& sum, Quads weights, const InputQuad& x) {
+  sum.high = _mm512_dpbusd_epi32(sum.high, weights.v, x.high);
+  sum.low = _mm512_dpbusd_epi32(sum.low, weights.v, x.low);
 }
 inline Floats to_floats(const Sum& sum) {
   return _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(sum.high, 8), sum.low));
 }
-inline void store_values(const int16_t* integers, int8_t* to) {
-  const __m512i v = _mm512_loadu_si512(integers),
-                high = _mm512_srai_epi16(_mm512_add_epi16(v, _mm512_set1_epi16(128)), 8);
-  const __m512i low = _mm512_sub_epi16(v, _mm512_slli_epi16(high, 8));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi16_epi8(high));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 32), _mm512_cvtepi16_epi8(low));
+// Values and sums of a group: x [32] times `inverse`, rounded to the nearest, halves away from zero.
+inline void store_rounded(const float* x, float inverse, InputGroup& to) {
+  for (int half = 0; half < 2; ++half) {
+    const __m512 scaled = _mm512_mul_ps(_mm512_loadu_ps(x + 16 * half), _mm512_set1_ps(inverse));
+    const __m512 sign = _mm512_and_ps(scaled, _mm512_set1_ps(-0.0f));
+    const __m512i v = _mm512_cvttps_epi32(_mm512_add_ps(scaled, _mm512_or_ps(sign, _mm512_set1_ps(0.5f))));
+    const __m512i high = _mm512_srai_epi32(_mm512_add_epi32(v, _mm512_set1_epi32(128)), 8);
+    const __m512i low = _mm512_sub_epi32(v, _mm512_slli_epi32(high, 8));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to.values + 16 * half), _mm512_cvtepi32_epi8(high));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to.values + 32 + 16 * half), _mm512_cvtepi32_epi8(low));
+    to.sums[half] = _mm512_reduce_add_epi32(v);
+  }
 }
 
 inline Floats load_halves(const uint8_t* p) {
@@ -75,14 +94,20 @@ inline Floats load_halves(const uint8_t* p) {
 #else
 
 // The integers of a group as 16-bit numbers, each quad as columns 0, 2, 1, 3: the even bytes of a Quads, widened in
-// place, meet the first two and the odd ones the others.
-inline void store_values(const int16_t* integers, int8_t* to) {
-  int16_t order[32];
-  for (int i = 0; i < 32; i += 4) {
-    order[i] = integers[i], order[i + 1] = integers[i + 2];
-    order[i + 2] = integers[i + 1], order[i + 3] = integers[i + 3];
+// place, meet the first two and the odd ones the others. Rounded as above.
+inline void store_rounded(const float* x, float inverse, InputGroup& to) {
+  constexpr int kOrder[4] = {0, 2, 1, 3};
+  int16_t integers[32], ordered[32];
+  for (int i = 0; i < 32; ++i) {
+    const float scaled = x[i] * inverse;
+    integers[i] = static_cast<int16_t>(static_cast<int32_t>(scaled + (scaled < 0.0f ? -0.5f : 0.5f)));
   }
-  memcpy(to, order, sizeof order);
+  int32_t sums[2] = {0, 0};
+  for (int i = 0; i < 16; ++i) sums[0] += integers[i], sums[1] += integers[i + 16];
+  to.sums[0] = sums[0];
+  to.sums[1] = sums[1];
+  for (int i = 0; i < 32; ++i) ordered[i] = integers[i / 4 * 4 + kOrder[i % 4]];
+  memcpy(to.values, ordered, sizeof ordered);
 }
 
 #if defined(__AVX2__)
@@ -114,14 +139,20 @@ struct Sum {
   __m256i a, b;
 };
 inline Sum start(int32_t value) { return {_mm256_set1_epi32(value), _mm256_set1_epi32(value)}; }
-inline void add_product(Sum& sum, Quads weights, const InputGroup& x, int quad) {
+struct InputQuad {
+  __m256i even, odd;
+};
+inline InputQuad load_input(const InputGroup& x, int quad) {
   int32_t even, odd;
   memcpy(&even, x.values + 8 * quad, 4);
   memcpy(&odd, x.values + 8 * quad + 4, 4);
-  const __m256i x_even = _mm256_set1_epi32(even), x_odd = _mm256_set1_epi32(odd), low = _mm256_set1_epi16(0xff);
+  return {_mm256_set1_epi32(even), _mm256_set1_epi32(odd)};
+}
+inline void add_product(Sum& sum, Quads weights, const InputQuad& x) {
+  const __m256i low = _mm256_set1_epi16(0xff);
   const auto half = [&](__m256i acc, __m256i w) {
-    acc = _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_and_si256(w, low), x_even));
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_srli_epi16(w, 8), x_odd));
+    acc = _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_and_si256(w, low), x.even));
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_srli_epi16(w, 8), x.odd));
   };
   sum.a = half(sum.a, weights.a);
   sum.b = half(sum.b, weights.b);
@@ -170,12 +201,18 @@ inline Sum start(int32_t value) {
   for (int32_t& row : sum.rows) row = value;
   return sum;
 }
-inline void add_product(Sum& sum, const Quads& weights, const InputGroup& x, int quad) {
+struct InputQuad {
   int16_t v[4];
-  memcpy(v, x.values + 8 * quad, sizeof v);
+};
+inline InputQuad load_input(const InputGroup& x, int quad) {
+  InputQuad q;
+  memcpy(q.v, x.values + 8 * quad, sizeof q.v);
+  return q;
+}
+inline void add_product(Sum& sum, const Quads& weights, const InputQuad& x) {
   for (int r = 0; r < 16; ++r) {
     const uint8_t* w = weights.b + 4 * r;
-    sum.rows[r] += w[0] * v[0] + w[2] * v[1] + w[1] * v[2] + w[3] * v[3];
+    sum.rows[r] += w[0] * x.v[0] + w[2] * x.v[1] + w[1] * x.v[2] + w[3] * x.v[3];
   }
 }
 inline Floats to_floats(const Sum& sum) {
@@ -187,8 +224,6 @@ inline Floats load_halves(const uint8_t* p) {
 
 #endif
 #endif
-
-inline Floats multiply(const Floats& a, const Floats& b) { return multiply_add(a, b, zeros()); }
 
 }  // namespace
 }  // namespace caravan::kernels

@@ -31,8 +31,11 @@ inline Floats to_floats(SignedBytes b) {
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(reinterpret_cast<__m128i>(b)));
 }
 inline Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
+inline Floats multiply(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }  // a b + c
 inline Floats all(float x) { return _mm512_set1_ps(x); }
+inline Floats larger(Floats a, Floats b) { return _mm512_max_ps(a, b); }  // b where one is a NaN
+inline float largest(Floats f) { return _mm512_reduce_max_ps(f); }
 inline Floats from_bf16(const uint16_t* p) {
   const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
@@ -56,10 +59,18 @@ inline Floats to_floats(SignedBytes v) {
   return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(b, 8)))};
 }
 inline Floats add(Floats x, Floats y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }
+inline Floats multiply(Floats x, Floats y) { return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
 inline Floats multiply_add(Floats x, Floats y, Floats z) {
   return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
 }
 inline Floats all(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+inline Floats larger(Floats x, Floats y) { return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
+inline float largest(Floats f) {
+  const __m256 eight = _mm256_max_ps(f.a, f.b);
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
 inline Floats from_bf16(const uint16_t* p) {
   const auto eight = [](const uint16_t* from) {
     const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
@@ -102,11 +113,22 @@ inline Floats to_floats(SignedBytes b) {
 inline Floats add(const Floats& a, const Floats& b) {
   return each([&](int i) { return a.f[i] + b.f[i]; });
 }
+inline Floats multiply(const Floats& a, const Floats& b) {
+  return each([&](int i) { return a.f[i] * b.f[i]; });
+}
 inline Floats multiply_add(const Floats& a, const Floats& b, const Floats& c) {
   return each([&](int i) { return a.f[i] * b.f[i] + c.f[i]; });
 }
 inline Floats all(float x) {
   return each([=](int) { return x; });
+}
+inline Floats larger(const Floats& a, const Floats& b) {
+  return each([&](int i) { return a.f[i] > b.f[i] ? a.f[i] : b.f[i]; });
+}
+inline float largest(const Floats& f) {
+  float most = f.f[0];
+  for (float x : f.f) most = x > most ? x : most;
+  return most;
 }
 inline Floats from_bf16(const uint16_t* p) {
   return each([=](int i) {

@@ -1,6 +1,7 @@
 // Attention of many rows that share most of their keys: the beams of a search, which all see one prompt and then their
 // own few tokens, and the prompt's own tokens. The prompt's keys stand transposed, so that a block of queries meets
-// them as a matrix product does; a row's result does not depend on the other rows.
+// them as a matrix product does, a block of keys after another (Dao et al., "FlashAttention"); a row's result does not
+// depend on the other rows.
 //
 //   tree_table().pack_f32(keys, values, tokens, stride, width, packed_keys, packed_values);
 //   tree_table().attend_f32({.queries = q, ...});
@@ -10,8 +11,12 @@
 
 namespace caravan::kernels {
 
-// Tokens that packed keys have room for: their rows are whole vectors, the rest zeros.
-inline constexpr int64_t tree_stride(int64_t tokens) { return (tokens + 15) / 16 * 16; }
+inline constexpr int64_t kTreeTokens = 64;  // in a block of keys, which stays in the first-level cache with its values
+inline constexpr int64_t kTreeQueries = 6;  // that share a pass over a block
+
+// Tokens that packed keys have room for, and numbers of a packed value: whole blocks and whole vectors.
+inline constexpr int64_t tree_stride(int64_t tokens) { return (tokens + kTreeTokens - 1) / kTreeTokens * kTreeTokens; }
+inline constexpr int64_t tree_width(int64_t width) { return (width + 15) / 16 * 16; }
 
 // One key-value head's G query heads over the rows of one prompt: softmax(scale q k^T) v.
 struct TreeHead {
@@ -19,8 +24,8 @@ struct TreeHead {
   void* output;         // the same layout
   int64_t row_stride;
   int64_t rows, group, width;  // G, D
-  const float* keys;           // packed: [D, tree_stride(tokens)]
-  const float* values;         // packed: [tokens, D]
+  const float* keys;           // packed, block by block: [D, kTreeTokens]
+  const float* values;         // packed: [tokens, tree_width(D)]
   int64_t tokens;              // of the prompt
   const int64_t* visible;      // [rows]: the prompt's tokens [0, visible) are seen
   // What each row sees behind the prompt, itself the last: [rows, tail] vectors of D.
@@ -29,13 +34,13 @@ struct TreeHead {
   int64_t tail;
   int64_t window;  // 0: none; else a row sees so many tokens back, itself included
   float scale;
-  float* scratch;  // tree_scratch(tokens, width, tail) floats
+  float* scratch;  // tree_scratch(width, tail) floats
 };
 
-inline constexpr int64_t kTreeQueries = 4;  // that share a pass over the keys
+inline constexpr int64_t kTreeChunk = 16 * kTreeQueries;  // queries that meet one block of keys after another
 
-inline constexpr int64_t tree_scratch(int64_t tokens, int64_t width, int64_t tail) {
-  return kTreeQueries * (tree_stride(tokens) + tail + width);
+inline constexpr int64_t tree_scratch(int64_t width, int64_t tail) {
+  return kTreeChunk * (width + tree_width(width) + 16 + 1) + tail;  // query, output, sums in lanes, largest score
 }
 
 struct TreeTable {

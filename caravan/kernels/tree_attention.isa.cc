@@ -1,4 +1,6 @@
-// Bodies of tree_attention.h, compiled once per instruction set. Sums over keys run in the keys' order and sums over
+// Bodies of tree_attention.h, compiled once per instruction set, without reassociation. Keys come in blocks of
+// kTreeTokens, counted from the prompt's first, and softmax goes along: a query keeps its largest score so far, and
+// what it has summed is scaled down when a larger one comes. Sums over keys run in the keys' order and sums over
 // features in the features' order, whatever rows share a block: equal rows get equal bits.
 #include "caravan/kernels/tree_attention.h"
 
@@ -8,45 +10,106 @@
 namespace caravan::kernels {
 namespace {
 
-static_assert(kQueries == kTreeQueries);
+constexpr int64_t kLanes = 16;
 
-// The queries [at, at + n) of a head, counted row by row.
-template <class T>
-struct Block {
+// Queries [at, at + n) of a head, counted row by row, n <= kTreeChunk, and what they have summed so far.
+struct Chunk {
   const TreeHead& head;
   int64_t at, n;
-  int64_t stride;                           // of a query's scores
-  float *queries, *scores;                  // scratch: [kQueries, D] and [kQueries, stride]
-  int64_t first[kQueries], last[kQueries];  // the prompt's tokens that each sees
-  int64_t low, high;                        // of all, in whole vectors
-  int64_t tail_first;                       // the first of a row's tail inside the window
+  float *queries, *outputs;  // [kTreeChunk, D] and [kTreeChunk, tree_width(D)]
+  float *sums, *largest;     // of the weights, in lanes: [kTreeChunk, kLanes]; of the scores: [kTreeChunk]
+  float* tail;               // [head.tail] scores of one query
 
   int64_t row(int64_t i) const { return (at + i) / head.group; }
   int64_t offset(int64_t i) const { return row(i) * head.row_stride + (at + i) % head.group * head.width; }
+  // Where the tokens that query i sees end, and the first of them, counted through prompt and tail.
+  int64_t last(int64_t i) const { return head.visible[row(i)]; }
+  int64_t first(int64_t i) const {
+    const int64_t end = head.tail > 0 ? head.tokens + head.tail : last(i);
+    return head.window > 0 && end > head.window ? end - head.window : 0;
+  }
 };
 
 template <class T>
-Block<T> make_block(const TreeHead& head, int64_t at, int64_t n) {
-  const int64_t stride = tree_stride(head.tokens);
-  Block<T> b{head, at, n, stride + head.tail, head.scratch, head.scratch + kQueries * head.width, {}, {}, 0, 0, 0};
-  b.low = stride;
-  for (int64_t i = 0; i < n; ++i) {
-    b.last[i] = head.visible[b.row(i)];
-    const int64_t position = head.tail > 0 ? head.tokens + head.tail - 1 : b.last[i] - 1;
-    b.first[i] = head.window > 0 && position >= head.window ? position + 1 - head.window : 0;
-    if (b.first[i] > b.last[i]) b.first[i] = b.last[i];
-    b.low = b.first[i] < b.low ? b.first[i] : b.low;
-    b.high = b.last[i] > b.high ? b.last[i] : b.high;
-    const T* q = static_cast<const T*>(head.queries) + b.offset(i);
-    for (int64_t d = 0; d < head.width; ++d) b.queries[i * head.width + d] = load(q[d]);
+Chunk make_chunk(const TreeHead& head, int64_t at, int64_t n) {
+  const int64_t width = head.width, padded = tree_width(width);
+  float *queries = head.scratch, *outputs = queries + kTreeChunk * width, *sums = outputs + kTreeChunk * padded;
+  float* largest = sums + kTreeChunk * kLanes;
+  const Chunk c{head, at, n, queries, outputs, sums, largest, largest + kTreeChunk};
+  const int64_t whole = (n + kQueries - 1) / kQueries * kQueries;
+  for (int64_t i = 0; i < whole; ++i) {
+    const T* q = static_cast<const T*>(head.queries) + (i < n ? c.offset(i) : 0);
+    for (int64_t d = 0; d < width; ++d) queries[i * width + d] = i < n ? load(q[d]) : 0.0f;
+    largest[i] = -INFINITY;
   }
-  for (int64_t i = n; i < kQueries; ++i) {
-    for (int64_t d = 0; d < head.width; ++d) b.queries[i * head.width + d] = 0.0f;
+  memset(outputs, 0, static_cast<size_t>(whole * padded) * sizeof(float));
+  memset(sums, 0, static_cast<size_t>(whole * kLanes) * sizeof(float));
+  return c;
+}
+
+// Query i's scores of the tokens in `block` become weights, 0 where it does not see them; both in whole vectors,
+// counted from the block's first. Returns what its earlier sums are to be multiplied with.
+float soften(const Chunk& c, int64_t i, float* scores, const Tokens& seen, const Tokens& block) {
+  if (seen.low >= seen.high) {
+    for (int64_t t = block.low; t < block.high; ++t) scores[t] = 0.0f;
+    return 1.0f;
   }
-  b.low = b.low / 16 * 16;
-  b.high = tree_stride(b.high);
-  b.tail_first = head.window > 0 && head.tail > head.window ? head.tail - head.window : 0;
-  return b;
+  for (int64_t t = block.low; t < seen.low; ++t) scores[t] = -INFINITY;
+  for (int64_t t = seen.high; t < block.high; ++t) scores[t] = -INFINITY;
+  const float scale = c.head.scale, before = c.largest[i];
+  Floats most = all(before);
+  for (int64_t t = block.low; t < block.high; t += kLanes) most = larger(load(scores + t), most);
+  const float highest = largest(most), factor = exponential_of_negative(scale * (before - highest));
+  for (int64_t t = block.low; t < block.high; ++t) scores[t] = exponential_of_negative(scale * (scores[t] - highest));
+  for (int64_t t = block.low; t < seen.low; ++t) scores[t] = 0.0f;
+  for (int64_t t = seen.high; t < block.high; ++t) scores[t] = 0.0f;
+  Floats sums = multiply(load(c.sums + i * kLanes), all(factor));
+  for (int64_t t = block.low; t < block.high; t += kLanes) sums = add(sums, load(scores + t));
+  store(sums, c.sums + i * kLanes);
+  c.largest[i] = highest;
+  return factor;
+}
+
+// 16 V features of six outputs, which lie as far apart as values do: times `factors`, and the weighted values added.
+template <int V>
+void blend(const Scores& weights, const float* factors, const Along& values, const Tokens& tokens, float* outputs) {
+  Floats sums[kQueries][V];
+  for (int q = 0; q < kQueries; ++q) {
+    for (int v = 0; v < V; ++v) sums[q][v] = multiply(load(outputs + q * values.width + 16 * v), all(factors[q]));
+  }
+  add_weighted_rows<V>(weights, values, tokens, sums);
+  for (int q = 0; q < kQueries; ++q) {
+    for (int v = 0; v < V; ++v) store(sums[q][v], outputs + q * values.width + 16 * v);
+  }
+}
+
+// Six queries from i on meet the keys and values of a block that begins with token `begin`.
+void attend_block(const Chunk& c, int64_t i, int64_t begin) {
+  const TreeHead& h = c.head;
+  const int64_t end = h.tokens - begin < kTreeTokens ? h.tokens : begin + kTreeTokens;
+  Tokens seen[kQueries] = {}, any = {kTreeTokens, 0};
+  for (int64_t q = 0; q < kQueries; ++q) {
+    if (i + q >= c.n) continue;
+    const int64_t first = c.first(i + q), last = c.last(i + q);
+    seen[q] = {(first > begin ? first : begin) - begin, (last < end ? last : end) - begin};
+    if (seen[q].low >= seen[q].high) continue;
+    any.low = seen[q].low < any.low ? seen[q].low : any.low;
+    any.high = seen[q].high > any.high ? seen[q].high : any.high;
+  }
+  if (any.low >= any.high) return;
+  const Tokens vectors = {any.low / 16 * 16, (any.high + 15) / 16 * 16};
+  alignas(64) float scores[kQueries * kTreeTokens];
+  const Scores rows{scores, kTreeTokens};
+  products(c.queries + i * h.width, {h.keys + begin * h.width, h.width}, vectors, rows);
+  float factors[kQueries];
+  for (int64_t q = 0; q < kQueries; ++q) factors[q] = soften(c, i + q, rows.row(q), seen[q], vectors);
+  const int64_t padded = tree_width(h.width);
+  const float* values = h.values + begin * padded;
+  float* outputs = c.outputs + i * padded;
+  int64_t d = 0;
+  for (; d + 16 * kVectors <= padded; d += 16 * kVectors)
+    blend<kVectors>(rows, factors, {values + d, padded}, any, outputs + d);
+  for (; d < padded; d += 16) blend<1>(rows, factors, {values + d, padded}, any, outputs + d);
 }
 
 template <class T>
@@ -59,91 +122,62 @@ float dot(const float* q, const T* k, int64_t width) {
   return sum(sums) + rest;
 }
 
-// Scores become weights; tokens of the block that a query does not see get 0. Returns 1 / the sum of the weights.
+// What query i sees behind the prompt.
 template <class T>
-float soften(const Block<T>& b, int64_t i) {
-  const TreeHead& h = b.head;
-  float *scores = b.scores + i * b.stride, *tail = scores + tree_stride(h.tokens), largest = -INFINITY, sum = 0.0f;
-  for (int64_t t = b.tail_first; t < h.tail; ++t) {
-    const T* key = static_cast<const T*>(h.tail_keys[b.row(i) * h.tail + t]);
-    tail[t] = dot(b.queries + i * h.width, key, h.width);
-    largest = tail[t] > largest ? tail[t] : largest;
+void attend_tail(const Chunk& c, int64_t i) {
+  const TreeHead& h = c.head;
+  const int64_t from = c.first(i) > h.tokens ? c.first(i) - h.tokens : 0, at = c.row(i) * h.tail;
+  float largest = c.largest[i];
+  for (int64_t t = from; t < h.tail; ++t) {
+    c.tail[t] = dot(c.queries + i * h.width, static_cast<const T*>(h.tail_keys[at + t]), h.width);
+    largest = c.tail[t] > largest ? c.tail[t] : largest;
   }
-  const int64_t first = b.first[i], last = b.last[i];
-  for (int64_t t = first; t < last; ++t) largest = scores[t] > largest ? scores[t] : largest;
-  for (int64_t t = first; t < last; ++t) sum += scores[t] = exponential_of_negative(h.scale * (scores[t] - largest));
-  for (int64_t t = b.tail_first; t < h.tail; ++t)
-    sum += tail[t] = exponential_of_negative(h.scale * (tail[t] - largest));
-  for (int64_t t = b.low; t < first; ++t) scores[t] = 0.0f;
-  for (int64_t t = last; t < b.high; ++t) scores[t] = 0.0f;
-  return 1.0f / sum;
-}
-
-// Features [from, from + 16 V) of the block's outputs.
-template <int V, class T>
-void blend(const Block<T>& b, const float* inverse, int64_t from) {
-  const TreeHead& h = b.head;
-  Floats sums[kQueries][V];
-  weighted_rows<V>({b.scores, b.stride}, {h.values + from, h.width}, {b.low, b.high < h.tokens ? b.high : h.tokens},
-                   sums);
-  for (int64_t i = 0; i < b.n; ++i) {
-    const float* tail = b.scores + i * b.stride + tree_stride(h.tokens);
-    for (int64_t t = b.tail_first; t < h.tail; ++t) {
-      const T* value = static_cast<const T*>(h.tail_values[b.row(i) * h.tail + t]) + from;
-      for (int v = 0; v < V; ++v) sums[i][v] = multiply_add(load(value + 16 * v), all(tail[t]), sums[i][v]);
-    }
-    float out[16 * V];
-    for (int v = 0; v < V; ++v) store(sums[i][v], out + 16 * v);
-    T* to = static_cast<T*>(h.output) + b.offset(i) + from;
-    for (int j = 0; j < 16 * V; ++j) store(out[j] * inverse[i], to + j);
-  }
-}
-
-// The same for one feature, where the width is no whole number of vectors.
-template <class T>
-void blend_one(const Block<T>& b, const float* inverse, int64_t d) {
-  const TreeHead& h = b.head;
-  for (int64_t i = 0; i < b.n; ++i) {
-    const float *scores = b.scores + i * b.stride, *tail = scores + tree_stride(h.tokens);
-    float sum = 0.0f;
-    for (int64_t t = b.first[i]; t < b.last[i]; ++t) sum += scores[t] * h.values[t * h.width + d];
-    for (int64_t t = b.tail_first; t < h.tail; ++t)
-      sum += tail[t] * load(static_cast<const T*>(h.tail_values[b.row(i) * h.tail + t])[d]);
-    store(sum * inverse[i], static_cast<T*>(h.output) + b.offset(i) + d);
+  const float factor = exponential_of_negative(h.scale * (c.largest[i] - largest));
+  float *output = c.outputs + i * tree_width(h.width), *sums = c.sums + i * kLanes;
+  for (int64_t d = 0; d < h.width; ++d) output[d] *= factor;
+  for (int64_t j = 0; j < kLanes; ++j) sums[j] *= factor;
+  for (int64_t t = from; t < h.tail; ++t) {
+    const float weight = exponential_of_negative(h.scale * (c.tail[t] - largest));
+    const T* value = static_cast<const T*>(h.tail_values[at + t]);
+    for (int64_t d = 0; d < h.width; ++d) output[d] += weight * load(value[d]);
+    sums[t % kLanes] += weight;
   }
 }
 
 template <class T>
 void attend(const TreeHead& head) {
   const int64_t count = head.rows * head.group;
-  for (int64_t at = 0; at < count; at += kQueries) {
-    const Block<T> b = make_block<T>(head, at, count - at < kQueries ? count - at : kQueries);
-    products(b.queries, {head.keys, head.width, tree_stride(head.tokens)}, {b.low, b.high}, {b.scores, b.stride});
-    float inverse[kQueries];
-    for (int64_t i = 0; i < b.n; ++i) inverse[i] = soften(b, i);
-    for (int64_t i = b.n; i < kQueries; ++i) {
-      for (int64_t t = b.low; t < b.high; ++t) b.scores[i * b.stride + t] = 0.0f;
+  for (int64_t at = 0; at < count; at += kTreeChunk) {
+    const Chunk c = make_chunk<T>(head, at, count - at < kTreeChunk ? count - at : kTreeChunk);
+    for (int64_t begin = 0; begin < head.tokens; begin += kTreeTokens) {
+      for (int64_t i = 0; i < c.n; i += kQueries) attend_block(c, i, begin);
     }
-    int64_t d = 0;
-    for (; d + 16 * kVectors <= head.width; d += 16 * kVectors) blend<kVectors>(b, inverse, d);
-    for (; d + 16 <= head.width; d += 16) blend<1>(b, inverse, d);
-    for (; d < head.width; ++d) blend_one(b, inverse, d);
+    for (int64_t i = 0; i < c.n; ++i) {
+      if (head.tail > 0) attend_tail<T>(c, i);
+      float total = 0.0f;
+      for (int64_t j = 0; j < kLanes; ++j) total += c.sums[i * kLanes + j];
+      const float inverse = 1.0f / total, *output = c.outputs + i * tree_width(head.width);
+      T* to = static_cast<T*>(head.output) + c.offset(i);
+      for (int64_t d = 0; d < head.width; ++d) store(output[d] * inverse, to + d);
+    }
   }
 }
 
 template <class T>
 void pack(const T* keys, const T* values, int64_t tokens, int64_t stride, int64_t width, float* packed_keys,
           float* packed_values) {
-  const int64_t room = tree_stride(tokens);
-  // Sixteen tokens at a time: their features are read along the cache lines, and written a whole line each.
-  for (int64_t from = 0; from < room; from += 16) {
-    for (int64_t d = 0; d < width; ++d) {
-      float* to = packed_keys + d * room + from;
+  const int64_t padded = tree_width(width);
+  // Sixteen tokens at a time: their features are read along the cache lines, and written a whole line each. What lies
+  // behind the last sixteen of a block is never read.
+  for (int64_t from = 0; from < tokens; from += 16) {
+    float* to = packed_keys + from / kTreeTokens * kTreeTokens * width + from % kTreeTokens;
+    for (int64_t d = 0; d < width; ++d, to += kTreeTokens) {
       for (int64_t t = 0; t < 16; ++t) to[t] = from + t < tokens ? load(keys[(from + t) * stride + d]) : 0.0f;
     }
   }
   for (int64_t t = 0; t < tokens; ++t) {
-    for (int64_t d = 0; d < width; ++d) packed_values[t * width + d] = load(values[t * stride + d]);
+    for (int64_t d = 0; d < padded; ++d)
+      packed_values[t * padded + d] = d < width ? load(values[t * stride + d]) : 0.0f;
   }
 }
 

@@ -61,8 +61,8 @@ struct Problem {
   }
 
   std::vector<T> run(const TreeTable& table, int64_t first, int64_t rows) const {
-    std::vector<float> packed_keys(c.width * tree_stride(c.tokens)), packed_values(c.tokens * c.width),
-        scratch(tree_scratch(c.tokens, c.width, c.tail));
+    std::vector<float> packed_keys(c.width * tree_stride(c.tokens)), packed_values(c.tokens * tree_width(c.width)),
+        scratch(tree_scratch(c.width, c.tail));
     std::vector<T> output(queries.size());
     std::vector<const void*> k, v;
     for (int64_t i = first * c.tail; i < (first + rows) * c.tail; ++i) {
@@ -138,7 +138,7 @@ class TreeAttention : public testing::TestWithParam<const Table*> {
 };
 
 TEST_P(TreeAttention, MatchesNaiveLoopsAndRowsStandAlone) {
-  for (int64_t tokens : {1, 2, 15, 16, 17, 33, 64, 80, 131}) {
+  for (int64_t tokens : {1, 2, 15, 16, 17, 33, 64, 80, 131, 200}) {
     for (int64_t width : {1, 8, 16, 24, 64, 80}) {
       for (const Case& c :
            {Case{tokens, 7, 1, width, 0, 0}, Case{tokens, 5, 2, width, 3, 0}, Case{tokens, 6, 1, width, 2, 5},

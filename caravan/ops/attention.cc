@@ -2,11 +2,13 @@
 
 #include <torch/torch.h>
 
+#include <numeric>
 #include <vector>
 
 #include "caravan/base/error.h"
 #include "caravan/kernels/table.h"
 #include "caravan/ops/threads.h"
+#include "caravan/ops/tree_attention.h"
 
 namespace caravan::ops {
 namespace {
@@ -31,6 +33,15 @@ Tensor visible(int64_t tq, int64_t tk, const AttentionSpec& spec, at::Device dev
   if (spec.window > 0) mask = mask.logical_and(i - j < spec.window);
   if (spec.prefix > 0) mask = mask.logical_or(j < spec.prefix);
   return spec.visible_keys.defined() ? mask.logical_and(spec.visible_keys.unsqueeze(0)) : mask;
+}
+
+// Whether our own kernel attends: three times as fast as libtorch's for 512 tokens (Zen 5), but it packs all keys
+// first, which some few queries of many keys do not pay for.
+bool has_kernel(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec) {
+  const bool plain = spec.prefix == 0 && !spec.visible_keys.defined() && (spec.causal || spec.window <= 0);
+  const bool pays = q.size(0) >= 8 || k.size(0) <= 64 * q.size(0);
+  return plain && pays && q.device().is_cpu() && q.scalar_type() == at::kFloat && k.scalar_type() == at::kFloat &&
+         spec.dropout == 0.0 && !needs_gradient({q, k, v});
 }
 
 // [T, H, D] -> [1, H, T, D], the layout of libtorch's attention.
@@ -64,6 +75,11 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Attent
   if (weights != nullptr) return reference::attention(q, k, v, spec, weights);
   check_shapes(q, k, v);
   const int64_t tq = q.size(0), tk = k.size(0);
+  if (has_kernel(q, k, v, spec)) {
+    std::vector<int64_t> rows(static_cast<size_t>(tq));
+    std::iota(rows.begin(), rows.end(), tk - tq);
+    return prompt_attention(q, pack_prompts(k, v, {0, tk}), rows, spec);
+  }
   const bool masked = has_mask(tq, tk, spec);
   const bool plain_causal = masked && spec.causal && spec.prefix == 0 && tq == tk && !spec.visible_keys.defined() &&
                             (spec.window <= 0 || spec.window >= tk);

@@ -113,6 +113,22 @@ TEST(Attention, MatchesItsTwinOverMasksAndHeadGroups) {
   EXPECT_THROW(attention(random({3, 4, 8}), random({2, 2, 8}), random({2, 2, 8}), spec_of(true, 0)), Error);
 }
 
+// A prompt read in pieces, each seeing what came before, as one read at once.
+TEST(Attention, PiecesOfAPromptGiveItsBits) {
+  const torch::InferenceMode guard;
+  const Random random;
+  const Tensor q = random({150, 6, 24}), k = random({150, 2, 24}), v = random({150, 2, 24});
+  for (const int64_t window : {0, 70}) {
+    const AttentionSpec spec = spec_of(true, window);
+    const Tensor whole = attention(q, k, v, spec);
+    EXPECT_LT(distance(whole, reference::attention(q, k, v, spec)), kF32);
+    for (const auto& [begin, end] : std::vector<std::pair<int64_t, int64_t>>{{0, 64}, {64, 101}, {101, 150}}) {
+      const Tensor piece = attention(q.slice(0, begin, end), k.slice(0, 0, end), v.slice(0, 0, end), spec);
+      EXPECT_TRUE(at::equal(piece, whole.slice(0, begin, end))) << begin;
+    }
+  }
+}
+
 TEST(PagedAttention, MatchesTheTwinOnGatheredPages) {
   const Random random;
   for (const auto type : {at::kFloat, at::kBFloat16}) {

@@ -171,7 +171,7 @@ Tensor run_forward(const Tensor& q, const Tensor& k, const Tensor& v, const std:
     return [&, packed = Packed<T>(), scratch = std::vector<float>()](int64_t b, int64_t h) mutable {
       const int64_t start = starts[b], tokens = starts[b + 1] - start, row = shape.heads * shape.width;
       packed.fill(k, v, start, tokens, h, /*backward=*/false);
-      scratch.resize(static_cast<size_t>(kernels::tree_scratch(tokens, shape.width, 0)));
+      scratch.resize(static_cast<size_t>(kernels::tree_scratch(shape.width, 0)));
       const int64_t at = start * row + h * shape.group() * shape.width;
       const kernels::TreeHead call{.queries = data_of<T>(q) + at,
                                    .output = const_cast<T*>(data_of<T>(out)) + at,

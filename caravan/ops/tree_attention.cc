@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "caravan/base/error.h"
 #include "caravan/kernels/tree_attention.h"
@@ -65,26 +66,26 @@ class KernelRun {
     const int64_t tokens = p.tokens(prompt), group = q_.size(1) / heads_;
     const int64_t tail = call_.branches == nullptr ? 0 : std::ssize(call_.branches->keys);
     if (tail > 0) collect_tails(*call_.branches, begin, end, head, tail_keys_, tail_values_);
-    scratch_.resize(static_cast<size_t>(kernels::tree_scratch(tokens, p.width, tail)));
+    scratch_.resize(static_cast<size_t>(kernels::tree_scratch(p.width, tail)));
     const int64_t at = (begin * q_.size(1) + head * group) * p.width * q_.element_size();
     const int64_t key_at = (p.packed_starts[prompt] * heads_ + head * kernels::tree_stride(tokens)) * p.width;
-    const kernels::TreeHead call{
-        .queries = static_cast<const char*>(q_.const_data_ptr()) + at,
-        .output = static_cast<char*>(out_.mutable_data_ptr()) + at,
-        .row_stride = q_.size(1) * p.width,
-        .rows = end - begin,
-        .group = group,
-        .width = p.width,
-        .keys = p.packed_keys.const_data_ptr<float>() + key_at,
-        .values = p.packed_values.const_data_ptr<float>() + (p.starts[prompt] * heads_ + head * tokens) * p.width,
-        .tokens = tokens,
-        .visible = call_.visible.data() + begin,
-        .tail_keys = tail_keys_.data(),
-        .tail_values = tail_values_.data(),
-        .tail = tail,
-        .window = spec_.causal ? spec_.window : 0,
-        .scale = static_cast<float>(spec_.scale),
-        .scratch = scratch_.data()};
+    const kernels::TreeHead call{.queries = static_cast<const char*>(q_.const_data_ptr()) + at,
+                                 .output = static_cast<char*>(out_.mutable_data_ptr()) + at,
+                                 .row_stride = q_.size(1) * p.width,
+                                 .rows = end - begin,
+                                 .group = group,
+                                 .width = p.width,
+                                 .keys = p.packed_keys.const_data_ptr<float>() + key_at,
+                                 .values = p.packed_values.const_data_ptr<float>() +
+                                           (p.starts[prompt] * heads_ + head * tokens) * kernels::tree_width(p.width),
+                                 .tokens = tokens,
+                                 .visible = call_.visible.data() + begin,
+                                 .tail_keys = tail_keys_.data(),
+                                 .tail_values = tail_values_.data(),
+                                 .tail = tail,
+                                 .window = spec_.causal ? spec_.window : 0,
+                                 .scale = static_cast<float>(spec_.scale),
+                                 .scratch = scratch_.data()};
     (q_.scalar_type() == at::kFloat ? kernels::tree_table().attend_f32 : kernels::tree_table().attend_bf16)(call);
   }
 
@@ -114,11 +115,12 @@ Tensor run_kernel(const Tensor& queries, const Call& call, const AttentionSpec& 
         jobs.push_back({u, h, at, std::min(at + kRows, call.starts[u + 1])});
     }
   }
-  const int64_t work =
-      longest * q.size(2) * std::max<int64_t>(1, q.size(0) * q.size(1) / std::max<int64_t>(1, std::ssize(jobs)));
-  parallel_rows(std::ssize(jobs), work / 4, [&](int64_t begin, int64_t end) {
+  const int64_t count = std::ssize(jobs);
+  const int64_t work = longest * q.size(2) * std::max<int64_t>(1, q.size(0) * q.size(1) / std::max<int64_t>(1, count));
+  std::atomic<int64_t> left = count;  // whoever is free takes the next; later rows see more, so they come first
+  parallel_rows(count, work / 4, [&](int64_t, int64_t) {
     KernelRun run(q, call, spec, out);
-    for (int64_t i = begin; i < end; ++i) run.run(jobs[i].prompt, jobs[i].head, jobs[i].begin, jobs[i].end);
+    for (int64_t i = --left; i >= 0; i = --left) run.run(jobs[i].prompt, jobs[i].head, jobs[i].begin, jobs[i].end);
   });
   return out;
 }
@@ -172,30 +174,41 @@ TreePrompts pack_prompts(const Tensor& k, const Tensor& v, std::vector<int64_t> 
     prompts.values = v;
     return prompts;
   }
-  const Tensor keys = k.contiguous(), values = v.contiguous();
+  // Of whatever layout, as long as the features of a head lie together: a cache's pages come head by head.
+  const bool together = k.stride(2) == 1 && v.stride(2) == 1 && k.strides() == v.strides();
+  const Tensor keys = together ? k : k.contiguous(), values = together ? v : v.contiguous();
+  constexpr int64_t kTokens = 4 * kernels::kTreeTokens;  // of a job: a single long prompt keeps all threads busy
+  struct Job {
+    int64_t prompt, head, first;
+  };
+  std::vector<Job> jobs;
   int64_t room = 0;
-  const auto count = std::ssize(prompts.starts) - 1;
-  for (int64_t u = 0; u < count; ++u) {
+  for (int64_t u = 0; u + 1 < std::ssize(prompts.starts); ++u) {
     prompts.packed_starts.push_back(room);
     room += kernels::tree_stride(prompts.tokens(u));
+    for (int64_t h = 0; h < prompts.kv_heads; ++h) {
+      for (int64_t first = 0; first < prompts.tokens(u); first += kTokens) jobs.push_back({u, h, first});
+    }
   }
-  const int64_t heads = prompts.kv_heads, width = prompts.width, stride = heads * width;
-  prompts.packed_keys = at::empty({room * stride}, at::kFloat);
-  prompts.packed_values = at::empty({k.size(0) * stride}, at::kFloat);
+  const int64_t heads = prompts.kv_heads, width = prompts.width, padded = kernels::tree_width(width);
+  prompts.packed_keys = at::empty({room * heads * width}, at::kFloat);
+  prompts.packed_values = at::empty({k.size(0) * heads * padded}, at::kFloat);
   float *to_keys = prompts.packed_keys.mutable_data_ptr<float>(),
         *to_values = prompts.packed_values.mutable_data_ptr<float>();
-  const auto pack = [&](const auto& kernel, const auto* from_keys, const auto* from_values, int64_t job) {
-    const int64_t u = job / heads, h = job % heads, tokens = prompts.tokens(u), from = prompts.starts[u] * stride;
-    kernel(from_keys + from + h * width, from_values + from + h * width, tokens, stride, width,
-           to_keys + (prompts.packed_starts[u] * heads + h * kernels::tree_stride(tokens)) * width,
-           to_values + from + h * tokens * width);
+  const int64_t stride = keys.stride(0);
+  const auto pack = [&](const auto& kernel, const auto* from_keys, const auto* from_values, const Job& job) {
+    const int64_t tokens = prompts.tokens(job.prompt), first = prompts.starts[job.prompt], h = job.head;
+    const int64_t from = (first + job.first) * stride + h * keys.stride(1);
+    kernel(from_keys + from, from_values + from, std::min(kTokens, tokens - job.first), stride, width,
+           to_keys + (prompts.packed_starts[job.prompt] * heads + h * kernels::tree_stride(tokens) + job.first) * width,
+           to_values + (first * heads + h * tokens + job.first) * padded);
   };
-  parallel_rows(count * heads, k.size(0) / count * width, [&](int64_t begin, int64_t end) {
-    for (int64_t job = begin; job < end; ++job) {
+  parallel_rows(std::ssize(jobs), std::min(kTokens, k.size(0)) * width, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
       if (k.scalar_type() == at::kFloat) {
-        pack(kernels::tree_table().pack_f32, keys.const_data_ptr<float>(), values.const_data_ptr<float>(), job);
+        pack(kernels::tree_table().pack_f32, keys.const_data_ptr<float>(), values.const_data_ptr<float>(), jobs[i]);
       } else {
-        pack(kernels::tree_table().pack_bf16, bf16_data(keys), bf16_data(values), job);
+        pack(kernels::tree_table().pack_bf16, bf16_data(keys), bf16_data(values), jobs[i]);
       }
     }
   });
