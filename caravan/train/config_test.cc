@@ -317,6 +317,11 @@ TEST(Run, TrainsARecommenderFromADataSetAndSavesAllThatItNeeds) {
     EXPECT_TRUE(file_exists((folder / "run/final/") + name)) << name;
   EXPECT_TRUE(file_exists(folder / "run/report.html"));
   EXPECT_TRUE(has(message_of([&] { run.execute(RunMode::fresh); }), "--resume"));
+  {  // another process that trains there
+    const FileLock lock(folder / "run/run.lock");
+    EXPECT_TRUE(has(message_of([&] { run.execute(RunMode::overwrite); }), "another training writes there"));
+    EXPECT_TRUE(file_exists(folder / "run/checkpoints/step-00000004/manifest.json"));
+  }
   // The saved settings are settings.
   train::Run again(read_config(folder / "run/config.toml"), {});
   EXPECT_EQ(again.execute(RunMode::overwrite), Outcome::finished);

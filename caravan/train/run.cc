@@ -371,6 +371,17 @@ TrainerHooks Run::trainer_hooks() {
   return hooks;
 }
 
+std::unique_ptr<const FileLock> Run::take_folder() const {
+  std::filesystem::create_directories(config_.output);
+  try {
+    return std::make_unique<const FileLock>(config_.output + "/run.lock");
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::busy) throw;
+    fail(ErrorCode::busy, "{}: another training writes there ({}): wait until it has ended, or name another --output",
+         config_.output, error.what());
+  }
+}
+
 void Run::prepare_folder(RunMode mode) {
   const std::string& folder = config_.output;
   const std::string checkpoints = folder + "/checkpoints", saved = folder + "/config.toml";
@@ -389,7 +400,6 @@ void Run::prepare_folder(RunMode mode) {
       hooks_.say(fmt::format("the settings differ from those in {}; the run goes on with the new ones: {}", saved,
                              fmt::join(changed, ", ")));
   }
-  std::filesystem::create_directories(folder);
   write_file(saved, text);
 }
 
@@ -401,12 +411,16 @@ Outcome Run::execute(RunMode mode) {
                                  .shuffle = config_.data.shuffle,
                                  .seed = static_cast<uint64_t>(config_.seed)});
   Trainer trainer(*model_, find_objective(config_.training.objective), batches, trainer_options(), trainer_hooks());
-  if (hooks_.processes == nullptr) {
+  std::unique_ptr<const FileLock> lock;
+  const auto take = [&] {
+    if (!writes()) return;
+    lock = take_folder();
     prepare_folder(mode);
+  };
+  if (hooks_.processes == nullptr) {
+    take();
   } else {
-    together(*hooks_.processes, [&] {
-      if (writes()) prepare_folder(mode);
-    });
+    together(*hooks_.processes, take);
   }
   if (mode == RunMode::resume && !trainer.resume() && hooks_.say)
     hooks_.say("there is no checkpoint to resume from: the run begins at step 0");
