@@ -35,6 +35,11 @@ bool fits(const Json& v, const std::vector<std::string>*) {
   return v.is_array() && std::all_of(v.begin(), v.end(), [](const Json& e) { return e.is_string(); });
 }
 
+bool is_finite(const Json& value) {
+  if (value.is_structured()) return std::all_of(value.begin(), value.end(), is_finite);
+  return !value.is_number_float() || std::isfinite(value.get<double>());
+}
+
 void assign(const Field& field, const Json& value) {
   std::visit(
       [&](auto* target) {
@@ -42,15 +47,11 @@ void assign(const Field& field, const Json& value) {
         check(fits(value, target), ErrorCode::invalid_argument, "{}: {} is expected, got {}", field.key, kKind<T>,
               toml_value(value));
         if constexpr (std::is_same_v<T, double>)
-          check(std::isfinite(value.get<double>()), ErrorCode::invalid_argument, "{}: a finite number is expected",
-                field.key);
+          check(std::isfinite(value.get<double>()), ErrorCode::invalid_argument,
+                "{}: a finite number is expected, got {}", field.key, toml_value(value));
         *target = value.get<T>();
       },
       field.value);
-}
-
-Json value_of(const Field& field) {
-  return std::visit([](const auto* value) { return Json(*value); }, field.value);
 }
 
 void set_all(TrainConfig& config, const Json& object, const std::string& prefix) {
@@ -64,14 +65,18 @@ void set_all(TrainConfig& config, const Json& object, const std::string& prefix)
   }
 }
 
+}  // namespace
+
+Json value_of(const Field& field) {
+  return std::visit([](const auto* value) { return Json(*value); }, field.value);
+}
+
 void check_choice(const std::string& key, const std::string& value, const std::vector<std::string>& choices) {
   std::string known;
   for (const std::string& choice : choices) known += (known.empty() ? "" : ", ") + choice;
   check(std::find(choices.begin(), choices.end(), value) != choices.end(), ErrorCode::invalid_argument,
         "{}: '{}' is not known{}; known are {}", key, value, did_you_mean(value, choices), known);
 }
-
-}  // namespace
 
 std::vector<std::string> model_keys() {
   return {"model_type",
@@ -109,11 +114,15 @@ namespace {
 
 using Fields = std::vector<Field>;
 
+constexpr Limits kAny{.min = 0, .max = 2147483647}, kSome{.min = 1, .max = 2147483647};  // how many
+constexpr Limits kShare{.min = 0, .max = 1}, kBelowOne{.min = 0, .max = 1, .below = true};
+constexpr Limits kFactor{.min = 0, .max = 1e6};
+
 Fields run_fields(TrainConfig& c) {
   return {
       {"output", "folder of the run: config.toml, metrics.jsonl, checkpoints/, best/, final/, report.html", &c.output},
       {"seed", "equal seeds give equal bits", &c.seed},
-      {"threads", "CPU threads; 0: all cores", &c.threads},
+      {"threads", "CPU threads; 0: all cores", &c.threads, {.min = 0, .max = 4096}},
       {"device", "cpu, cuda, cuda:N", &c.device},
       {"model.path",
        "checkpoint to start from; without it model.* holds config.json's keys: model_type, hidden_size ...",
@@ -130,14 +139,15 @@ Fields data_fields(TrainConfig& c) {
       {"data.validation", "tokens: JSONL file of the same form", &d.validation},
       {"data.tokenizer",
        "checkpoint or folder whose tokenizer is used; default: model.path, items: made from the codes", &d.tokenizer},
-      {"data.max_length", "tokens: longer texts are cut into pieces of this many tokens", &d.max_length},
+      {"data.max_length", "tokens: longer texts are cut into pieces of this many tokens", &d.max_length, kSome},
       {"data.append_eos", "tokens: a text ends with the end-of-text token", &d.append_eos},
       {"data.dataset", "items: folder of dataset.json, items.jsonl, sequences.jsonl", &d.dataset},
       {"data.codes",
        "items: item codes (codes.json, index.json or a table), ids: one token an item; default: codes.json of the data "
        "set",
        &d.codes},
-      {"data.max_items", "items: history length; a longer one is cut into windows that overlap by half", &d.max_items},
+      {"data.max_items", "items: history length; a longer one is cut into windows that overlap by half", &d.max_items,
+       kSome},
       {"data.bos", "items: a sequence begins with the <bos> token, so that the first item is learned too", &d.bos},
       {"data.item_tokens", "items: after its codes an item has a token of its own, which codes_and_items learns",
        &d.item_tokens},
@@ -145,8 +155,10 @@ Fields data_fields(TrainConfig& c) {
        "items: a history's tokens see one another in both directions and every target is an example of its own; "
        "several times the work of an epoch",
        &d.prefix_mask},
-      {"data.user_tokens", "items: so many tokens of users, one after the bos, by a hash of the user's id; 0: none",
-       &d.user_tokens},
+      {"data.user_tokens",
+       "items: so many tokens of users, one after the bos, by a hash of the user's id; 0: none",
+       &d.user_tokens,
+       {.min = 0, .max = (1 << 24) - 1}},
       {"data.item_vectors",
        "data.item_tokens: a safetensors file (items build --save-vectors) whose principal components the items' tokens "
        "begin at",
@@ -154,7 +166,7 @@ Fields data_fields(TrainConfig& c) {
       {"data.shuffle", "another order every epoch", &d.shuffle},
       {"data.validation_limit",
        "validation examples that are used, items: of a fixed sample of the users, tokens: the first ones; 0: all",
-       &d.validation_limit},
+       &d.validation_limit, kAny},
   };
 }
 
@@ -166,23 +178,28 @@ Fields training_fields(TrainConfig& c) {
        "also "
        "the item itself among all (needs data.item_tokens)",
        &t.objective},
-      {"training.item_weight", "codes_and_items: weight of the items' loss; the codes' is 1", &t.item_weight},
+      {"training.item_weight", "codes_and_items: weight of the items' loss; the codes' is 1", &t.item_weight, kFactor},
       {"training.sampled_items", "codes_and_items: the softmax over items has this many random ones; 0: all",
-       &t.sampled_items},
+       &t.sampled_items, kAny},
       {"training.precision", "fp32, or bf16: bf16 weights and activations, fp32 master weights", &t.precision},
-      {"training.steps", "updates of the weights; 0: as training.epochs says", &t.steps},
-      {"training.epochs", "passes over the training data", &t.epochs},
-      {"training.batch_tokens", "room of a batch in tokens; examples are packed without padding", &t.batch_tokens},
-      {"training.batch_examples", "most examples in a batch; 0: no limit", &t.batch_examples},
-      {"training.accumulation", "batches a step; their loss is the mean over all their targets", &t.accumulation},
-      {"training.clip_norm", "gradients are scaled down to this norm; 0: never", &t.clip_norm},
-      {"training.label_smoothing", "share of the target distribution spread over all tokens", &t.label_smoothing},
+      {"training.steps", "updates of the weights; 0: as training.epochs says", &t.steps, kAny},
+      {"training.epochs", "passes over the training data", &t.epochs, kFactor},
+      {"training.batch_tokens", "room of a batch in tokens; examples are packed without padding", &t.batch_tokens,
+       kSome},
+      {"training.batch_examples", "most examples in a batch; 0: no limit", &t.batch_examples, kAny},
+      {"training.accumulation",
+       "batches a step; their loss is the mean over all their targets",
+       &t.accumulation,
+       {.min = 1, .max = 1 << 16}},
+      {"training.clip_norm", "gradients are scaled down to this norm; 0: never", &t.clip_norm, {.min = 0}},
+      {"training.label_smoothing", "share of the target distribution spread over all tokens", &t.label_smoothing,
+       kBelowOne},
       {"training.ema_decay", "decay of the weights' moving average, which evaluation and final/ then take; 0: none",
-       &t.ema_decay},
+       &t.ema_decay, kBelowOne},
       {"training.gradient_checkpointing", "recompute layers in the backward pass: less memory, a third more time",
        &t.gradient_checkpointing},
       {"training.max_bad_steps", "steps in a row without a finite loss before the run stops with a diagnosis",
-       &t.max_bad_steps},
+       &t.max_bad_steps, kSome},
   };
 }
 
@@ -190,21 +207,21 @@ Fields optimizer_fields(TrainConfig& c) {
   auto& o = c.optimizer;
   return {
       {"optimizer.name", "adamw, sgd, adafactor, muon", &o.name},
-      {"optimizer.lr", "the peak learning rate", &o.lr},
-      {"optimizer.weight_decay", "decoupled (sgd: L2)", &o.weight_decay},
+      {"optimizer.lr", "the peak learning rate", &o.lr, kFactor},
+      {"optimizer.weight_decay", "decoupled (sgd: L2)", &o.weight_decay, kFactor},
       {"optimizer.no_decay", "kinds of weights that do not decay: norm, bias, embedding, head, matrix", &o.no_decay},
-      {"optimizer.beta1", "adamw", &o.beta1},
-      {"optimizer.beta2", "adamw", &o.beta2},
-      {"optimizer.eps", "adamw", &o.eps},
-      {"optimizer.momentum", "sgd; muon (0 there: 0.95)", &o.momentum},
+      {"optimizer.beta1", "adamw", &o.beta1, kBelowOne},
+      {"optimizer.beta2", "adamw", &o.beta2, kBelowOne},
+      {"optimizer.eps", "adamw", &o.eps, {.min = 0, .max = 1, .above = true}},
+      {"optimizer.momentum", "sgd; muon (0 there: 0.95)", &o.momentum, kBelowOne},
       {"optimizer.nesterov", "sgd", &o.nesterov},
-      {"optimizer.newton_schulz_steps", "muon", &o.newton_schulz_steps},
+      {"optimizer.newton_schulz_steps", "muon", &o.newton_schulz_steps, {.min = 1, .max = 99}},
       {"optimizer.adjust_lr", "muon: original, match_rms_adamw", &o.adjust_lr},
-      {"optimizer.adamw_lr", "muon: of embeddings, head, norms and biases; 0: optimizer.lr", &o.adamw_lr},
-      {"optimizer.clip_threshold", "adafactor", &o.clip_threshold},
-      {"optimizer.decay_rate", "adafactor", &o.decay_rate},
-      {"optimizer.eps_scale", "adafactor", &o.eps_scale},
-      {"optimizer.first_moment", "adafactor: its beta1; 0: none", &o.first_moment},
+      {"optimizer.adamw_lr", "muon: of embeddings, head, norms and biases; 0: optimizer.lr", &o.adamw_lr, kFactor},
+      {"optimizer.clip_threshold", "adafactor", &o.clip_threshold, {.min = 0, .max = 1e6, .above = true}},
+      {"optimizer.decay_rate", "adafactor", &o.decay_rate, {.min = -10, .max = 0}},
+      {"optimizer.eps_scale", "adafactor", &o.eps_scale, kFactor},
+      {"optimizer.first_moment", "adafactor: its beta1; 0: none", &o.first_moment, kBelowOne},
       {"optimizer.scale_parameter", "adafactor", &o.scale_parameter},
       {"optimizer.relative_step", "adafactor", &o.relative_step},
       {"optimizer.warmup_init", "adafactor", &o.warmup_init},
@@ -215,59 +232,47 @@ Fields schedule_fields(TrainConfig& c) {
   auto& s = c.schedule;
   return {
       {"schedule.name", "constant, linear, cosine, inverse_sqrt, wsd", &s.name},
-      {"schedule.warmup_steps", "steps in which the learning rate rises from 0", &s.warmup_steps},
-      {"schedule.warmup_ratio", "the same as a share of all steps, where warmup_steps is 0", &s.warmup_ratio},
-      {"schedule.min_ratio", "cosine, wsd: where the learning rate ends, as a share of its peak", &s.min_ratio},
-      {"schedule.cycles", "cosine: waves", &s.cycles},
-      {"schedule.decay_steps", "wsd: steps of the fall; 0: a tenth of all", &s.decay_steps},
+      {"schedule.warmup_steps", "steps in which the learning rate rises from 0", &s.warmup_steps, kAny},
+      {"schedule.warmup_ratio", "the same as a share of all steps, where warmup_steps is 0", &s.warmup_ratio, kShare},
+      {"schedule.min_ratio", "cosine, wsd: where the learning rate ends, as a share of its peak", &s.min_ratio, kShare},
+      {"schedule.cycles", "cosine: waves", &s.cycles, kFactor},
+      {"schedule.decay_steps", "wsd: steps of the fall; 0: a tenth of all", &s.decay_steps, kAny},
       {"schedule.decay_type", "wsd: linear, cosine, 1-sqrt", &s.decay_type},
-      {"schedule.timescale", "inverse_sqrt; 0: warmup_steps", &s.timescale},
+      {"schedule.timescale", "inverse_sqrt; 0: warmup_steps", &s.timescale, kAny},
   };
 }
 
 Fields output_fields(TrainConfig& c) {
   return {
-      {"evaluation.every", "steps between evaluations; 0: only at the end", &c.evaluation.every},
-      {"evaluation.batch_tokens", "room of a validation batch", &c.evaluation.batch_tokens},
+      {"evaluation.every", "steps between evaluations; 0: only at the end", &c.evaluation.every, kAny},
+      {"evaluation.batch_tokens", "room of a validation batch", &c.evaluation.batch_tokens, kSome},
       {"evaluation.metric",
        "what best/ and early stopping go by: validation_loss, validation_accuracy, validation_perplexity; items: also "
        "ndcg@10, recall@5 ... (hit_rate, mrr, map, precision at any K) of a beam search over all items",
        &c.evaluation.metric},
       {"evaluation.users", "items: users of such a ranking, the same sample every time; 0: everybody",
-       &c.evaluation.users},
-      {"evaluation.beams", "items: width of its beam search", &c.evaluation.beams},
+       &c.evaluation.users, kAny},
+      {"evaluation.beams", "items: width of its beam search", &c.evaluation.beams, {.min = 1, .max = 1 << 20}},
       {"evaluation.item_weight",
        "data.item_tokens: an item's own score in what is recommended, from 0 (codes alone) to 1; also the saved "
        "model's",
-       &c.evaluation.item_weight},
+       &c.evaluation.item_weight, kShare},
       {"evaluation.patience", "evaluations without a better value before the run stops; 0: never",
-       &c.evaluation.patience},
-      {"sample.every", "steps between outputs to look at; 0: never", &c.sample.every},
+       &c.evaluation.patience, kAny},
+      {"sample.every", "steps between outputs to look at; 0: never", &c.sample.every, kAny},
       {"sample.prompt", "what the output continues", &c.sample.prompt},
-      {"sample.max_new_tokens", "its length", &c.sample.max_new_tokens},
-      {"save.every", "steps between checkpoints; 0: only at the end and on Ctrl-C", &c.save.every},
-      {"save.keep_last", "checkpoints that are kept", &c.save.keep_last},
+      {"sample.max_new_tokens", "its length", &c.sample.max_new_tokens, {.min = 1, .max = 1 << 20}},
+      {"save.every", "steps between checkpoints; 0: only at the end and on Ctrl-C", &c.save.every, kAny},
+      {"save.keep_last", "checkpoints that are kept", &c.save.keep_last, kSome},
       {"save.keep_best", "keep the model of the best evaluation in best/", &c.save.keep_best},
       {"save.dtype", "of best/ and final/: float32, bfloat16", &c.save.dtype},
-      {"log.every", "steps between lines of metrics.jsonl", &c.log.every},
+      {"log.every", "steps between lines of metrics.jsonl", &c.log.every, kSome},
       {"parallel.shard_optimizer", "mpirun: each process keeps a part of the optimizer's state, not all of it (ZeRO-1)",
        &c.parallel.shard_optimizer},
   };
 }
 
 constexpr std::string_view kRankingMetrics[] = {"recall", "hit_rate", "ndcg", "mrr", "map", "precision"};
-
-void check_evaluation(const TrainConfig& c) {
-  const auto metric = ranking_metric(c.evaluation.metric);
-  check(c.evaluation.users >= 0, ErrorCode::invalid_argument, "evaluation.users must not be negative, got {}",
-        c.evaluation.users);
-  if (!metric) return;
-  check(c.data.kind == "items", ErrorCode::invalid_argument,
-        "evaluation.metric = \"{}\" ranks items: it needs data.kind = \"items\"", c.evaluation.metric);
-  check(c.evaluation.beams >= metric->k, ErrorCode::invalid_argument,
-        "evaluation.beams = {} cannot find the {} items of {}: give at least as many beams", c.evaluation.beams,
-        metric->k, c.evaluation.metric);
-}
 
 }  // namespace
 
@@ -312,6 +317,8 @@ void set_key(TrainConfig& config, const std::string& key, const Json& value) {
     if (std::find(known.begin(), known.end(), name) == known.end())
       check(nearest(name, known).empty(), ErrorCode::invalid_argument, "unknown setting '{}'{}", key,
             did_you_mean(name, known));
+    check(is_finite(value), ErrorCode::invalid_argument, "{}: a finite number is expected, got {}", key,
+          toml_value(value));
     config.model.inline_config[name] = value;
     return;
   }
@@ -385,56 +392,6 @@ std::string config_help() {
     text += value == "\"\"" ? "\n" : fmt::format(" [{}]\n", value);
   }
   return text;
-}
-
-void check_config(const TrainConfig& c) {
-  const auto positive = [](std::string_view key, double value) {
-    check(value > 0, ErrorCode::invalid_argument, "{} must be positive, got {}", key, value);
-  };
-  check(!c.output.empty(), ErrorCode::invalid_argument,
-        "output is missing: the folder that the run is written to (output = \"runs/first\" or --output runs/first)");
-  check_choice("data.kind", c.data.kind, {"tokens", "items"});
-  check_choice("training.precision", c.training.precision, {"fp32", "bf16"});
-  check_choice("save.dtype", c.save.dtype, {"float32", "bfloat16"});
-  check(c.data.kind != "tokens" || !c.data.train.empty(), ErrorCode::invalid_argument,
-        "data.train is missing: a JSONL file with a line {{\"text\": ...}} or {{\"ids\": [...]}} for each example");
-  check(c.data.kind != "items" || !c.data.dataset.empty(), ErrorCode::invalid_argument,
-        "data.dataset is missing: the folder of a prepared data set");
-  check(!c.model.path.empty() || c.model.inline_config.contains("model_type"), ErrorCode::invalid_argument,
-        "the model is missing: model.path, or model.model_type with the other keys of a config.json");
-  check(c.model.path.empty() || c.model.inline_config.empty(), ErrorCode::invalid_argument,
-        "model.path and model.{} exclude each other: a checkpoint brings its own config",
-        c.model.inline_config.empty() ? "" : c.model.inline_config.begin().key());
-  positive("training.steps + training.epochs", static_cast<double>(c.training.steps) + c.training.epochs);
-  check(c.training.steps >= 0 && c.training.epochs >= 0, ErrorCode::invalid_argument,
-        "training.steps and training.epochs must not be negative");
-  positive("training.batch_tokens", static_cast<double>(c.training.batch_tokens));
-  positive("training.accumulation", static_cast<double>(c.training.accumulation));
-  positive("evaluation.batch_tokens", static_cast<double>(c.evaluation.batch_tokens));
-  check_evaluation(c);
-  positive("data.max_length", static_cast<double>(c.data.max_length));
-  check(!c.data.item_tokens || (c.data.kind == "items" && c.data.codes != "ids"), ErrorCode::invalid_argument,
-        "data.item_tokens gives items a token beside their codes: it needs data.kind = \"items\" with codes");
-  check(c.data.user_tokens >= 0 && c.data.user_tokens < (1 << 24), ErrorCode::invalid_argument,
-        "data.user_tokens lies between 0 and 2^24, got {}", c.data.user_tokens);
-  check(
-      c.data.item_vectors.empty() || (c.data.item_tokens && c.model.path.empty()), ErrorCode::invalid_argument,
-      "data.item_vectors starts the items' tokens of a new model: it needs data.item_tokens = true and no model.path");
-  check(c.training.objective != "codes_and_items" || c.data.item_tokens, ErrorCode::invalid_argument,
-        "training.objective = \"codes_and_items\" needs data.item_tokens = true");
-  for (const auto& [key, value] : {std::pair("training.ema_decay", c.training.ema_decay),
-                                   std::pair("training.label_smoothing", c.training.label_smoothing)})
-    check(value >= 0 && value < 1, ErrorCode::invalid_argument, "{} lies in [0, 1), got {}", key, value);
-  check(c.schedule.warmup_ratio >= 0 && c.schedule.warmup_ratio <= 1, ErrorCode::invalid_argument,
-        "schedule.warmup_ratio lies in [0, 1], got {}", c.schedule.warmup_ratio);
-  check(c.training.item_weight >= 0 && c.training.sampled_items >= 0, ErrorCode::invalid_argument,
-        "training.item_weight and training.sampled_items must not be negative");
-  check(c.evaluation.item_weight >= 0 && c.evaluation.item_weight <= 1, ErrorCode::invalid_argument,
-        "evaluation.item_weight lies in [0, 1], got {}", c.evaluation.item_weight);
-  positive("data.max_items", static_cast<double>(c.data.max_items));
-  positive("log.every", static_cast<double>(c.log.every));
-  positive("training.max_bad_steps", static_cast<double>(c.training.max_bad_steps));
-  check(c.optimizer.lr >= 0, ErrorCode::invalid_argument, "optimizer.lr must not be negative, got {}", c.optimizer.lr);
 }
 
 }  // namespace caravan::train

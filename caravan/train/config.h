@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <variant>
@@ -77,13 +78,21 @@ struct TrainConfig {
   } log;
 };
 
+// Values that a number may have.
+struct Limits {
+  double min = -std::numeric_limits<double>::infinity(), max = std::numeric_limits<double>::infinity();
+  bool above = false, below = false;  // min, or max, is not one of them
+};
+
 struct Field {
   std::string key;  // "optimizer.lr"
   std::string help;
   std::variant<int64_t*, double*, bool*, std::string*, std::vector<std::string>*> value;
+  Limits limits = {};
 };
 
-std::vector<std::string> model_keys();           // what model.* usually holds: config.json's keys
+std::vector<std::string> model_keys();  // what model.* usually holds: config.json's keys
+Json value_of(const Field& field);
 std::vector<Field> fields(TrainConfig& config);  // in the order of the saved file; model.* keys are not in it
 
 // A metric of a ranking: {"ndcg", 10} of "ndcg@10"; nullopt for one of the objective. Throws invalid_argument for a
@@ -100,6 +109,12 @@ void set_key(TrainConfig& config, const std::string& key, const Json& value);  /
 std::string to_toml(TrainConfig config);
 std::vector<std::string> differences(TrainConfig before, TrainConfig now);  // "training.steps = 60 (before: 40)" ...
 std::string config_help();
-void check_config(const TrainConfig& config);  // invalid_argument for values that make no sense together
+
+// invalid_argument for numbers beyond their limits, values that make no sense together, and settings that would say
+// nothing because of others (config_checks.cc). Names of optimizers, schedules and objectives are checked by their
+// lists.
+void check_config(const TrainConfig& config);
+void check_limits(const std::string& key, double value, const Limits& limits);
+void check_choice(const std::string& key, const std::string& value, const std::vector<std::string>& choices);
 
 }  // namespace caravan::train

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <set>
 
@@ -317,6 +318,11 @@ TEST(Run, TrainsARecommenderFromADataSetAndSavesAllThatItNeeds) {
     EXPECT_TRUE(file_exists((folder / "run/final/") + name)) << name;
   EXPECT_TRUE(file_exists(folder / "run/report.html"));
   EXPECT_TRUE(has(message_of([&] { run.execute(RunMode::fresh); }), "--resume"));
+  {  // another process that trains there
+    const FileLock lock(folder / "run/run.lock");
+    EXPECT_TRUE(has(message_of([&] { run.execute(RunMode::overwrite); }), "another training writes there"));
+    EXPECT_TRUE(file_exists(folder / "run/checkpoints/step-00000004/manifest.json"));
+  }
   // The saved settings are settings.
   train::Run again(read_config(folder / "run/config.toml"), {});
   EXPECT_EQ(again.execute(RunMode::overwrite), Outcome::finished);
@@ -331,7 +337,8 @@ TEST(Run, RefusesItsSettingsBeforeItReadsAnything) {
   TrainConfig good;
   good.output = "run";
   good.data.train = "/nonexistent/train.jsonl";
-  good.model.inline_config = {{"model_type", "llama"}, {"vocab_size", 10}};
+  good.model.inline_config = {{"model_type", "llama"},   {"vocab_size", 10},       {"hidden_size", 16},
+                              {"intermediate_size", 32}, {"num_hidden_layers", 1}, {"num_attention_heads", 2}};
   const auto refusal = [&](const std::string& key, const Json& value) {
     TrainConfig config = good;
     set_key(config, key, value);
@@ -351,6 +358,78 @@ TEST(Run, RefusesItsSettingsBeforeItReadsAnything) {
   good.optimizer.name = "muon";
   EXPECT_TRUE(has(refusal("optimizer.adjust_lr", "mine"), "optimizer.adjust_lr"));
   EXPECT_TRUE(has(refusal("seed", 1), "train.jsonl"));  // nothing wrong but the file
+}
+
+// What a run refuses of a small LLaMA over tokens with these settings changed; the data file is missing.
+std::string refusal_of(const std::vector<std::pair<std::string, Json>>& settings) {
+  TrainConfig config;
+  config.output = "run";
+  config.data.train = "/nonexistent/train.jsonl";
+  config.model.inline_config = {{"model_type", "llama"},   {"vocab_size", 10},       {"hidden_size", 16},
+                                {"intermediate_size", 32}, {"num_hidden_layers", 1}, {"num_attention_heads", 2}};
+  try {
+    for (const auto& [key, value] : settings) set_key(config, key, value);
+    train::Run(config, {});
+  } catch (const Error& error) {
+    const bool is_usage = error.code() == ErrorCode::invalid_argument || error.code() == ErrorCode::not_found;
+    return (is_usage ? "" : "another code: ") + std::string(error.what());
+  }
+  return "no error";
+}
+
+TEST(Run, RefusesAModelThatCannotBe) {
+  const auto of = [](const std::string& key, const Json& value) { return refusal_of({{"model." + key, value}}); };
+  EXPECT_EQ(of("initializer_range", -1), "model.initializer_range lies in (0, 100], got -1");
+  EXPECT_EQ(of("initializer_range", 1e30), "model.initializer_range lies in (0, 100], got 1e+30");
+  EXPECT_EQ(of("initializer_range", NAN), "model.initializer_range: a finite number is expected, got nan");
+  EXPECT_EQ(of("initializer_range", ""), "model.initializer_range: a number is expected, got \"\"");
+  EXPECT_EQ(of("num_hidden_layers", 0), "model.num_hidden_layers must lie in [1, 10000], got 0");
+  EXPECT_EQ(of("hidden_size", -8), "model.hidden_size must lie in [1, 1048576], got -8");
+  EXPECT_EQ(of("hidden_size", "wide"), "model.hidden_size must be an integer, got \"wide\"");
+  EXPECT_EQ(of("attention_dropout", NAN), "model.attention_dropout: a finite number is expected, got nan");
+  EXPECT_EQ(of("hidden_dropout", 1), "model.hidden_dropout must lie in [0, 1), got 1");
+  EXPECT_TRUE(
+      has(of("num_attention_heads", 3), "model.hidden_size (16) must be a multiple of num_attention_heads (3)"));
+  EXPECT_TRUE(has(of("num_key_value_heads", 3), "model.num_key_value_heads must lie in [1, 2]"));
+  EXPECT_TRUE(has(of("model_type", "lama"), "model: the model type \"lama\" is not known"));
+  EXPECT_TRUE(has(of("hidden_act", "none"), "the activation function \"none\" is not known"));
+  EXPECT_TRUE(has(of("rms_norm_eps", 1e30), "model.rms_norm_eps lies between 0 and 1"));
+  EXPECT_TRUE(has(of("eos_token_id", -7), "model.eos_token_id: a token's id is expected"));
+  EXPECT_TRUE(has(of("rope_parameters", {{"rope_theta", NAN}}), "model.rope_parameters: a finite number"));
+  EXPECT_TRUE(has(of("eos_token_id", Json::array({1, 2})), "train.jsonl"));  // nothing wrong but the file
+}
+
+TEST(Run, RefusesNumbersBeyondTheirLimits) {
+  const auto of = [](const std::string& key, const Json& value) { return refusal_of({{key, value}}); };
+  EXPECT_EQ(of("training.label_smoothing", 1), "training.label_smoothing lies in [0, 1), got 1");
+  EXPECT_EQ(of("training.clip_norm", -1), "training.clip_norm must be at least 0, got -1");
+  EXPECT_EQ(of("training.epochs", 1e30), "training.epochs lies between 0 and 1000000, got 1e+30");
+  EXPECT_EQ(of("optimizer.eps", 0), "optimizer.eps lies in (0, 1], got 0");
+  EXPECT_EQ(of("optimizer.lr", NAN), "optimizer.lr: a finite number is expected, got nan");
+  EXPECT_EQ(of("device", "gpu"), "device: cpu, cuda or cuda:N is expected, got 'gpu'");
+  for (const char* key : {"save.every", "save.keep_last", "log.every", "training.steps", "training.accumulation",
+                          "training.batch_examples", "schedule.warmup_steps", "sample.every", "evaluation.every",
+                          "evaluation.beams", "data.validation_limit", "optimizer.weight_decay"})
+    EXPECT_TRUE(has(of(key, -1), std::string(key) + " lies between")) << key << ": " << of(key, -1);
+  EXPECT_TRUE(has(of("training.accumulation", int64_t{1} << 62), "training.accumulation lies between 1 and 65536"));
+}
+
+// Saved settings hold every key: only what differs from its default says something.
+TEST(Run, RefusesSettingsThatSayNothing) {
+  EXPECT_EQ(refusal_of({{"optimizer.momentum", 0.9}}),
+            "optimizer.momentum = 0.9 says nothing without optimizer.name = \"sgd\" or \"muon\": set that, or leave "
+            "optimizer.momentum out");
+  EXPECT_TRUE(has(refusal_of({{"optimizer.momentum", 0.9}, {"optimizer.name", "sgd"}}), "train.jsonl"));
+  EXPECT_TRUE(has(refusal_of({{"optimizer.momentum", 0}}), "train.jsonl"));  // the default
+  EXPECT_TRUE(has(refusal_of({{"schedule.decay_steps", 5}}), "without schedule.name = \"wsd\""));
+  EXPECT_TRUE(has(refusal_of({{"data.max_items", 5}}), "without data.kind = \"items\""));
+  EXPECT_TRUE(has(refusal_of({{"training.sampled_items", 5}}), "codes_and_items"));
+  EXPECT_TRUE(has(refusal_of({{"evaluation.every", 5}}), "without data.validation"));
+  EXPECT_TRUE(
+      has(refusal_of({{"evaluation.patience", 5}, {"data.validation", "v.jsonl"}}), "evaluation.every above 0"));
+  EXPECT_TRUE(has(refusal_of({{"evaluation.beams", 60}, {"data.validation", "v.jsonl"}}), "a metric that ranks"));
+  EXPECT_TRUE(has(refusal_of({{"sample.every", 5}}), "without sample.prompt"));
+  EXPECT_TRUE(has(refusal_of({{"sample.every", 5}, {"sample.prompt", "x"}}), "it needs data.tokenizer"));
 }
 
 TEST(Run, CodesAndItemsAreLearnedByOneBackbone) {

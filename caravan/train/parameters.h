@@ -58,6 +58,7 @@ class ParameterStore {
   ParameterStore(const ParameterStore&) = delete;
 
   std::vector<ParameterSlot>& slots() { return slots_; }
+  const std::vector<ParameterSlot>& slots() const { return slots_; }
   // What this process's optimizer updates: with one shard everything. Shards are neighbouring weights, whole tensors.
   const std::vector<ParameterSlot*>& own_slots() const { return own_slots_; }
   const std::vector<ParameterSpan>& own_spans() const { return own_spans_; }

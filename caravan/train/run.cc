@@ -15,6 +15,7 @@
 #include "caravan/train/checkpoint.h"
 #include "caravan/train/item_start.h"
 #include "caravan/train/item_vocabulary.h"
+#include "caravan/train/model_settings.h"
 #include "caravan/train/report.h"
 
 namespace caravan::train {
@@ -94,13 +95,14 @@ void check_method(const TrainConfig& c) {
 }  // namespace
 
 Run::Run(TrainConfig config, RunHooks hooks) : config_(std::move(config)), hooks_(std::move(hooks)) {
-  check_config(config_);
   check_method(config_);
+  check_config(config_);
   if (!config_.model.path.empty()) {
     start_ = formats::Checkpoint::open(config_.model.path);
     model_config_ = models::stored_config(*start_);
   } else {
     model_config_ = config_.model.inline_config;
+    check_model_settings(model_config_);
   }
   load_tokenizer();
   if (config_.data.kind == "items") {
@@ -142,6 +144,10 @@ void Run::load_tokenizer() {
 
 void Run::load_tokens() {
   if (tokenizer_) set_default(model_config_, "vocab_size", static_cast<int64_t>(tokenizer_->vocab_size()));
+  check(find_member(model_config_, "vocab_size") != nullptr || start_ != nullptr, ErrorCode::invalid_argument,
+        "model.vocab_size is missing: give the number of token ids, or data.tokenizer");
+  check(tokenizer_ || config_.sample.prompt.empty(), ErrorCode::invalid_argument,
+        "sample.prompt is text: it needs data.tokenizer, or a model.path with a tokenizer");
   TokenFileOptions options{.vocabulary = get_int(model_config_, "vocab_size", "model.vocab_size", {.min = 1}),
                            .max_length = config_.data.max_length};
   if (tokenizer_) {
@@ -155,7 +161,7 @@ void Run::load_tokens() {
   train_ = read_token_file(config_.data.train, options);
   options.limit = config_.data.validation_limit;
   if (!config_.data.validation.empty()) validation_ = read_token_file(config_.data.validation, options);
-  if (tokenizer_ && !config_.sample.prompt.empty())
+  if (!config_.sample.prompt.empty())
     sample_prompt_ = tokenizer_->encode(config_.sample.prompt, {.details = false}).ids;
 }
 
@@ -241,7 +247,8 @@ void Run::prepare_ranking(data::Dataset dataset, ItemTokens tokens, const items:
 // --- model -----------------------------------------------------------------------------------------------------------
 
 void Run::make_model() {
-  model_ = models::make_head(model_config_);
+  if (start_ == nullptr) check_token_ids(model_config_);
+  model_ = start_ == nullptr ? make_model_of_settings(model_config_) : models::make_head(model_config_);
   if (start_ != nullptr) {
     models::load_parameters(*model_, *start_, {.keep_mapped = true});
   } else {
@@ -371,6 +378,17 @@ TrainerHooks Run::trainer_hooks() {
   return hooks;
 }
 
+std::unique_ptr<const FileLock> Run::take_folder() const {
+  std::filesystem::create_directories(config_.output);
+  try {
+    return std::make_unique<const FileLock>(config_.output + "/run.lock");
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::busy) throw;
+    fail(ErrorCode::busy, "{}: another training writes there ({}): wait until it has ended, or name another --output",
+         config_.output, error.what());
+  }
+}
+
 void Run::prepare_folder(RunMode mode) {
   const std::string& folder = config_.output;
   const std::string checkpoints = folder + "/checkpoints", saved = folder + "/config.toml";
@@ -389,7 +407,6 @@ void Run::prepare_folder(RunMode mode) {
       hooks_.say(fmt::format("the settings differ from those in {}; the run goes on with the new ones: {}", saved,
                              fmt::join(changed, ", ")));
   }
-  std::filesystem::create_directories(folder);
   write_file(saved, text);
 }
 
@@ -401,12 +418,16 @@ Outcome Run::execute(RunMode mode) {
                                  .shuffle = config_.data.shuffle,
                                  .seed = static_cast<uint64_t>(config_.seed)});
   Trainer trainer(*model_, find_objective(config_.training.objective), batches, trainer_options(), trainer_hooks());
-  if (hooks_.processes == nullptr) {
+  std::unique_ptr<const FileLock> lock;
+  const auto take = [&] {
+    if (!writes()) return;
+    lock = take_folder();
     prepare_folder(mode);
+  };
+  if (hooks_.processes == nullptr) {
+    take();
   } else {
-    together(*hooks_.processes, [&] {
-      if (writes()) prepare_folder(mode);
-    });
+    together(*hooks_.processes, take);
   }
   if (mode == RunMode::resume && !trainer.resume() && hooks_.say)
     hooks_.say("there is no checkpoint to resume from: the run begins at step 0");

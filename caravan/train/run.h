@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "caravan/base/file_lock.h"
 #include "caravan/formats/checkpoint.h"
 #include "caravan/items/codes.h"
 #include "caravan/text/tokenizer.h"
@@ -54,8 +55,10 @@ class Run {
  public:
   Run(TrainConfig config, RunHooks hooks);
 
-  Json plan() const;              // parameters, examples, batches, steps, bytes of weights and optimizer
-  Outcome execute(RunMode mode);  // throws invalid_argument where the folder holds a run and the mode is fresh
+  Json plan() const;  // parameters, examples, batches, steps, bytes of weights and optimizer
+  // Throws invalid_argument where the folder holds a run and the mode is fresh, busy where another process trains
+  // there.
+  Outcome execute(RunMode mode);
   const TrainConfig& config() const { return config_; }  // resolved: vocab_size and the like are filled in
   const std::vector<Json>& metrics() const { return metrics_; }
 
@@ -69,6 +72,7 @@ class Run {
   void make_model();
   void start_item_tokens(double std);
   void count_steps();
+  std::unique_ptr<const FileLock> take_folder() const;  // nobody else writes there until it goes
   void prepare_folder(RunMode mode);
   bool writes() const;  // of several processes the first one
   TrainerOptions trainer_options() const;

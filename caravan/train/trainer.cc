@@ -8,6 +8,7 @@
 #include <cmath>
 #include <ctime>
 #include <filesystem>
+#include <optional>
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
@@ -149,6 +150,7 @@ void Trainer::one_step() {
   progress_.tokens += window.tokens;
   if (update(loss, norm, factor)) {
     progress_.bad_in_a_row = 0;
+    progress_.diagnosis.clear();
     progress_.logged_loss += loss * static_cast<double>(window.targets);
     progress_.logged_targets += window.targets;
   } else {
@@ -160,16 +162,71 @@ void Trainer::one_step() {
 
 void Trainer::handle_bad_step(const Window& window, double loss, double norm) {
   ++progress_.bad_steps;
-  ++progress_.bad_in_a_row;
+  if (++progress_.bad_in_a_row == 1) progress_.diagnosis = first_diagnosis(window);
   say(fmt::format("step {}: the loss is {} and the norm of its gradient {}; the step is skipped ({} in a row)",
                   progress_.step, loss, norm, progress_.bad_in_a_row));
-  if (progress_.bad_in_a_row < options_.max_bad_steps) return;
-  const std::string diagnosis = first_diagnosis(window);
-  const std::string what = fmt::format(
-      "training stopped at step {}: {} steps in a row had no finite loss or gradient. {}. What usually helps: a lower "
-      "learning rate, a longer warm-up, gradient clipping; the last checkpoint is good",
-      progress_.step, progress_.bad_in_a_row, diagnosis);
-  fail_together(processes_, {ErrorCode::internal, what});
+  require_finite_weights();
+  if (progress_.bad_in_a_row >= options_.max_bad_steps)
+    stop(fmt::format("{} steps in a row had no finite loss or gradient. {}", progress_.bad_in_a_row,
+                     progress_.diagnosis));
+}
+
+std::string Trainer::bad_weight() const {
+  for (const ParameterSlot& slot : store_.slots()) {
+    const int64_t bad = at::isfinite(slot.value).logical_not().sum().item<int64_t>();
+    if (bad > 0) return fmt::format("The weight {} has {} non-finite values of {}", slot.name, bad, slot.size);
+  }
+  return "";
+}
+
+// No later step could mend them, and they must not be saved. All processes have the same weights.
+void Trainer::require_finite_weights() {
+  const std::string found = bad_weight();
+  if (!found.empty()) stop("the weights are lost. " + found);
+}
+
+// Whether the model can be learned from still: one more window, of which nothing stays.
+bool Trainer::goes_on_finite() {
+  const Json position = batches_.state();
+  const Progress before = progress_;
+  model_.train(true);
+  const Window window = next_window();
+  const double loss = backward(window), norm = gradient_norm();
+  batches_.restore(position);
+  progress_ = before;
+  return std::isfinite(loss) && std::isfinite(norm);
+}
+
+// A run whose last steps were skipped ends well only where these were accidents.
+void Trainer::check_last_steps() {
+  require_finite_weights();
+  if (progress_.bad_in_a_row == 0) return;
+  if (optimizer_->steps() == 0 || !goes_on_finite())
+    stop(fmt::format("the last {} steps had no finite loss or gradient. {}", progress_.bad_in_a_row,
+                     progress_.diagnosis));
+  say(fmt::format("the last {} steps were skipped; the model itself is finite", progress_.bad_in_a_row));
+}
+
+void Trainer::stop(const std::string& what) {
+  if (log_) log_->sync();
+  std::optional<std::string> saved;
+  if (writes()) saved = newest_checkpoint(checkpoints_of(options_), [this](const std::string& line) { say(line); });
+  const std::string go_on =
+      saved ? fmt::format(
+                  "The last checkpoint has finite weights: --resume goes on from {} with the settings that it is "
+                  "given",
+                  *saved)
+            : std::string(
+                  "There is no checkpoint to go back to (save.every makes some on the way): begin anew, with "
+                  "--overwrite");
+  fail_together(
+      processes_,
+      {ErrorCode::invalid_argument,
+       fmt::format(
+           "training stopped at step {}: {}. {}. What usually helps: a lower learning rate (optimizer.lr = {}), a "
+           "longer warm-up (schedule.warmup_steps = {}), gradient clipping (training.clip_norm = {})",
+           progress_.step, what, go_on, options_.optimizer_options.lr, options_.schedule.warmup_steps,
+           options_.clip_norm)});
 }
 
 // That of the process in whose sequences it happened: the others see gradients only, which are everybody's.
@@ -182,10 +239,7 @@ std::string Trainer::first_diagnosis(const Window& window) {
 }
 
 std::string Trainer::diagnose(const Window& window) {
-  for (const ParameterSlot& slot : store_.slots()) {
-    const int64_t bad = at::isfinite(slot.value).logical_not().sum().item<int64_t>();
-    if (bad > 0) return fmt::format("The weight {} has {} non-finite values of {}", slot.name, bad, slot.size);
-  }
+  if (std::string found = bad_weight(); !found.empty()) return found;
   const torch::NoGradGuard no_grad;
   nn::FiniteCheck finite;
   try {
@@ -255,6 +309,7 @@ void Trainer::start_logs() {
 
 void Trainer::evaluate() {
   if (!hooks_.evaluate) return;
+  require_finite_weights();
   Metrics metrics;
   {
     const torch::NoGradGuard no_grad;
@@ -335,7 +390,8 @@ Json Trainer::state() const {
           {"best", p.best},
           {"best_step", p.best_step},
           {"evaluations_without_gain", p.evaluations_without_gain},
-          {"done", p.done}};
+          {"done", p.done},
+          {"diagnosis", p.diagnosis}};
 }
 
 void Trainer::restore(const Json& state) {
@@ -353,6 +409,7 @@ void Trainer::restore(const Json& state) {
   p.best = get_number(state, "best", kWhere);
   p.best_step = get_int(state, "best_step", kWhere);
   p.evaluations_without_gain = get_int(state, "evaluations_without_gain", kWhere, {.min = 0});
+  p.diagnosis = get_string(state, "diagnosis", kWhere, "");  // checkpoints of earlier versions have none
   // A finished run goes on where it was given more steps.
   p.done = get_bool(state, "done", kWhere) && get_int(state, "total_steps", kWhere) >= options_.total_steps;
   const Json* data = find_member(state, "data");
@@ -408,6 +465,7 @@ std::vector<std::pair<std::string, Tensor>> Trainer::all_optimizer_state() {
 }
 
 void Trainer::save() {
+  require_finite_weights();
   if (options_.folder.empty()) return;
   std::vector<std::pair<std::string, Tensor>> optimizer = all_optimizer_state();
   if (!writes()) return;
@@ -419,7 +477,8 @@ void Trainer::save() {
   save_checkpoint(checkpoints_of(options_),
                   {.step = progress_.step, .state = state(), .tensors = training_tensors(std::move(optimizer))},
                   write_model);
-  prune_checkpoints(checkpoints_of(options_), options_.keep_last);
+  // What made the last steps fail may be in this checkpoint: those from before it stay.
+  if (progress_.bad_in_a_row == 0) prune_checkpoints(checkpoints_of(options_), options_.keep_last);
 }
 
 void Trainer::save_plain(const std::string& name) {
@@ -459,8 +518,10 @@ Outcome Trainer::run() {
       outcome = Outcome::interrupted;
       break;
     }
-    if (due(options_.save_every) && progress_.step < options_.total_steps) save();
+    const bool saves = due(options_.save_every) && progress_.step < options_.total_steps;
+    if (saves && progress_.bad_in_a_row == 0) save();
   }
+  if (outcome != Outcome::interrupted) check_last_steps();
   if (outcome == Outcome::finished && evaluated != progress_.step) evaluate();
   if (outcome == Outcome::finished && !due(options_.sample_every)) show_sample();
   finish(outcome);

@@ -82,8 +82,10 @@ class Trainer {
           TrainerHooks hooks = {});
   ~Trainer();
 
-  bool resume();  // also of another number of processes; from the newest complete checkpoint; false where there is none
+  // Throws invalid_argument, everywhere at once, where weights or too many steps in a row are not finite: no such
+  // weights are ever saved.
   Outcome run();
+  bool resume();  // also of another number of processes; from the newest complete checkpoint; false where there is none
 
   int64_t step() const { return progress_.step; }
   ParameterStore& store() { return store_; }
@@ -98,6 +100,7 @@ class Trainer {
     double best = 0;
     int64_t best_step = -1, evaluations_without_gain = 0;
     bool done = false;
+    std::string diagnosis;  // of the first of the steps in a row that were not finite
   };
 
   Window next_window();
@@ -109,6 +112,11 @@ class Trainer {
   void handle_bad_step(const Window& window, double loss, double norm);
   std::string diagnose(const Window& window);
   std::string first_diagnosis(const Window& window);
+  std::string bad_weight() const;  // empty where all weights are finite
+  void require_finite_weights();
+  bool goes_on_finite();
+  void check_last_steps();
+  [[noreturn]] void stop(const std::string& what);
   void log_step(double norm, double factor);
   void evaluate();
   void note_metric(const Metrics& metrics);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
+#include <optional>
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
@@ -235,8 +236,98 @@ TEST(Trainer, StopsWithADiagnosisWhereNothingStaysFinite) {
     const std::string what = error.what();
     EXPECT_NE(what.find("model.layers.1.mlp.up_proj (Linear)"), std::string::npos) << what;
     EXPECT_NE(what.find("3 steps in a row"), std::string::npos) << what;
+    EXPECT_NE(what.find("no checkpoint"), std::string::npos) << what;  // the run has no folder
+    EXPECT_EQ(error.code(), ErrorCode::invalid_argument);
   }
   EXPECT_EQ(said.size(), 3u);
+}
+
+// Finite itself, what is computed with it is not.
+constexpr float kTooLarge = std::numeric_limits<float>::max();
+constexpr const char* kBroken = "model.layers.1.mlp.up_proj.weight";
+
+at::Tensor value_of(Trainer& trainer, std::string_view name) {
+  for (const ParameterSlot& slot : trainer.store().slots()) {
+    if (slot.name == name) return slot.value;
+  }
+  throw Error(ErrorCode::not_found, std::string(name));
+}
+
+// A run of 6 steps with a checkpoint after every second one; after_step sees the trainer.
+struct ShortRun {
+  explicit ShortRun(std::function<void(Trainer&)> after_step, int64_t save_every = 2) {
+    TrainerOptions options = quick(6);
+    options.folder = folder / "run";
+    options.save_every = save_every;
+    TrainerHooks hooks{.progress = [this, after_step](const StepReport&) { after_step(*trainer); },
+                       .say = [this](const std::string& line) { said += line + "\n"; }};
+    trainer = std::make_unique<Trainer>(*model, find_objective("next_token"), batches, options, hooks);
+  }
+  // What it failed with; no error: it ended well.
+  std::optional<Error> failure() {
+    try {
+      trainer->run();
+    } catch (const Error& error) {
+      return error;
+    }
+    return std::nullopt;
+  }
+  bool has(const std::string& name) const { return is_folder((folder / "run/") + name); }
+
+  TemporaryFolder folder;
+  std::unique_ptr<models::CausalLm> model = small_model();
+  PackedBatches batches{planted(30, 3), {.token_budget = 100}};
+  std::string said;
+  std::unique_ptr<Trainer> trainer;
+};
+
+TEST(Trainer, NeverSavesAWeightThatIsNotFinite) {
+  for (const int64_t lost_at : {4, 5, 6}) {  // before a good number of steps, before the last one, after it
+    ShortRun run([&](Trainer& t) {
+      if (t.step() == lost_at) value_of(t, kBroken).view({-1})[3] = NAN;
+    });
+    const auto error = run.failure();
+    ASSERT_TRUE(error.has_value()) << lost_at;
+    EXPECT_EQ(error->code(), ErrorCode::invalid_argument);
+    const std::string what = error->what();
+    EXPECT_NE(what.find(fmt::format("The weight {} has 1 non-finite values of 2048", kBroken)), std::string::npos)
+        << what;
+    EXPECT_NE(what.find(fmt::format("at step {}", lost_at == 5 ? 6 : lost_at)), std::string::npos) << what;
+    EXPECT_FALSE(run.has("final"));
+    EXPECT_FALSE(run.has("checkpoints/step-00000006"));
+    const char* last = lost_at == 4 ? "checkpoints/step-00000002" : "checkpoints/step-00000004";
+    EXPECT_NE(what.find(last), std::string::npos) << what;
+    EXPECT_TRUE(run.has(last));
+  }
+}
+
+TEST(Trainer, ARunWhoseLastStepsFailEndsWithADiagnosis) {
+  ShortRun run(
+      [&](Trainer& t) {
+        if (t.step() == 4) value_of(t, kBroken).fill_(kTooLarge);
+      },
+      0);
+  const auto error = run.failure();
+  ASSERT_TRUE(error.has_value());
+  const std::string what = error->what();
+  EXPECT_NE(what.find("the last 2 steps"), std::string::npos) << what;
+  EXPECT_NE(what.find("model.layers.1.mlp.up_proj (Linear)"), std::string::npos) << what;
+  EXPECT_NE(what.find("There is no checkpoint"), std::string::npos) << what;
+  EXPECT_FALSE(run.has("final"));
+  EXPECT_FALSE(run.has("checkpoints"));
+}
+
+TEST(Trainer, AFailedLastStepDoesNotCostAFiniteModel) {
+  at::Tensor kept;
+  ShortRun run([&](Trainer& t) {
+    at::Tensor weight = value_of(t, kBroken);
+    if (t.step() == 5) kept = weight.clone(), weight.fill_(kTooLarge);
+    if (t.step() == 6) weight.copy_(kept);
+  });
+  const auto error = run.failure();
+  ASSERT_FALSE(error.has_value()) << error->what();
+  EXPECT_NE(run.said.find("the last 1 steps were skipped"), std::string::npos) << run.said;
+  EXPECT_TRUE(run.has("final"));
 }
 
 TEST(Trainer, ABadStepIsSkippedAndCounted) {
@@ -247,9 +338,9 @@ TEST(Trainer, ABadStepIsSkippedAndCounted) {
   options.log_every = 1;
   std::map<std::string, at::Tensor> before;
   TrainerHooks hooks{.progress = [&](const StepReport& r) {
-    at::Tensor norm = running->store().slots().back().value;
-    if (r.step == 2) before = weights_of(*model), before.emplace("kept", norm.clone()), norm.fill_(NAN);
-    if (r.step == 3) norm.copy_(before.at("kept")), before.erase("kept"), expect_equal_bits(before, weights_of(*model));
+    at::Tensor weight = value_of(*running, kBroken);
+    if (r.step == 2) before = weights_of(*model), weight.fill_(kTooLarge);
+    if (r.step == 3) weight.copy_(before.at(kBroken)), expect_equal_bits(before, weights_of(*model));
   }};
   Trainer trainer(*model, find_objective("next_token"), batches, options, hooks);
   running = &trainer;
