@@ -47,7 +47,7 @@ int try_lock(int fd) {
 FileLock::FileLock(const std::string& path) {
   fd_ = file_system().open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd_ < 0) {
-    const bool is_usage = fd_ == -EACCES || fd_ == -EPERM || fd_ == -EROFS || fd_ == -EISDIR || fd_ == -ENOENT;
+    const bool is_usage = fd_ == -EISDIR || fd_ == -ENOENT;
     throw Error(is_usage ? ErrorCode::invalid_argument : ErrorCode::internal,
                 fmt::format("{}: cannot open: {}", path, std::strerror(-fd_)), FileFault::io);
   }
