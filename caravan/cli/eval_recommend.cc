@@ -12,6 +12,7 @@
 #include "caravan/cli/log.h"
 #include "caravan/cli/model_options.h"
 #include "caravan/cli/model_recommender.h"
+#include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
 #include "caravan/cli/progress.h"
 #include "caravan/data/dataset.h"
@@ -88,12 +89,22 @@ eval::Evaluation evaluate(const data::Dataset& data, const Named& named, eval::P
   return eval::evaluate(data, named.recommend, protocol);
 }
 
-void run(const Options& options, const Settings& settings) {
+void check_given(const CLI::App& app, const Options& options) {
+  check_companions(app, !options.models.empty(),
+                   {"--beams", "--full-vocabulary", "--item-weight", "--dtype", "--device"}, "a model (-m)");
+  const bool counts = std::ranges::any_of(options.baselines, [](const std::string& name) {
+    return name == "markov" || name == "item-knn" || name == "all";
+  });
+  check_companions(app, counts, {"--last", "--decay"}, "--baseline markov or item-knn");
+}
+
+void run(const Options& options, const CLI::App& app, const Settings& settings) {
   eval::Protocol protocol{.ks = options.ks,
                           .part = eval::find_part(options.split),
                           .targets = eval::find_targets(options.targets),
                           .max_users = options.max_users};
   const std::vector<bool> modes = seen_modes(options.seen);
+  check_given(app, options);
   const data::Dataset data = data::read_dataset(options.data);
   const Interrupt interrupt;
   Json results = Json::array(), seeds = Json::array();
@@ -141,7 +152,7 @@ Run setup_eval_recommend(CLI::App& app, const Settings& settings) {
   app.add_option("--dtype", options->model.dtype, "f32, bf16, f16 (default: the checkpoint's own)");
   app.add_option("--device", options->model.device, "cpu, cuda, cuda:N (default: cpu)");
   app.add_option("--beams,--num-beams", options->search.beams, "the model's: width of the beam search (default: 50)")
-      ->check(CLI::Range(1, 1 << 20));
+      ->check(whole(1, 1 << 20));
   app.add_flag("--full-vocabulary", options->search.full_vocabulary,
                "the model's: normalize scores over all tokens, not over a level's codes");
   add_item_weight(app, options->search.item_weight);
@@ -154,16 +165,17 @@ Run setup_eval_recommend(CLI::App& app, const Settings& settings) {
       ->delimiter(',')
       ->multi_option_policy(all)
       ->allow_extra_args(false)
-      ->check(CLI::Range(1, 1'000'000));
+      ->check(whole(1, 1'000'000));
   app.add_option("--split", options->split, "test or validation (default: test)");
   app.add_option("--targets", options->targets, "next: the next item; all: all items of the part (default: next)");
   app.add_option("--seen", options->seen, "items of the history: exclude, include or both (default: exclude)");
   app.add_option("--max-users", options->max_users, "a sample, the same each time (default: everybody)")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
-  app.add_option("--last", options->baseline.last,
-                 "markov, item-knn: items of the history that count (default: 3; 10)");
+      ->check(whole(1));
+  app.add_option("--last", options->baseline.last, "markov, item-knn: items of the history that count (default: 3; 10)")
+      ->check(whole(1));
   app.add_option("--decay", options->baseline.decay,
-                 "markov, item-knn: weight from one to the item before (default: 1; 0.8)");
+                 "markov, item-knn: weight from one to the item before (default: 1; 0.8)")
+      ->check(real_above(0, 1));
   app.add_flag("--json", options->json, "print one JSON object");
   app.footer(
       "Full ranking over all items always. Equal scores are ordered by the dataset's shuffled item "
@@ -171,7 +183,7 @@ Run setup_eval_recommend(CLI::App& app, const Settings& settings) {
       "  caravan eval recommend --data beauty --baseline all\n"
       "  caravan eval recommend -m beauty-model --data beauty --beams 50 --baseline item-knn\n"
       "  caravan eval recommend --data beauty --baseline item-knn --k 5,10,20 --seen both --json");
-  return [options, &settings] { run(*options, settings); };
+  return [options, &app, &settings] { run(*options, app, settings); };
 }
 
 }  // namespace caravan::cli

@@ -2,6 +2,7 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 
@@ -9,6 +10,7 @@
 #include "caravan/base/file.h"
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/items.h"
+#include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
 #include "caravan/cli/progress.h"
 #include "caravan/codes/build_codes.h"
@@ -57,15 +59,9 @@ class Stages {
 
 std::vector<int64_t> codebooks_of(const Options& options) {
   std::vector<int64_t> sizes = options.codebooks;
-  check(options.levels >= 1 && options.levels <= 64, ErrorCode::invalid_argument, "--levels: expected 1 to 64, got {}",
-        options.levels);
   if (sizes.size() == 1) sizes.assign(options.levels, sizes[0]);
   check(static_cast<int64_t>(sizes.size()) == options.levels, ErrorCode::invalid_argument,
         "--codebook: give one size, or one for each of the {} levels; got {}", options.levels, sizes.size());
-  for (int64_t size : sizes) {
-    check(size >= 1 && size <= 1'000'000, ErrorCode::invalid_argument, "--codebook: expected 1 to 1000000, got {}",
-          size);
-  }
   return sizes;
 }
 
@@ -75,21 +71,11 @@ constexpr std::string_view kReport = "codes_report.json", kPage = "codes_report.
 // What would be replaced, before anything is computed.
 void check_output(const Options& options) {
   if (options.overwrite) return;
-  const std::string_view written[] = {items::kCodesFile,
-                                      "tokenizer.json",
-                                      "tokenizer_config.json",
-                                      "special_tokens_map.json",
-                                      kCodebooks,
-                                      kReport,
-                                      kPage};
-  std::vector<std::string> paths;
-  for (const std::string_view name : written) paths.push_back(fmt::format("{}/{}", options.out, name));
+  constexpr std::string_view kResults[] = {items::kCodesFile, kCodebooks, kReport, kPage};
+  std::vector<std::string> paths = paths_in(options.out, kResults);
+  for (std::string& path : paths_in(options.out, kTokenizerFiles)) paths.push_back(std::move(path));
   if (!options.save_vectors.empty()) paths.push_back(options.save_vectors);
-  for (const std::string& path : paths) {
-    check(!file_exists(path), ErrorCode::invalid_argument,
-          "items build: '{}' exists already; choose another folder (-o), or --overwrite to replace what is there",
-          path);
-  }
+  check_not_there("items build", paths);
 }
 
 void write_files(const Options& options, const data::Dataset& dataset, const codes::BuiltCodes& built,
@@ -105,12 +91,32 @@ void write_files(const Options& options, const data::Dataset& dataset, const cod
                      options.out + "/" + std::string(items::kCodesFile));  // last: it says that all is there
 }
 
-void run(Options options, const Settings& settings) {
+// Options of another method, and of vectors that are not asked for.
+void check_given(const CLI::App& app, const Options& options, const std::vector<codes::VectorBlock>& blocks) {
+  const auto any = [&](std::initializer_list<std::string_view> kinds) {
+    return std::ranges::any_of(blocks, [&](const codes::VectorBlock& block) {
+      return std::find(kinds.begin(), kinds.end(), block.kind) != kinds.end();
+    });
+  };
+  check_companions(app, options.build.method != "rq-vae",
+                   {"--pca", "--whiten", "--normalize-residuals", "--balance", "--restarts", "--iterations"},
+                   "--method rq-kmeans");
+  check_companions(app, options.build.method != "rq-kmeans", {"--epochs", "--lr", "--batch-size", "--latent"},
+                   "--method rq-vae");
+  check_companions(app, any({"cooccurrence", "ppmi"}), {"--window"}, "--vectors cooccurrence or ppmi");
+  check_companions(app, any({"tfidf", "characters"}), {"--min-documents"}, "--vectors tfidf or characters");
+  check_companions(app, any({"tfidf", "characters", "cooccurrence", "ppmi"}), {"--width"},
+                   "vectors that are decomposed (tfidf, characters, cooccurrence, ppmi)");
+}
+
+void run(Options options, const CLI::App& app, const Settings& settings) {
+  const auto blocks = codes::parse_blocks(options.vectors, options.weights);
+  check_given(app, options, blocks);
+  codes::check_names(options.build);
   if (settings.threads > 0) at::set_num_threads(settings.threads);
   if (options.out.empty()) options.out = options.data;
   check_output(options);
   make_output_folder(options.out);
-  const auto blocks = codes::parse_blocks(options.vectors, options.weights);
   options.build.rq.codebooks = codebooks_of(options);
   options.build.rq.seed = options.vector_options.seed = options.seed;
   options.build.rq.kmeans.balance_slack = options.balance;
@@ -141,24 +147,32 @@ void run(Options options, const Settings& settings) {
 
 void add_learning_options(CLI::App& app, Options& options) {
   codes::RqOptions& rq = options.build.rq;
-  app.add_option("--method", options.build.method, "rq-kmeans (default), rq-vae");
-  app.add_option("--levels", options.levels, "codes an item has (default: 3)");
+  app.add_option("--method", options.build.method, "rq-kmeans (default), rq-vae")->check(filled());
+  app.add_option("--levels", options.levels, "codes an item has (default: 3)")->check(whole(1, 64));
   app.add_option("--codebook", options.codebooks, "codes a level has: one size, or one a level: 256,256,128")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->check(whole(1, 1'000'000));
   app.add_option("--collisions", options.build.collisions,
                  "items with equal codes: counter (default; one level more), reassign, sinkhorn, allow");
-  app.add_option("--pca", rq.components, "rq-kmeans: principal components kept first (default: all of the vectors)");
+  app.add_option("--pca", rq.components,
+                 "rq-kmeans: principal components kept first (default: the vectors as they are; 0: the same)")
+      ->check(whole(0, 1 << 20));
   app.add_flag("--whiten", rq.whiten, "rq-kmeans: scale the principal components to equal variance");
   app.add_flag("--normalize-residuals", rq.normalize_residuals, "rq-kmeans: residuals of length 1 at every level");
   app.add_option("--balance", options.balance,
-                 "rq-kmeans: no cluster above (1 + this) x its fair share; 0: equal sizes (default: no limit)");
-  app.add_option("--restarts", rq.kmeans.restarts, "rq-kmeans: best of so many runs a level (default: 1)");
-  app.add_option("--iterations", rq.kmeans.max_iterations, "rq-kmeans: at most so many a level (default: 50)");
-  app.add_option("--epochs", options.build.rq_vae.epochs, "rq-vae: passes over the items (default: 100)");
-  app.add_option("--lr", options.build.rq_vae.lr, "rq-vae: learning rate (default: 0.001)");
-  app.add_option("--batch-size", options.build.rq_vae.batch, "rq-vae: items a step (default: 1024)");
-  app.add_option("--latent", options.build.rq_vae.latent, "rq-vae: width of the quantized vector (default: 32)");
-  app.add_option("--seed", options.seed, "equal seeds give equal codes (default: 0)");
+                 "rq-kmeans: no cluster above (1 + this) x its fair share; 0: equal sizes (default: no limit)")
+      ->check(real(0, 1e6));
+  app.add_option("--restarts", rq.kmeans.restarts, "rq-kmeans: best of so many runs a level (default: 1)")
+      ->check(whole(1, 1000));
+  app.add_option("--iterations", rq.kmeans.max_iterations, "rq-kmeans: at most so many a level (default: 50)")
+      ->check(whole(1, 1'000'000));
+  app.add_option("--epochs", options.build.rq_vae.epochs, "rq-vae: passes over the items (default: 100)")
+      ->check(whole(1, 1'000'000));
+  app.add_option("--lr", options.build.rq_vae.lr, "rq-vae: learning rate (default: 0.001)")->check(real_above(0, 1000));
+  app.add_option("--batch-size", options.build.rq_vae.batch, "rq-vae: items a step (default: 1024)")->check(whole(1));
+  app.add_option("--latent", options.build.rq_vae.latent, "rq-vae: width of the quantized vector (default: 32)")
+      ->check(whole(1, 1 << 16));
+  app.add_option("--seed", options.seed, "equal seeds give equal codes (default: 0)")->check(whole(0, INT64_MAX));
 }
 
 }  // namespace
@@ -167,17 +181,25 @@ Run setup_items_build(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
   app.add_option("--data", options->data, "dataset folder, as `caravan items prepare` makes it")->required();
   app.add_option("-o,--output", options->out,
-                 "folder for the results, made where it is not there (default: the dataset's)");
+                 "folder for the results, made where it is not there (default: the dataset's)")
+      ->check(filled());
   app.add_option("--vectors", options->vectors,
                  "item vectors, joined: tfidf, characters, cooccurrence, ppmi, bert:FOLDER, file:PATH (.npy or "
-                 "safetensors; file:PATH@IDS with a list of ids) (default: tfidf,cooccurrence)");
-  app.add_option("--weights", options->weights, "of the vectors, in their order: 1,0.5 (default: 1 each)");
-  app.add_option("--width", options->vector_options.width, "of each decomposed kind of vectors (default: 128)");
-  app.add_option("--window", options->vector_options.window, "co-occurrence: places apart (default: 5; 0: any)");
-  app.add_option("--min-documents", options->vector_options.min_documents, "tfidf: a word's items (default: 2)");
-  app.add_option("--save-vectors", options->save_vectors, "also write the vectors to this safetensors file");
+                 "safetensors; file:PATH@IDS with a list of ids) (default: tfidf,cooccurrence)")
+      ->check(filled());
+  app.add_option("--weights", options->weights, "of the vectors, in their order: 1,0.5 (default: 1 each)")
+      ->check(filled());
+  app.add_option("--width", options->vector_options.width, "of each decomposed kind of vectors (default: 128)")
+      ->check(whole(1, 1 << 20));
+  app.add_option("--window", options->vector_options.window, "co-occurrence: places apart (default: 5; 0: any)")
+      ->check(whole(0));
+  app.add_option("--min-documents", options->vector_options.min_documents, "tfidf: a word's items (default: 2)")
+      ->check(whole(1));
+  app.add_option("--save-vectors", options->save_vectors, "also write the vectors to this safetensors file")
+      ->check(filled());
   add_learning_options(app, *options);
-  app.add_option("--max-length", options->tokenizer.max_length, "tokenizer: longest sequence (default: 512)");
+  app.add_option("--max-length", options->tokenizer.max_length, "tokenizer: longest sequence (default: 512)")
+      ->check(whole(1));
   app.add_flag("--overwrite", options->overwrite, "replace codes, tokenizer and report that are there");
   app.add_flag("--json", options->json, "print the report as JSON");
   app.footer(
@@ -187,7 +209,7 @@ Run setup_items_build(CLI::App& app, const Settings& settings) {
       "  caravan items build --data beauty\n"
       "  caravan items build --data beauty --vectors tfidf --levels 4 --codebook 256 --collisions reassign\n"
       "  caravan items build --data beauty --vectors bert:all-MiniLM-L6-v2,cooccurrence --weights 1,0.7");
-  return [options, &settings] { run(*options, settings); };
+  return [options, &app, &settings] { run(*options, app, settings); };
 }
 
 }  // namespace caravan::cli

@@ -4,6 +4,7 @@
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/cli/items.h"
+#include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
 #include "caravan/codes/vocabulary_extension.h"
 #include "caravan/items/lookup.h"
@@ -54,10 +55,11 @@ Run setup_items_extend(CLI::App& app, const Settings&) {
   auto options = std::make_shared<Options>();
   app.add_option("-m,--model", options->model, "checkpoint folder of a language model")->required();
   app.add_option("--data", options->data, "dataset folder with codes.json (caravan items build)")->required();
-  app.add_option("-o,--output", options->out, "folder to make")->required();
+  app.add_option("-o,--output", options->out, "folder to make")->required()->check(filled());
   app.add_option("--spread", options->extension.spread,
-                 "new rows: mean of the old ones + this x their deviation (default: 1)");
-  app.add_option("--seed", options->extension.seed, "of the new rows (default: 0)");
+                 "new rows: mean of the old ones + this x their deviation (default: 1)")
+      ->check(real(0, 100));
+  app.add_option("--seed", options->extension.seed, "of the new rows (default: 0)")->check(whole(0, INT64_MAX));
   app.add_flag("--overwrite", options->overwrite, "replace a model that is there");
   app.add_flag("--json", options->json, "print one JSON object");
   return [options] { run(*options); };

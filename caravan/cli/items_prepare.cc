@@ -9,6 +9,7 @@
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/items.h"
 #include "caravan/cli/log.h"
+#include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
 #include "caravan/cli/progress.h"
 #include "caravan/data/prepare.h"
@@ -76,6 +77,9 @@ void complete(Options& options) {
   options.prepare.test_from = parse_cut("--test-from", options.test_from);
   check(options.prepare.split == data::Split::time || (!options.prepare.validation_from && !options.prepare.test_from),
         ErrorCode::invalid_argument, "--validation-from and --test-from go with --split time");
+  check(!options.k_core || (options.prepare.user_core == 0 && options.prepare.item_core == 0),
+        ErrorCode::invalid_argument,
+        "--k-core stands for both --user-core and --item-core: give it alone, or these without it");
   if (options.k_core) options.prepare.user_core = options.prepare.item_core = *options.k_core;
   options.about.latin1 = options.read.latin1;
   options.about.skip_bad_rows = options.read.skip_bad_rows;
@@ -103,9 +107,38 @@ std::string summary(const Json& description, const std::string& out, double seco
                             human_count(static_cast<uint64_t>(static_cast<double>(rows) / std::max(seconds, 1e-3))));
 }
 
-void run(Options options, const Settings& settings) {
+// Options of other forms of files, and of what is not asked for.
+void check_given(const CLI::App& app, const Options& options) {
+  const auto any = [](const std::vector<std::string>& files, const std::string& format,
+                      std::initializer_list<std::string_view> wanted) {
+    return std::ranges::any_of(files, [&](const std::string& file) {
+      const std::string form = format.empty() ? data::detect_format(file) : format;
+      return std::find(wanted.begin(), wanted.end(), form == "spaced_table" ? "table" : form) != wanted.end();
+    });
+  };
+  const std::string& form = options.read.format;
+  const std::string detected;
+  check_companions(app, any(options.in, form, {"table"}), {"--delimiter", "--header", "--no-header"},
+                   "a log that is a table");
+  const bool keyed = any(options.in, form, {"table", "jsonl"});
+  check_companions(app, keyed, {"--user-column", "--item-column", "--rating-column"},
+                   "a log that is a table or JSON Lines");
+  check_companions(app, keyed || options.read.columns.time == "none", {"--time-column"},
+                   "a log that is a table or JSON Lines");
+  check_companions(app, options.read.min_rating.has_value(), {"--rating-column"}, "--min-rating");
+  check_companions(app, any(options.in, form, {"table"}) || any(options.items, detected, {"table"}), {"--latin1"},
+                   "tables (JSON is UTF-8 always)");
+  check_companions(app, any(options.items, detected, {"table", "jsonl", "item_json"}),
+                   {"--title-column", "--category-column", "--text-columns"}, "item descriptions (--items)");
+  check_companions(app, any(options.items, detected, {"table", "jsonl"}), {"--item-id-column"},
+                   "item descriptions (--items) that are tables or JSON Lines");
+  check_companions(app, !options.items.empty(), {"--keep-cold-items"}, "item descriptions (--items)");
+}
+
+void run(Options options, const CLI::App& app, const Settings& settings) {
   complete(options);
   sort_out_files(options);
+  check_given(app, options);
   double seconds = 0;
   data::Dataset dataset;
   {
@@ -149,7 +182,7 @@ void add_reading(CLI::App& app, Options& options) {
   app.add_option("--item-column", options.read.columns.item, "likewise");
   app.add_option("--time-column", options.read.columns.time, "likewise; 'none': the file's order counts");
   app.add_option("--rating-column", options.read.columns.rating, "likewise");
-  app.add_option("--min-rating", options.read.min_rating, "leave out interactions rated lower");
+  app.add_option("--min-rating", options.read.min_rating, "leave out interactions rated lower")->check(real(-1e9, 1e9));
   app.add_option("--item-id-column", options.about.id_column,
                  "of descriptions (default: the one that holds the log's ids)");
   app.add_option("--title-column", options.about.title_column, "of descriptions (default: by usual names)");
@@ -161,7 +194,7 @@ void add_reading(CLI::App& app, Options& options) {
 }
 
 void add_preparing(CLI::App& app, Options& options) {
-  const CLI::Range count(int64_t{0}, int64_t{1} << 40);
+  const CLI::Validator count = whole(0);
   app.add_option("--k-core", options.k_core, "users and items keep at least so many interactions")->check(count);
   app.add_option("--user-core", options.prepare.user_core, "likewise, users only")->check(count);
   app.add_option("--item-core", options.prepare.item_core, "likewise, items only")->check(count);
@@ -173,7 +206,8 @@ void add_preparing(CLI::App& app, Options& options) {
   app.add_option("--validation-from", options.validation_from,
                  "time split: a time or date (default: the last 20% begin)");
   app.add_option("--test-from", options.test_from, "time split: a time or date (default: the last 10% begin)");
-  app.add_option("--seed", options.prepare.seed, "of the shuffled item numbering (default: 0)");
+  app.add_option("--seed", options.prepare.seed, "of the shuffled item numbering (default: 0)")
+      ->check(whole(0, INT64_MAX));
   app.add_flag("--keep-cold-items", options.prepare.keep_cold_items,
                "keep described items that nobody interacted with");
 }
@@ -185,11 +219,15 @@ Run setup_items_prepare(CLI::App& app, const Settings& settings) {
   app.add_option("in", options->in, "logs and item descriptions: files, or a RecBole or LC-Rec folder")
       ->required()
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("-o,--output", options->out, "dataset folder to make")->required();
+  app.add_option("-o,--output", options->out, "dataset folder to make")->required()->check(filled());
   add_reading(app, *options);
+  add_preparing(app, *options);
   for (const char* several : {"--items", "--text-columns"})  // one value each time, so that a log may follow
     app.get_option(several)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->allow_extra_args(false);
-  add_preparing(app, *options);
+  for (const char* text : {"--items", "--format", "--delimiter", "--user-column", "--item-column", "--time-column",
+                           "--rating-column", "--item-id-column", "--title-column", "--category-column",
+                           "--text-columns", "--validation-from", "--test-from"})
+    app.get_option(text)->check(filled());
   app.add_flag("--overwrite", options->overwrite, "replace a dataset that is there");
   app.add_flag("--json", options->json, "print the report as one JSON object");
   app.footer(
@@ -198,7 +236,7 @@ Run setup_items_prepare(CLI::App& app, const Settings& settings) {
       "  caravan items prepare ml-100k/ -o ml-100k-data\n"
       "  caravan items prepare ratings.csv --items movies.csv --min-rating 4 --k-core 5 -o movies\n"
       "  caravan items prepare Beauty.txt --items items.tsv -o beauty");
-  return [options, &settings] { run(*options, settings); };
+  return [options, &app, &settings] { run(*options, app, settings); };
 }
 
 }  // namespace caravan::cli

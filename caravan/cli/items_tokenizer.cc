@@ -5,6 +5,7 @@
 #include "caravan/base/file.h"
 #include "caravan/base/lines.h"
 #include "caravan/cli/items.h"
+#include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
 #include "caravan/codes/code_tokenizer.h"
 
@@ -15,10 +16,11 @@ struct Options {
   std::vector<std::string> files;
   std::string out;
   codes::CodeTokenizerOptions tokenizer;
-  bool json = false;
+  bool overwrite = false, json = false;
 };
 
 void run(const Options& options) {
+  if (!options.overwrite) check_not_there("items tokenizer", paths_in(options.out, kTokenizerFiles));
   make_output_folder(options.out);
   std::vector<std::string> lines;
   for (const std::string& file : options.files) {
@@ -35,11 +37,14 @@ void run(const Options& options) {
 Run setup_items_tokenizer(CLI::App& app, const Settings&) {
   auto options = std::make_shared<Options>();
   codes::CodeTokenizerOptions& t = options->tokenizer;
-  app.add_option("-f,--file", options->files, "text of code words: <a_101> <b_42> ...; any depth")->required();
+  app.add_option("-f,--file", options->files, "text of code words: <a_101> <b_42> ...; any depth")
+      ->required()
+      ->check(filled());
   app.add_option("-o,--output", options->out,
                  "folder for tokenizer.json and its two companions; made where it is not there")
-      ->required();
-  app.add_option("--max-length", t.max_length, "longest sequence (default: 512)");
+      ->required()
+      ->check(filled());
+  app.add_option("--max-length", t.max_length, "longest sequence (default: 512)")->check(whole(1));
   app.add_option("--pad-token", t.pad, "padding (default: <pad>; an empty one: none)");
   app.add_option("--unk-token", t.unknown, "codes that the text does not have (default: <unk>)");
   app.add_option("--bos-token", t.bos, "begin of a sequence (default: <s>)");
@@ -48,6 +53,7 @@ Run setup_items_tokenizer(CLI::App& app, const Settings&) {
   app.add_flag("--add-bos", t.add_bos, "put the begin token before every encoded text");
   app.add_flag("--add-eos", t.add_eos, "put the end token behind every encoded text");
   app.add_flag("--whole-codebooks", t.whole_codebooks, "words for all codes below the largest of each level");
+  app.add_flag("--overwrite", options->overwrite, "replace a tokenizer that is there");
   app.add_flag("--json", options->json, "print one JSON object");
   return [options] { run(*options); };
 }

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "caravan/base/error.h"
+#include "caravan/cli/number_options.h"
 
 namespace caravan::cli {
 namespace {
@@ -62,7 +63,7 @@ void add_item_weight(CLI::App& app, std::optional<double>& weight) {
   app.add_option("--item-weight", weight,
                  "a model that learned codes and items: the items' own score in the order, from 0 (codes alone) to 1 "
                  "(default: the checkpoint's)")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(real(0, 1));
 }
 
 eval::Recommender model_recommender(const std::string& folder, const models::LoadOptions& load,

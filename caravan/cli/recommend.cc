@@ -10,6 +10,7 @@
 #include "caravan/base/error.h"
 #include "caravan/cli/log.h"
 #include "caravan/cli/model_recommender.h"
+#include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
 #include "caravan/generate/resemblance.h"
 
@@ -69,11 +70,14 @@ void converse(RecommendSession& session) {
   }
 }
 
-void run(const RecommendOptions& options, const Settings& settings) {
+void run(const RecommendOptions& options, const CLI::App& app, const Settings& settings) {
   check(options.seen == "exclude" || options.seen == "include", ErrorCode::invalid_argument,
         "--seen: expected exclude or include, got '{}'", options.seen);
   check(options.history.empty() || options.input.empty(), ErrorCode::invalid_argument,
         "recommend: --history and --input exclude each other");
+  check_companions(app, options.input.empty(), {"--explain", "--user"},
+                   "a single history (an --input names its users)");
+  check_companions(app, !options.input.empty(), {"--output"}, "--input");
   check(!options.beams || *options.beams >= options.count, ErrorCode::invalid_argument,
         "--beams {} cannot find {} items: give at least as many beams as items", options.beams.value_or(0),
         options.count);
@@ -92,7 +96,10 @@ RecommendSession::RecommendSession(const RecommendOptions& options, const Settin
       recommender_(model_, {.beams = options.beams.value_or(std::max(kBeams, options.count)),
                             .full_vocabulary = options.full_vocabulary,
                             .batch_tokens = options.batch_tokens,
-                            .item_weight = options.item_weight}) {}
+                            .item_weight = options.item_weight}) {
+  check(options.user.empty() || model_.prompt.users.has_value(), ErrorCode::invalid_argument,
+        "--user: the model has no tokens of users (it was not trained with data.user_tokens): leave it out");
+}
 
 std::vector<std::vector<generate::Recommendation>> RecommendSession::recommend(
     std::span<const std::vector<int32_t>> histories, std::span<const std::string> users) {
@@ -147,30 +154,31 @@ Run setup_recommend(CLI::App& app, const Settings& settings) {
   add_model_options(app, options->model);
   const CLI::Option* history = app.add_option("--history", options->history,
                                               "items, oldest first, separated by commas: ids, titles, code words");
-  app.add_option("--user", options->user, "the user's id, for models with tokens of users");
-  app.add_option("-k,--count", options->count, "items to recommend (default: 10)")->check(CLI::Range(1, 1 << 20));
+  app.add_option("--user", options->user, "the user's id, for models with tokens of users")->check(filled());
+  app.add_option("-k,--count", options->count, "items to recommend (default: 10)")->check(whole(1, 1 << 20));
   app.add_option("--beams,--num-beams", options->beams, "width of the beam search (default: 50, or as --count)")
-      ->check(CLI::Range(1, 1 << 20));
+      ->check(whole(1, 1 << 20));
   app.add_option("--seen", options->seen, "items of the history: exclude, include (default: exclude)");
   app.add_flag("--explain", options->explain, "items of the history that resemble each result");
   app.add_flag("--full-vocabulary", options->full_vocabulary,
                "normalize scores over all tokens, not over a level's codes");
   add_item_weight(app, options->item_weight);
-  app.add_option("-i,--input", options->input, "histories, one a line ('-': stdin); see below");
-  app.add_option("-o,--output", options->output, "answers to --input, one JSON object a line (default: '-', stdout)");
+  app.add_option("-i,--input", options->input, "histories, one a line ('-': stdin); see below")->check(filled());
+  app.add_option("-o,--output", options->output, "answers to --input, one JSON object a line (default: '-', stdout)")
+      ->check(filled());
   app.add_option("--batch-tokens", options->batch_tokens, "tokens of histories that run together (default: 1024)")
-      ->check(CLI::Range(1, 1 << 24));
+      ->check(whole(1, 1 << 24));
   app.add_flag("--json", options->json, "print JSON");
   app.footer(
       "Without --history and --input, asks for items line by line.\n"
       "A line of --input is a history as for --history, a JSON list of ids, or an object\n"
       "{\"user\": ..., \"history\": [ids]}; \"user\" comes back with the answer.\n\nExample:\n"
       "  caravan recommend -m beauty-model --history \"B004756YJA,B004ZT0SSG\" -k 5 --explain");
-  return [options, history, &settings] {
+  return [options, history, &app, &settings] {
     const bool blank = options->history.find_first_not_of(" \t\r\n,") == std::string::npos;
     check(history->count() == 0 || !blank, ErrorCode::invalid_argument,
           "--history: items are expected, separated by commas; without the option they are asked for");
-    run(*options, settings);
+    run(*options, app, settings);
   };
 }
 

@@ -89,7 +89,7 @@ void recommend_file(RecommendSession& session, const Settings& settings) {
         "recommend: --input and --output are the same '{}'", path);
   LineReader reader(path);
   AnswerFile out(session.options().output);
-  Progress progress("recommending", path == "-" ? 0 : FileReader(path).size(), settings.verbosity >= 0);
+  Progress progress("recommending", reader.size(), settings.verbosity >= 0);
   std::vector<std::string> lines;
   uint64_t bytes = 0, users = 0;
   while (reader.next_batch(lines, kLineBytes)) {

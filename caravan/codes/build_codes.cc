@@ -12,7 +12,8 @@ using Progress = std::function<void(uint64_t done, uint64_t total)>;
 
 ResidualCodes by_kmeans(const Tensor& x, const BuildOptions& options, const Progress& progress) {
   RqOptions rq = options.rq;
-  const auto iterations = static_cast<uint64_t>(rq.kmeans.max_iterations * std::max(1, rq.kmeans.restarts));
+  const auto iterations =
+      static_cast<uint64_t>(rq.kmeans.max_iterations) * static_cast<uint64_t>(std::max(1, rq.kmeans.restarts));
   rq.progress = [&](int64_t level, int iteration, double) {
     const auto done = std::min<uint64_t>(static_cast<uint64_t>(iteration), iterations);
     progress(static_cast<uint64_t>(level) * iterations + done, rq.codebooks.size() * iterations);
@@ -66,6 +67,11 @@ const auto& find_entry(const Entries& entries, std::string_view name, std::strin
 }
 
 }  // namespace
+
+void check_names(const BuildOptions& options) {
+  find_entry(kMethods, options.method, "method");
+  find_entry(kCollisions, options.collisions, "way to handle collisions");
+}
 
 BuiltCodes build_codes(const Tensor& vectors, std::span<const int64_t> popularity, const BuildOptions& options) {
   const Method& method = find_entry(kMethods, options.method, "method");

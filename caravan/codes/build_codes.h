@@ -32,6 +32,8 @@ struct BuiltCodes {
   int64_t reassigned = 0;   // items whose tuple was changed
 };
 
+void check_names(const BuildOptions& options);  // of the method and of what is done to collisions: invalid_argument
+
 // vectors [N, D]; popularity [N] or empty. Throws invalid_argument for unknown names and impossible sizes.
 BuiltCodes build_codes(const Tensor& vectors, std::span<const int64_t> popularity, const BuildOptions& options);
 

@@ -12,6 +12,8 @@ namespace {
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f'; }
 
+constexpr int64_t kMostWords = 1 << 24;
+
 struct ByLevel {
   bool operator()(const items::Code& a, const items::Code& b) const {
     return a.level != b.level ? a.level < b.level : a.code < b.code;
@@ -22,6 +24,10 @@ using CodeSet = std::set<items::Code, ByLevel>;
 void fill_codebooks(CodeSet& codes) {
   std::map<int64_t, int32_t> largest;
   for (const items::Code& code : codes) largest[code.level] = std::max(largest[code.level], code.code);
+  int64_t words = 0;
+  for (const auto& [level, top] : largest) words += int64_t{top} + 1;
+  check(words <= kMostWords, ErrorCode::invalid_argument,
+        "whole codebooks would have {} words, at most {} are sensible: is a code mistyped?", words, kMostWords);
   for (const auto& [level, top] : largest) {
     for (int32_t code = 0; code <= top; ++code) codes.insert({level, code});
   }

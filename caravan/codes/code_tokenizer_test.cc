@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <cmath>
+
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/base/json.h"
@@ -50,6 +52,8 @@ TEST(CodeTokenizer, OtherTextIsRefusedWithItsPlace) {
   EXPECT_THROW(create_rq_code_tokenizer(std::vector<std::string>{"<a_1"}), Error);
   EXPECT_THROW(create_rq_code_tokenizer(std::vector<std::string>{" "}), Error);
   EXPECT_THROW(create_rq_code_tokenizer(kTexts, {.bos = "<pad>"}), Error);
+  // A mistyped code must not fill the memory with words.
+  EXPECT_THROW(create_rq_code_tokenizer(std::vector<std::string>{"<a_999999999>"}, {.whole_codebooks = true}), Error);
 }
 
 // The ids of Hugging Face tokenizers and PreTrainedTokenizerFast on the same files (scripts/golden/code_tokenizer.py).
@@ -97,6 +101,8 @@ TEST(ExtendVocabulary, OldRowsStayAndNewOnesLieAmongThem) {
     items::ItemCodes codes({3, 2});
     codes.add(std::vector<int32_t>{2, 1});
     const auto checkpoint = formats::Checkpoint::open(folder / "in");
+    for (const double spread : {-1.0, double{NAN}, double{INFINITY}})
+      EXPECT_THROW(extend_vocabulary(*checkpoint, codes, folder / "out", {.spread = spread}), Error);
     const Extension extension = extend_vocabulary(*checkpoint, codes, folder / "out");
     EXPECT_EQ(extension.first_id, 38);
     EXPECT_EQ(extension.rows, 43);

@@ -130,6 +130,13 @@ TEST(RqKMeans, NormalizedResidualsDecodeToTheSameSum) {
             5e-3);  // noise is scaled up with the residuals
 }
 
+TEST(RqKMeans, RefusesMoreComponentsThanThereAre) {
+  const at::Tensor x = at::arange(40, at::kFloat).view({10, 4});
+  EXPECT_NO_THROW(rq_kmeans(x, {.codebooks = {2}, .components = 4}));
+  EXPECT_THROW(rq_kmeans(x, {.codebooks = {2}, .components = 5}), Error);
+  EXPECT_THROW(rq_kmeans(x, {.codebooks = {2}, .components = -1}), Error);
+}
+
 TEST(RqKMeans, AnyNumberOfThreadsGivesTheSameBits) {
   at::Generator generator = at::detail::createCPUGenerator(8);
   const at::Tensor x = at::randn({6007, 48}, generator, at::kFloat);

@@ -83,6 +83,9 @@ ResidualCodes rq_kmeans(const Tensor& x, const RqOptions& options) {
   check(x.dim() == 2 && x.size(0) > 0 && x.size(1) > 0, ErrorCode::invalid_argument,
         "RQ-KMeans: vectors [items, width] are expected");
   check(!options.codebooks.empty(), ErrorCode::invalid_argument, "RQ-KMeans: at least one level is expected");
+  check(options.components >= 0 && options.components <= x.size(1), ErrorCode::invalid_argument,
+        "RQ-KMeans: {} principal components of vectors of width {}: expected 0 to {} (--pca)", options.components,
+        x.size(1), x.size(1));
   const torch::NoGradGuard no_grad;
   ResidualCodes result;
   ResidualQuantizer& quantizer = result.quantizer;

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
 #include <unordered_map>
 
 #include "caravan/base/error.h"
@@ -102,6 +103,8 @@ std::string add_words(const std::string& tokenizer_json, const std::vector<std::
 
 Extension extend_vocabulary(const formats::Checkpoint& checkpoint, const items::ItemCodes& codes,
                             const std::string& output, const ExtensionOptions& options) {
+  check(std::isfinite(options.spread) && options.spread >= 0, ErrorCode::invalid_argument,
+        "the spread of new rows must be a number from 0 on, got {}", options.spread);
   const torch::NoGradGuard no_grad;
   const std::string tokenizer = checkpoint.side_file("tokenizer.json");
   check(!tokenizer.empty(), ErrorCode::not_found,

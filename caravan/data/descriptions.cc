@@ -223,17 +223,48 @@ items::Item item_of(const Json& object, const std::string* id, const Description
   return make_item(find_layout(names, column, present, where), fields, where);
 }
 
+// Columns that were chosen for JSON, whose objects need not all have them: one of them must.
+class ChosenKeys {
+ public:
+  explicit ChosenKeys(const DescriptionOptions& options) {
+    take("--title-column", options.title_column);
+    take("--category-column", options.category_column);
+    for (const std::string& name : options.text_columns) take("--text-columns", name);
+  }
+  void see(const Json& object) {
+    if (!object.is_object()) return;
+    ++objects_;
+    std::erase_if(missing_, [&](const auto& chosen) { return object.contains(chosen.second); });
+  }
+  void check_seen(const std::string& path) const {
+    if (objects_ == 0 || missing_.empty()) return;
+    fail(ErrorCode::invalid_argument, "{}: {} '{}': none of the {} items has such a key", path, missing_.front().first,
+         missing_.front().second, objects_);
+  }
+
+ private:
+  void take(const char* option, const std::string& name) {
+    if (!name.empty() && name != "none") missing_.emplace_back(option, name);
+  }
+  std::vector<std::pair<const char*, std::string>> missing_;
+  int64_t objects_ = 0;
+};
+
 void read_lines(const std::string& path, const DescriptionOptions& options, Descriptions& to) {
   to.sources.push_back(path + ": jsonl");
   LineReader lines(path);
   Joiner joiner(to);
+  ChosenKeys chosen(options);
   while (lines.next()) {
     if (trimmed(lines.line()).empty()) continue;
     to.bad.accept([&] {
       const std::string where = lines.where();
-      joiner.add(item_of(parse_json(lines.line(), where), nullptr, options, where), where);
+      const Json object = parse_json(lines.line(), where);
+      chosen.see(object);
+      joiner.add(item_of(object, nullptr, options, where), where);
     });
   }
+  chosen.check_seen(path);
 }
 
 // {"id": {...}} and {"id": ["<a_1>", ...]}: small enough to be read whole.
@@ -242,7 +273,9 @@ void read_document(const std::string& path, const DescriptionOptions& options, D
   check_file(document.is_object(), FileFault::type, path, "expected {{\"item id\": ...}}");
   to.sources.push_back(path + ": JSON object of items");
   Joiner joiner(to);
+  ChosenKeys chosen(options);
   for (const auto& [id, value] : document.items()) {
+    chosen.see(value);
     const std::string where = fmt::format("{}: item \"{}\"", path, id);
     to.bad.accept([&, &id = id, &value = value] {
       if (!value.is_array()) return joiner.add(item_of(value, &id, options, where), where);
@@ -255,6 +288,7 @@ void read_document(const std::string& path, const DescriptionOptions& options, D
       joiner.add(std::move(item), where);
     });
   }
+  chosen.check_seen(path);
 }
 
 }  // namespace

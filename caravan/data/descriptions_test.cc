@@ -66,6 +66,12 @@ TEST(Descriptions, TakesTheColumnsThatTheUserNames) {
   EXPECT_EQ(item.text, "a: x");
   EXPECT_EQ(read({{"a.csv", table}}, {.text_columns = {"none"}}).items.at("1").text, "");
   EXPECT_THROW(read({{"a.csv", table}}, {.title_column = "nope"}), Error);
+  // JSON objects need not all have a key; one of them must.
+  const std::string lines = "{\"id\": \"1\", \"b\": \"y\"}\n{\"id\": \"2\"}\n";
+  EXPECT_EQ(read({{"a.jsonl", lines}}, {.title_column = "b"}).items.at("1").title, "y");
+  EXPECT_THROW(read({{"a.jsonl", lines}}, {.title_column = "nope"}), Error);
+  EXPECT_THROW(read({{"a.jsonl", lines}}, {.text_columns = {"b", "nope"}}), Error);
+  EXPECT_THROW(read({{"a.item.json", R"({"1": {"b": "y"}})"}}, {.category_column = "nope"}), Error);
 }
 
 TEST(Descriptions, ReadsJsonFormsAndJoinsFiles) {

@@ -160,7 +160,7 @@ Dataset make_dataset(Rows& rows, const Interner& users, Numbering numbering, con
   data.items = items::Catalogue(std::move(numbering.items));
   std::vector<int32_t> sequence;
   std::vector<double> times;
-  int64_t kept_users = 0;
+  int64_t kept_users = 0, trained = 0;
   for_each_user(rows, [&](size_t, size_t) { ++kept_users; });
   data.reserve(kept_users, static_cast<int64_t>(rows.size()), has_times);
   for_each_user(rows, [&](size_t begin, size_t end) {
@@ -176,8 +176,13 @@ Dataset make_dataset(Rows& rows, const Interner& users, Numbering numbering, con
       };
       split = {before(cuts->validation_from), before(cuts->test_from)};
     }
+    trained += static_cast<int64_t>(split.train_end);
     data.add_user(std::string(users.view(rows[begin].user)), sequence, times, split.train_end, split.validation_end);
   });
+  check(!cuts || trained > 0, ErrorCode::invalid_argument,
+        "the time split leaves nothing to train on: its validation begins at {}, and no interaction is earlier "
+        "(--validation-from)",
+        cuts ? cuts->validation_from : 0);
   data.count_items();
   data.description["settings"]["split"] = "leave-one-out";
   if (cuts)

@@ -71,6 +71,8 @@ TEST(Prepare, SplitsByTimeAtGlobalCuts) {
   EXPECT_EQ(shown(data), "u: a b | c |; v: a b | |; w: | | c");
   EXPECT_THROW(prepare(log_of(csv), {}, {.split = Split::time, .validation_from = 8, .test_from = 7}), Error);
   EXPECT_THROW(prepare(log_of("user,item\nu,a\n"), {}, {.split = Split::time}), Error);
+  // Nothing is earlier than the validation part: nothing could be learned.
+  EXPECT_THROW(prepare(log_of(csv), {}, {.split = Split::time, .validation_from = -8, .test_from = 7}), Error);
 }
 
 TEST(Prepare, CountsItemsInTheTrainingPartAlone) {

@@ -1,6 +1,7 @@
 // What settings may be: each number within its limits, values that make sense together, and no setting that would say
 // nothing because of another one. A value that equals its default says nothing: saved settings hold every key.
 #include <algorithm>
+#include <array>
 
 #include "caravan/base/error.h"
 #include "caravan/train/config.h"
@@ -28,7 +29,7 @@ void check_all_limits(TrainConfig config) {
 
 // Settings that say something only beside others.
 struct Companion {
-  std::vector<std::string_view> keys;
+  std::array<std::string_view, 7> keys;
   std::string_view needs;
   bool (*met)(const TrainConfig&);
 };
@@ -37,73 +38,68 @@ bool optimizer_is(const TrainConfig& c, std::initializer_list<std::string_view> 
   return std::find(names.begin(), names.end(), c.optimizer.name) != names.end();
 }
 
-const std::vector<Companion>& companions() {
-  using C = TrainConfig;
-  static const std::vector<Companion> all = {
-      {{"data.train", "data.validation", "data.max_length", "data.append_eos", "sample.prompt"},
-       "data.kind = \"tokens\"",
-       [](const C& c) { return c.data.kind == "tokens"; }},
-      {{"data.dataset", "data.codes", "data.max_items", "data.bos", "data.prefix_mask", "data.user_tokens"},
-       "data.kind = \"items\"",
-       [](const C& c) { return c.data.kind == "items"; }},
-      {{"data.validation_limit", "evaluation.every", "evaluation.batch_tokens", "evaluation.metric",
-        "evaluation.patience"},
-       "data.validation",
-       [](const C& c) { return c.data.kind != "tokens" || !c.data.validation.empty(); }},
-      {{"evaluation.patience"},
-       "evaluation.every above 0: the only evaluation comes at the end",
-       [](const C& c) { return c.evaluation.every > 0; }},
-      {{"evaluation.users", "evaluation.beams"},
-       "a metric that ranks (evaluation.metric = \"ndcg@10\")",
-       [](const C& c) { return ranking_metric(c.evaluation.metric).has_value(); }},
-      {{"evaluation.item_weight"}, "data.item_tokens = true", [](const C& c) { return c.data.item_tokens; }},
-      {{"training.item_weight", "training.sampled_items"},
-       "training.objective = \"codes_and_items\"",
-       [](const C& c) { return c.training.objective == "codes_and_items"; }},
-      {{"optimizer.momentum"},
-       "optimizer.name = \"sgd\" or \"muon\"",
-       [](const C& c) {
-         return optimizer_is(c, {"sgd", "muon"});
-       }},
-      {{"optimizer.nesterov"}, "optimizer.name = \"sgd\"", [](const C& c) { return optimizer_is(c, {"sgd"}); }},
-      {{"optimizer.beta1", "optimizer.beta2", "optimizer.eps"},
-       "optimizer.name = \"adamw\" or \"muon\"",
-       [](const C& c) {
-         return optimizer_is(c, {"adamw", "muon"});
-       }},
-      {{"optimizer.newton_schulz_steps", "optimizer.adjust_lr", "optimizer.adamw_lr"},
-       "optimizer.name = \"muon\"",
-       [](const C& c) { return optimizer_is(c, {"muon"}); }},
-      {{"optimizer.clip_threshold", "optimizer.decay_rate", "optimizer.eps_scale", "optimizer.first_moment",
-        "optimizer.scale_parameter", "optimizer.relative_step", "optimizer.warmup_init"},
-       "optimizer.name = \"adafactor\"",
-       [](const C& c) { return optimizer_is(c, {"adafactor"}); }},
-      {{"optimizer.lr"},
-       "optimizer.relative_step = false: steps set the learning rate",
-       [](const C& c) { return !c.optimizer.relative_step; }},
-      {{"schedule.min_ratio", "schedule.cycles"},
-       "schedule.name = \"cosine\" or \"wsd\"",
-       [](const C& c) { return c.schedule.name == "cosine" || c.schedule.name == "wsd"; }},
-      {{"schedule.decay_steps", "schedule.decay_type"},
-       "schedule.name = \"wsd\"",
-       [](const C& c) { return c.schedule.name == "wsd"; }},
-      {{"schedule.timescale"},
-       "schedule.name = \"inverse_sqrt\"",
-       [](const C& c) { return c.schedule.name == "inverse_sqrt"; }},
-      {{"sample.prompt", "sample.max_new_tokens"},
-       "sample.every above 0",
-       [](const C& c) { return c.sample.every > 0; }},
-      {{"sample.every"},
-       "sample.prompt, which the output continues",
-       [](const C& c) { return c.data.kind != "tokens" || !c.sample.prompt.empty(); }},
-  };
-  return all;
-}
+using C = TrainConfig;
+constexpr Companion kCompanions[] = {
+    {{"data.train", "data.validation", "data.max_length", "data.append_eos", "sample.prompt"},
+     "data.kind = \"tokens\"",
+     [](const C& c) { return c.data.kind == "tokens"; }},
+    {{"data.dataset", "data.codes", "data.max_items", "data.bos", "data.prefix_mask", "data.user_tokens"},
+     "data.kind = \"items\"",
+     [](const C& c) { return c.data.kind == "items"; }},
+    {{"data.validation_limit", "evaluation.every", "evaluation.batch_tokens", "evaluation.metric",
+      "evaluation.patience"},
+     "data.validation",
+     [](const C& c) { return c.data.kind != "tokens" || !c.data.validation.empty(); }},
+    {{"evaluation.patience"},
+     "evaluation.every above 0: the only evaluation comes at the end",
+     [](const C& c) { return c.evaluation.every > 0; }},
+    {{"evaluation.users", "evaluation.beams"},
+     "a metric that ranks (evaluation.metric = \"ndcg@10\")",
+     [](const C& c) { return ranking_metric(c.evaluation.metric).has_value(); }},
+    {{"evaluation.item_weight"}, "data.item_tokens = true", [](const C& c) { return c.data.item_tokens; }},
+    {{"training.item_weight", "training.sampled_items"},
+     "training.objective = \"codes_and_items\"",
+     [](const C& c) { return c.training.objective == "codes_and_items"; }},
+    {{"optimizer.momentum"},
+     "optimizer.name = \"sgd\" or \"muon\"",
+     [](const C& c) {
+       return optimizer_is(c, {"sgd", "muon"});
+     }},
+    {{"optimizer.nesterov"}, "optimizer.name = \"sgd\"", [](const C& c) { return optimizer_is(c, {"sgd"}); }},
+    {{"optimizer.beta1", "optimizer.beta2", "optimizer.eps"},
+     "optimizer.name = \"adamw\" or \"muon\"",
+     [](const C& c) {
+       return optimizer_is(c, {"adamw", "muon"});
+     }},
+    {{"optimizer.newton_schulz_steps", "optimizer.adjust_lr", "optimizer.adamw_lr"},
+     "optimizer.name = \"muon\"",
+     [](const C& c) { return optimizer_is(c, {"muon"}); }},
+    {{"optimizer.clip_threshold", "optimizer.decay_rate", "optimizer.eps_scale", "optimizer.first_moment",
+      "optimizer.scale_parameter", "optimizer.relative_step", "optimizer.warmup_init"},
+     "optimizer.name = \"adafactor\"",
+     [](const C& c) { return optimizer_is(c, {"adafactor"}); }},
+    {{"optimizer.lr"},
+     "optimizer.relative_step = false: steps set the learning rate",
+     [](const C& c) { return !c.optimizer.relative_step; }},
+    {{"schedule.min_ratio", "schedule.cycles"},
+     "schedule.name = \"cosine\" or \"wsd\"",
+     [](const C& c) { return c.schedule.name == "cosine" || c.schedule.name == "wsd"; }},
+    {{"schedule.decay_steps", "schedule.decay_type"},
+     "schedule.name = \"wsd\"",
+     [](const C& c) { return c.schedule.name == "wsd"; }},
+    {{"schedule.timescale"},
+     "schedule.name = \"inverse_sqrt\"",
+     [](const C& c) { return c.schedule.name == "inverse_sqrt"; }},
+    {{"sample.prompt", "sample.max_new_tokens"}, "sample.every above 0", [](const C& c) { return c.sample.every > 0; }},
+    {{"sample.every"},
+     "sample.prompt, which the output continues",
+     [](const C& c) { return c.data.kind != "tokens" || !c.sample.prompt.empty(); }},
+};
 
 void check_companions(TrainConfig config) {
   TrainConfig defaults;
   const std::vector<Field> now = fields(config), before = fields(defaults);
-  for (const Companion& companion : companions()) {
+  for (const Companion& companion : kCompanions) {
     if (companion.met(config)) continue;
     for (size_t i = 0; i < now.size(); ++i) {
       const bool asked = std::find(companion.keys.begin(), companion.keys.end(), now[i].key) != companion.keys.end();
