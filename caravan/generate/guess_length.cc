@@ -8,8 +8,9 @@ namespace {
 
 constexpr double kMemory = 0.9;         // what a round's counts weigh a round later
 constexpr int64_t kLongestPause = 256;  // rounds
+constexpr double kRoundCost = 0.1;      // of checking any guesses: such a pass is not fused as a plain one is
 constexpr int64_t kFreeRows = 4;        // a pass over so many rows waits for the weights, not for arithmetic
-constexpr double kRowCost = 0.2;        // of each further one, in passes over one row (measured: docs/generate.md)
+constexpr double kRowCost = 0.1;        // of each further one, in passes over one row (measured on two cores)
 
 }  // namespace
 
@@ -17,7 +18,8 @@ double GuessLength::tokens_per_cost(int64_t guesses) const {
   const double a = acceptance(), rows = static_cast<double>(guesses + 1);
   const double tokens = a < 1 ? (1 - std::pow(a, rows)) / (1 - a) : rows;
   const double further = static_cast<double>(std::max<int64_t>(guesses + 1 - kFreeRows, 0));
-  return tokens / (1 + kRowCost * further + draft_cost_ * static_cast<double>(guesses));
+  const double check = guesses > 0 ? kRoundCost : 0;
+  return tokens / (1 + check + kRowCost * further + draft_cost_ * static_cast<double>(guesses));
 }
 
 int64_t GuessLength::next() {
