@@ -315,7 +315,8 @@ Run setup_bench(CLI::App& app, const Settings& settings) {
   app.add_option("--format", options->format, "text, json, csv or markdown (default: text)")
       ->check(CLI::IsMember({"text", "json", "csv", "markdown"}));
   for (const char* of_models :
-       {"--model", "--dtype", "--device", "--prompt-tokens", "--new-tokens", "--batch", "--repetitions", "--profile"}) {
+       {"--model", "--dtype", "--device", "--kv-cache-dtype", "--packed-cache", "--prompt-tokens", "--new-tokens",
+        "--batch", "--depth", "--repetitions", "--profile"}) {
     machine->excludes(of_models);
   }
   app.add_flag("--json", options->json,

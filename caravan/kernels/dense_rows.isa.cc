@@ -135,7 +135,8 @@ void multiply_rows(const typename T::Weight* w, const typename T::Input* x, floa
       s.inputs <= kMostInputRows ? kRows : fitting(kStripBytes, s.width * static_cast<int64_t>(sizeof *w), kRows);
   constexpr int64_t kNear = 16384, kAhead = 4096;
   const int64_t block_bytes = kRows * s.width * static_cast<int64_t>(sizeof *w);
-  const int64_t next = s.inputs > kMostInputRows || block_bytes < kNear ? block_bytes : kAhead;
+  const int64_t streamed = s.inputs > kMostInputRows || block_bytes < kNear ? block_bytes : kAhead;
+  const int64_t next = s.inputs > kSome ? 0 : streamed;  // from the second level they come by themselves
   for (int64_t begin = s.begin; begin < s.end; begin += strip) {
     const int64_t end = s.end - begin < strip ? s.end : begin + strip;
     for (int64_t k = 0; k == 0 || k < s.width; k += kDepth) {

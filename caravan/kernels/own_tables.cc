@@ -73,9 +73,12 @@ const DenseRowsTable& dense_rows_table() {
 
 bool has_bf16_tiles() {
 #if defined(__x86_64__)
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  constexpr unsigned kTiles = 1U << 22 | 1U << 24;  // AMX-BF16, AMX-TILE
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kTiles) == kTiles;
+  static const bool has = [] {  // asked once: a virtual machine leaves to its host for it
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    constexpr unsigned kTiles = 1U << 22 | 1U << 24;  // AMX-BF16, AMX-TILE
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kTiles) == kTiles;
+  }();
+  return has;
 #else
   return false;
 #endif
