@@ -22,6 +22,7 @@
 #include "caravan/cli/progress.h"
 #include "caravan/generate/engine.h"
 #include "caravan/kernels/table.h"
+#include "caravan/models/multiplied.h"
 #include "caravan/nn/observe.h"
 
 namespace caravan::cli {
@@ -70,13 +71,10 @@ struct Weights {
 
 Weights weights_of(models::CausalLm& model) {
   std::map<std::string, uint64_t> by_dtype;
-  Weights all;
+  Weights all{.bytes = static_cast<uint64_t>(models::multiplied_bytes(model)), .dtype = {}};
   for (const nn::NamedParameter& p : model.named_parameters()) {
-    const bool looked_up = !model.tied() && p.parameter == &model.backbone().input_embedding().weight;
-    if (looked_up) continue;  // a row a token
-    const uint64_t bytes = p.parameter->value.nbytes();
-    by_dtype[std::string(to_string(p.parameter->dtype))] += bytes;
-    all.bytes += bytes;
+    if (!models::is_multiplied(model, *p.parameter)) continue;
+    by_dtype[std::string(to_string(p.parameter->dtype))] += p.parameter->value.nbytes();
   }
   const auto fewer = [](const auto& a, const auto& b) { return a.second < b.second; };
   all.dtype = std::max_element(by_dtype.begin(), by_dtype.end(), fewer)->first;

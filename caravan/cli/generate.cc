@@ -150,7 +150,7 @@ void run(const Options& options, const Settings& settings) {
         "generate: --logprobs are printed as JSON: add --json");
   models::LoadOptions load = load_options(options.model, settings);
   load.keep_blocks = true;
-  static_cast<void>(cache_dtype(options.model));  // a wrong name is told before the model is loaded
+  const std::optional<at::ScalarType> cache = cache_dtype(options.model);
   const auto checkpoint = formats::Checkpoint::open(options.model.model);
   generate::GenerationConfig config = options.decoding.config(*checkpoint);
   if (config.seed == 0 && !options.decoding.given().contains("seed")) choose_seed(config);
@@ -163,7 +163,7 @@ void run(const Options& options, const Settings& settings) {
   const auto model = models::load_causal_lm(*checkpoint, load);
   const std::string& proposer = options.decoding.draft();
   const auto draft = proposer.empty() ? nullptr : models::load_causal_lm(proposer, load);
-  generate::Engine engine(*model, {.cache_dtype = cache_dtype(options.model), .draft = draft.get()});
+  generate::Engine engine(*model, {.cache_dtype = cache, .draft = draft.get()});
 
   const Json seed = config.do_sample ? Json(config.seed) : Json();
   if (config.do_sample) log_detail("seed {}", config.seed);

@@ -8,6 +8,7 @@
 #include <chrono>
 
 #include "caravan/base/error.h"
+#include "caravan/models/multiplied.h"
 
 namespace caravan::generate {
 
@@ -40,16 +41,6 @@ int64_t max_positions(models::CausalLm& model) {
   return get_int(model.config(), "max_position_embeddings", "config.json", {}, INT64_MAX);
 }
 
-// What one pass reads.
-double weight_bytes(models::CausalLm& model) {
-  double bytes = 0;
-  for (const nn::NamedParameter& p : model.named_parameters()) {
-    const bool is_looked_up = !model.tied() && p.parameter == &model.backbone().input_embedding().weight;
-    if (!is_looked_up) bytes += static_cast<double>(p.parameter->value.nbytes());
-  }
-  return bytes;
-}
-
 void check_draft(models::CausalLm& model, models::CausalLm* draft) {
   if (draft == nullptr) return;
   check(draft->backbone().vocab_size() == model.backbone().vocab_size(), ErrorCode::invalid_argument,
@@ -66,7 +57,8 @@ Engine::Engine(models::CausalLm& model, EngineOptions options)
   check_draft(model, options.draft);
   if (options.draft == nullptr) return;
   draft_runner_ = std::make_unique<ModelRunner>(*options.draft, options.cache_dtype);
-  draft_ = {draft_runner_.get(), weight_bytes(*options.draft) / weight_bytes(model)};
+  draft_ = {draft_runner_.get(), static_cast<double>(models::multiplied_bytes(*options.draft)) /
+                                     static_cast<double>(models::multiplied_bytes(model))};
 }
 
 Engine::~Engine() = default;

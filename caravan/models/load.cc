@@ -12,6 +12,7 @@
 #include "caravan/formats/writer.h"
 #include "caravan/models/fused_tensors.h"
 #include "caravan/models/load_dtype.h"
+#include "caravan/models/multiplied.h"
 #include "caravan/models/packed_cache.h"
 #include "caravan/models/stored_config.h"
 #include "caravan/ops/dequantize.h"
@@ -268,14 +269,12 @@ LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, c
   options.keep_blocks = given.keep_blocks && !given.dtype && given.device == at::kCPU;
   const bool halves = dtype == DType::f16 || dtype == DType::bf16;
   if (!options.dtype) options.dtype = to_scalar_type(options.keep_blocks && halves ? DType::f32 : dtype);
-  const auto* causal = dynamic_cast<const CausalLm*>(&model);
-  const bool tied = causal != nullptr && causal->tied();
   ops::Arena arena;
   PackedCache cache(options.keep_blocks ? options.packed_cache : "", checkpoint);
   for (const nn::NamedParameter& p : model.named_parameters()) {
     if (!sources.contains(p.name)) continue;
-    const bool multiplied = tied || p.parameter != &model.backbone().input_embedding().weight;
-    load_parameter({p.name, *p.parameter, multiplied, arena, cache}, sources.at(p.name), checkpoint, options);
+    load_parameter({p.name, *p.parameter, is_multiplied(model, *p.parameter), arena, cache}, sources.at(p.name),
+                   checkpoint, options);
   }
   for (nn::Parameter* parameter : fresh) {
     parameter->value = parameter->value.to(options.device, *options.dtype);
