@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "caravan/base/allocator.h"
 #include "caravan/base/error.h"
 #include "caravan/generate/engine.h"
 #include "caravan/models/load.h"
@@ -59,6 +60,7 @@ int run(int argc, char** argv) {
 }  // namespace caravan::generate
 
 int main(int argc, char** argv) {
+  caravan::keep_freed_memory();  // as the program does
   try {
     return caravan::generate::run(argc, argv);
   } catch (const caravan::Error& error) {

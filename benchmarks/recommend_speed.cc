@@ -12,6 +12,7 @@
 #include <fstream>
 #include <string>
 
+#include "caravan/base/allocator.h"
 #include "caravan/base/error.h"
 #include "caravan/base/json.h"
 #include "caravan/generate/recommender.h"
@@ -82,6 +83,7 @@ int run(int argc, char** argv) {
 }  // namespace caravan::generate
 
 int main(int argc, char** argv) {
+  caravan::keep_freed_memory();  // as the program does
   try {
     return caravan::generate::run(argc, argv);
   } catch (const caravan::Error& error) {

@@ -1,9 +1,6 @@
 // The program: runs a command line and turns what it throws into a message on stderr and an exit code. The codes are
 // those of sysexits.h where it has a fitting one, and live here only.
 #include <fcntl.h>
-#if defined(__GLIBC__)
-#include <malloc.h>
-#endif
 
 #include <algorithm>
 #include <array>
@@ -15,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "caravan/base/allocator.h"
 #include "caravan/base/error.h"
 #include "caravan/base/utf8.h"
 #include "caravan/cli/command.h"
@@ -112,20 +110,11 @@ void reserve_standard_descriptors() {
   }
 }
 
-// A pass over a prompt takes and frees the same megabytes layer after layer. Left alone, glibc gives them back to the
-// system each time and gets them as pages of zeros again: a tenth of the time of a prompt of 512 (SmolLM2-135M).
-void keep_freed_memory() {
-#if defined(__GLIBC__)
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // larger pieces, as of a checkpoint that is being read, do go back
-  mallopt(M_TRIM_THRESHOLD, 256 << 20);
-#endif
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
   reserve_standard_descriptors();
-  keep_freed_memory();
+  caravan::keep_freed_memory();
   // A closed pipe is seen by print(), a file beyond the size limit (ulimit -f) by the writer: temporary files are
   // removed.
   std::signal(SIGPIPE, SIG_IGN);

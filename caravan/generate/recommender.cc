@@ -81,6 +81,7 @@ Recommender::Recommender(models::CausalLm& lm, std::span<const std::vector<int32
               {.beams = options.beams,
                .full_vocabulary = options.full_vocabulary,
                .batch_tokens = options.batch_tokens,
+               .pack_weights = options.pack_weights,
                .prefix = prompt.prefix}) {
   prepare_item_head(lm, options.item_weight);
 }

@@ -310,6 +310,22 @@ TEST(Recommender, PackedWeightsGiveTheSameScores) {
   }
 }
 
+bool all_linears_packed(const nn::Module& module) {
+  const auto* linear = dynamic_cast<const nn::Linear*>(&module);
+  bool all = linear == nullptr || linear->is_packed();
+  for (const auto& [name, child] : module.children()) all = all && all_linears_packed(*child);
+  return all;
+}
+
+TEST(Recommender, PacksTheWeightsWhenAsked) {
+  for (const bool packed : {false, true}) {
+    RandomModel model = random_model(50, {8, 8}, 5);
+    const std::vector<int64_t> popularity(50, 1);
+    const Recommender recommender(*model.lm, model.tokens, {}, popularity, {.beams = 7, .pack_weights = packed});
+    EXPECT_EQ(all_linears_packed(*model.lm), packed);
+  }
+}
+
 // With packed weights on neither; with weights as they are not on the batch, with one thread.
 TEST(Recommender, ResultsDoNotDependOnTheBatchOrTheThreads) {
   for (const auto& [full, packed] : {std::pair(false, false), {false, true}, {true, false}, {true, true}}) {
