@@ -84,6 +84,14 @@ bool has_bf16_tiles() {
 #endif
 }
 
+bool is_intel() {
+#if defined(__x86_64__)
+  return __builtin_cpu_is("intel") != 0;
+#else
+  return false;
+#endif
+}
+
 void pack_panels(const float* weight, int64_t rows, int64_t width, int64_t first, int64_t last, float* panels) {
   for (int64_t p = first; p < last; ++p) {
     float* to = panels + p * kPanelRows * width;

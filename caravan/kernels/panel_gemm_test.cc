@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <random>
 #include <vector>
 
@@ -56,6 +58,54 @@ TEST_P(PanelGemm, MatchesANaiveLoopAndRowsStandAlone) {
             ASSERT_EQ(added[i * y_stride + j], got + got);
           }
           ASSERT_EQ(y[i * y_stride + n], 2.0f);  // nothing is written behind a row
+        }
+      }
+    }
+  }
+}
+
+// Both factors in both orders, C as it is shared out or whole: the same bits.
+TEST_P(PanelGemm, ProductsOfFactorsThatLieEitherWay) {
+  std::mt19937 random(6);
+  const PanelTable& table = *panel_table(GetParam()->isa);
+  std::vector<float> scratch(kGemmScratch);
+  for (const auto& [m, n, depth] : {std::array<int64_t, 3>{1, 1, 1}, {13, 33, 7}, {30, 70, 600}, {200, 300, 40}}) {
+    const auto a = random_floats(m * depth, random), b = random_floats(depth * n, random);
+    for (const bool a_across : {false, true}) {
+      for (const bool b_across : {false, true}) {
+        std::vector<float> c(static_cast<size_t>(m * n), 1.0f), parts = c;
+        Gemm gemm{.a = a.data(),
+                  .a_stride = a_across ? m : depth,
+                  .a_transposed = a_across,
+                  .b = b.data(),
+                  .b_stride = b_across ? depth : n,
+                  .b_transposed = b_across,
+                  .c = c.data(),
+                  .c_stride = n,
+                  .depth = depth,
+                  .add = true,
+                  .first_row = 0,
+                  .last_row = m,
+                  .first_column = 0,
+                  .last_column = n,
+                  .scratch = scratch.data()};
+        table.gemm(gemm);
+        gemm.c = parts.data();
+        for (int64_t i = 0; i < m; i += 12) {
+          for (int64_t j = 0; j < n; j += 64) {
+            gemm.first_row = i, gemm.last_row = std::min(m, i + 12);
+            gemm.first_column = j, gemm.last_column = std::min(n, j + 64);
+            table.gemm(gemm);
+          }
+        }
+        ASSERT_EQ(c, parts) << m << " " << n << " " << depth;
+        for (int64_t i = 0; i < m; ++i) {
+          for (int64_t j = 0; j < n; ++j) {
+            double sum = 1;
+            for (int64_t k = 0; k < depth; ++k)
+              sum += double(a[a_across ? k * m + i : i * depth + k]) * b[b_across ? j * depth + k : k * n + j];
+            ASSERT_NEAR(c[i * n + j], sum, 1e-4) << a_across << b_across << " " << m << " " << n << " " << depth;
+          }
         }
       }
     }

@@ -1,6 +1,6 @@
 // fp32 inputs meet weights as they are stored, dense or packed, whatever their number: threads share out the rows, a
-// task being 16 rows of one weight. What must be differentiated in a weight, and bf16 inputs but few, is libtorch's
-// GEMM.
+// task being 16 rows of one weight. What must be differentiated in a weight is gemm.h's, and bf16 inputs but few are
+// libtorch's GEMM.
 #include "caravan/ops/linear.h"
 
 #include <sys/mman.h>
@@ -12,6 +12,7 @@
 #include "caravan/base/error.h"
 #include "caravan/kernels/table.h"
 #include "caravan/ops/dequantize.h"
+#include "caravan/ops/gemm.h"
 #include "caravan/ops/row_product.h"
 #include "caravan/ops/threads.h"
 
@@ -225,7 +226,7 @@ Tensor linear(const Tensor& x, const Weight& weight, const Tensor& bias) {
     return bias.defined() ? y.add_(bias) : y;
   }
   const Tensor w = runs_in_fp32(weight.dtype, weight.packed) ? dense(weight, x.scalar_type()) : weight.value;
-  return at::linear(x, w, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt);
+  return dense_linear(x, w, bias);
 }
 
 std::vector<Tensor> linears(const Tensor& x, std::span<const Weight> weights, std::span<const Tensor> biases) {

@@ -9,6 +9,7 @@
 
 #include "caravan/base/error.h"
 #include "caravan/kernels/table.h"
+#include "caravan/ops/gemm.h"
 #include "caravan/ops/threads.h"
 
 namespace caravan::ops {
@@ -78,14 +79,14 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
       const int64_t end = std::min(at + step, rows);
       const Tensor h = hidden.slice(0, at, end);
       const Chunk chunk =
-          chunk_loss(at::linear(h, weight), targets.slice(0, at, end), smoothing, wants_hidden || wants_weight);
+          chunk_loss(product_nt(h, weight), targets.slice(0, at, end), smoothing, wants_hidden || wants_weight);
       loss.add_(chunk.loss);
       if (wants_hidden) {
         Tensor to = hidden_gradient.slice(0, at, end);
-        at::mm_out(to, chunk.gradient, weight);
+        product_nn_into(to, chunk.gradient, weight);
       }
       if (wants_weight && weight.scalar_type() == wide) {
-        weight_gradient.addmm_(chunk.gradient.t(), h);
+        add_product_tn(weight_gradient, chunk.gradient, h);
       } else if (wants_weight) {
         weight_gradient.add_(at::mm(chunk.gradient.t(), h));
       }

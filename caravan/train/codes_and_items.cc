@@ -11,6 +11,7 @@
 
 #include "caravan/base/error.h"
 #include "caravan/items/prompt.h"
+#include "caravan/ops/gemm.h"
 #include "caravan/ops/linear_cross_entropy.h"
 #include "caravan/train/objective.h"
 
@@ -98,8 +99,8 @@ std::vector<Tensor> heads(const Tensor& weight, const items::PromptFormat& forma
 Tensor sampled_loss(const Tensor& hidden, const Tensor& weight, const Tensor& targets, int64_t count) {
   const int64_t items = weight.size(0);
   const Tensor drawn = at::randint(items, {count}, at::TensorOptions().dtype(at::kLong)).to(weight.device());
-  const Tensor right = (hidden * weight.index_select(0, targets)).sum(-1).to(at::kFloat);  // [R]
-  Tensor others = at::linear(hidden, weight.index_select(0, drawn)).to(at::kFloat);        // [R, count]
+  const Tensor right = (hidden * weight.index_select(0, targets)).sum(-1).to(at::kFloat);   // [R]
+  Tensor others = ops::dense_linear(hidden, weight.index_select(0, drawn)).to(at::kFloat);  // [R, count]
   others = others + std::log(static_cast<double>(items) / static_cast<double>(count));
   others = others.masked_fill(targets.unsqueeze(1).eq(drawn), -std::numeric_limits<double>::infinity());
   return (at::logsumexp(at::cat({right.unsqueeze(1), others}, 1), 1) - right).sum();
@@ -147,7 +148,8 @@ void measure(models::Head& head, const Batch& batch, Measurement& sums) {
   for (size_t level = 0; level < targets.levels.size(); ++level) {
     const Rows& r = targets.levels[level];
     if (r.rows.empty()) continue;
-    const Tensor logits = at::linear(hidden.index_select(0, tensor_of(r.rows, device)), rows[level]).to(at::kFloat);
+    const Tensor logits =
+        ops::dense_linear(hidden.index_select(0, tensor_of(r.rows, device)), rows[level]).to(at::kFloat);
     const Tensor wanted = tensor_of(r.targets, device);
     sums.loss += at::cross_entropy_loss(logits, wanted, {}, at::Reduction::Sum).item<double>();
     sums.correct += logits.argmax(-1).eq(wanted).sum().item<int64_t>();
