@@ -63,18 +63,27 @@ Chunk chunk_loss(Tensor logits, const Tensor& targets, double smoothing, bool wa
   return {loss, gradient.to(logits.scalar_type())};
 }
 
+// About a million logits stay in the cache between the product, the softmax and the two products back. But each piece
+// also reads the weight twice and adds to its whole gradient: with a large vocabulary pieces are as many rows as the
+// weight has columns, so that this costs no more than the logits, up to 32 million of these.
+int64_t rows_at_a_time(int64_t rows, int64_t classes, int64_t columns) {
+  const int64_t cached = (int64_t{1} << 20) / classes, most = (int64_t{1} << 25) / classes;
+  return std::clamp<int64_t>(std::max(cached, std::min(columns, most)), 64, std::max<int64_t>(rows, 64));
+}
+
 struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& hidden, const Tensor& weight,
                         const Tensor& targets, double smoothing) {
     const bool wants_hidden = hidden.requires_grad(), wants_weight = weight.requires_grad();
     const int64_t rows = hidden.size(0), classes = weight.size(0);
-    // About 4 MB of logits: they stay in the cache between the product, the softmax and the two products back.
-    const int64_t step = std::clamp<int64_t>((int64_t{1} << 20) / classes, 64, std::max<int64_t>(rows, 64));
+    const int64_t step = rows_at_a_time(rows, classes, hidden.size(1));
     const auto wide = hidden.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     Tensor loss = at::zeros({}, hidden.options().dtype(wide));
     Tensor hidden_gradient = wants_hidden ? at::empty_like(hidden) : Tensor();
     Tensor weight_gradient;
-    if (wants_weight) weight_gradient = at::zeros(weight.sizes(), weight.options().dtype(wide));
+    const bool pieces = step < rows;  // whose sum wants more digits than bf16 has
+    if (wants_weight)
+      weight_gradient = at::zeros(weight.sizes(), weight.options().dtype(pieces ? wide : weight.scalar_type()));
     for (int64_t at = 0; at < rows; at += step) {
       const int64_t end = std::min(at + step, rows);
       const Tensor h = hidden.slice(0, at, end);
@@ -85,26 +94,26 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
         Tensor to = hidden_gradient.slice(0, at, end);
         product_nn_into(to, chunk.gradient, weight);
       }
-      if (wants_weight && weight.scalar_type() == wide) {
+      if (wants_weight && weight_gradient.scalar_type() == h.scalar_type()) {
         add_product_tn(weight_gradient, chunk.gradient, h);
       } else if (wants_weight) {
         weight_gradient.add_(at::mm(chunk.gradient.t(), h));
       }
     }
     context->save_for_backward({hidden_gradient, weight_gradient});
-    context->saved_data["bf16_weight"] = weight.scalar_type() != wide;
+    context->saved_data["weight_dtype"] = static_cast<int64_t>(weight.scalar_type());
     return loss;
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& gradients) {
     const auto saved = context->get_saved_variables();
-    const auto scaled = [&](const Tensor& t, bool narrow) {
-      if (!t.defined()) return Tensor();
-      const Tensor result = t.mul(gradients[0].to(t.scalar_type()));
-      return narrow ? result.to(at::kBFloat16) : result;
-    };
-    return {scaled(saved[0], false), scaled(saved[1], context->saved_data["bf16_weight"].toBool()), Tensor(), Tensor()};
+    // In place: they are as large as the head. A second backward pass is then refused by autograd.
+    const auto scaled = [&](Tensor t) { return t.defined() ? t.mul_(gradients[0].to(t.scalar_type())) : t; };
+    Tensor of_weight = scaled(saved[1]);
+    if (of_weight.defined())
+      of_weight = of_weight.to(static_cast<at::ScalarType>(context->saved_data["weight_dtype"].toInt()));
+    return {scaled(saved[0]), of_weight, Tensor(), Tensor()};
   }
 };
 
