@@ -9,6 +9,7 @@
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
+#include "caravan/base/file_lock.h"
 #include "caravan/base/temporary_folder.h"
 #include "caravan/train/crc32c.h"
 #include "caravan/train/item_vocabulary.h"
