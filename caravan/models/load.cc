@@ -270,7 +270,7 @@ LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, c
   const bool halves = dtype == DType::f16 || dtype == DType::bf16;
   if (!options.dtype) options.dtype = to_scalar_type(options.keep_blocks && halves ? DType::f32 : dtype);
   ops::Arena arena;
-  PackedCache cache(options.keep_blocks ? options.packed_cache : "", checkpoint);
+  PackedCache cache(options.keep_blocks ? options.packed_cache : "", checkpoint, options.warn);
   for (const nn::NamedParameter& p : model.named_parameters()) {
     if (!sources.contains(p.name)) continue;
     load_parameter({p.name, *p.parameter, is_multiplied(model, *p.parameter), arena, cache}, sources.at(p.name),

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "caravan/base/crc32c.h"
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/models/tensor_file.h"
-#include "caravan/train/crc32c.h"
 
 namespace caravan::train {
 namespace {

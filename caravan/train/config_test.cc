@@ -8,11 +8,11 @@
 #include <map>
 #include <set>
 
+#include "caravan/base/crc32c.h"
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/base/file_lock.h"
 #include "caravan/base/temporary_folder.h"
-#include "caravan/train/crc32c.h"
 #include "caravan/train/item_vocabulary.h"
 #include "caravan/train/report.h"
 #include "caravan/train/run.h"

@@ -5,9 +5,9 @@
 #include <cstring>
 #include <filesystem>
 
+#include "caravan/base/crc32c.h"
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
-#include "caravan/train/crc32c.h"
 
 namespace caravan::train {
 namespace {
