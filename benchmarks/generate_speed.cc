@@ -6,12 +6,9 @@
 #include <torch/torch.h>
 
 #include <cstdio>
-#include <cstdlib>
-#include <string>
 #include <vector>
 
-#include "caravan/base/allocator.h"
-#include "caravan/base/error.h"
+#include "benchmarks/program.h"
 #include "caravan/generate/engine.h"
 #include "caravan/models/load.h"
 
@@ -19,52 +16,34 @@ namespace caravan::generate {
 namespace {
 
 struct Sizes {
-  int prompt = 512, new_tokens = 128, runs = 3;
+  int64_t prompt, new_tokens;
 };
 
-void measure(models::CausalLm& model, int64_t beams, const Sizes& sizes, int run) {
+void measure(models::CausalLm& model, int64_t beams, const Sizes& sizes, int64_t run) {
   GenerateRequest request;
   for (int32_t i = 0; i < sizes.prompt; ++i) request.prompt.push_back(1000 + i * 37 % 20000);
   request.config.num_beams = beams;
   request.config.max_new_tokens = request.config.min_new_tokens = sizes.new_tokens;
   const GenerateResult result = Engine(model).generate(request);
   std::printf("{\"beams\": %d, \"run\": %d, \"tokens\": %zu, \"prefill\": %.4f, \"decode\": %.4f}\n",
-              static_cast<int>(beams), run, result.sequences[0].ids.size(), result.prefill_seconds,
+              static_cast<int>(beams), static_cast<int>(run), result.sequences[0].ids.size(), result.prefill_seconds,
               result.decode_seconds);
 }
 
-int run(int argc, char** argv) {
-  std::string dtype = "f32";
-  Sizes sizes;
+void run(int argc, char** argv) {
+  const benchmarks::Arguments arguments(
+      argc, argv, 1,
+      "generate_speed MODEL [--dtype f32] [--threads 2] [--prompt 512] [--new 128] [--runs 3] [--beams 4]");
+  const Sizes sizes{.prompt = arguments.number("--prompt", 512), .new_tokens = arguments.number("--new", 128)};
   std::vector<int64_t> widths = {1, 4, 5};
-  for (int i = 2; i + 1 < argc; i += 2) {
-    const std::string option = argv[i];
-    if (option == "--dtype") dtype = argv[i + 1];
-    if (option == "--threads") at::set_num_threads(std::atoi(argv[i + 1]));
-    if (option == "--prompt") sizes.prompt = std::atoi(argv[i + 1]);
-    if (option == "--new") sizes.new_tokens = std::atoi(argv[i + 1]);
-    if (option == "--runs") sizes.runs = std::atoi(argv[i + 1]);
-    if (option == "--beams") widths = {std::atoi(argv[i + 1])};
+  if (arguments.has("--beams")) widths = {arguments.number("--beams", 1)};
+  const auto model = models::load_causal_lm(arguments.file(0), {.dtype = arguments.dtype()});
+  for (const int64_t beams : widths) {
+    for (int64_t i = 0; i < arguments.number("--runs", 3); ++i) measure(*model, beams, sizes, i);
   }
-  const auto found = find_dtype(dtype);
-  check(argc > 1 && found.has_value(), ErrorCode::invalid_argument,
-        "usage: generate_speed MODEL [--dtype f32] [--threads 2] [--prompt 512] [--new 128] [--runs 3] [--beams 4]");
-  const auto model = models::load_causal_lm(argv[1], {.dtype = models::to_scalar_type(*found)});
-  for (int64_t beams : widths) {
-    for (int i = 0; i < sizes.runs; ++i) measure(*model, beams, sizes, i);
-  }
-  return 0;
 }
 
 }  // namespace
 }  // namespace caravan::generate
 
-int main(int argc, char** argv) {
-  caravan::keep_freed_memory();  // as the program does
-  try {
-    return caravan::generate::run(argc, argv);
-  } catch (const caravan::Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return caravan::benchmarks::exit_code(caravan::generate::run, argc, argv); }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "caravan/base/asked_keys.h"
 #include "caravan/base/error.h"
 #include "caravan/base/utf8.h"
 
@@ -108,6 +109,7 @@ std::string dump_json(const Json& json, int indent) {
 }
 
 const Json* find_member(const Json& object, std::string_view key) {
+  AskedKeys::note(key);
   if (!object.is_object()) return nullptr;
   const auto it = object.find(std::string(key));
   return it == object.end() || it->is_null() ? nullptr : &*it;

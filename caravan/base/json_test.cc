@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <thread>
 
+#include "caravan/base/asked_keys.h"
 #include "caravan/base/error.h"
 #include "caravan/base/utf8.h"
 
@@ -90,6 +92,22 @@ TEST(Utf8, OverlongSurrogatesAndCutSequencesAreInvalid) {
   EXPECT_EQ(find_invalid_utf8("\xf4\x90\x80\x80"), 0u);
   EXPECT_EQ(find_invalid_utf8("a\xe6\xbc"), 1u);
   EXPECT_EQ(find_invalid_utf8("\x80"), 0u);
+}
+
+TEST(AskedKeys, KnowsWhatWasAskedForWhileItLives) {
+  const Json config = {{"a", 1}, {"b", {{"c", 2}}}, {"d", nullptr}};
+  get_int(config, "z", "before", {}, 0);
+  const AskedKeys outer;
+  get_int(config, "a", "x");
+  {
+    const AskedKeys inner;
+    get_int(*find_member(config, "b"), "c", "x");
+    EXPECT_EQ(inner.all(), (std::vector<std::string>{"b", "c"}));
+  }
+  find_member(config, "d");
+  find_member(config, "missing");
+  std::thread([&] { find_member(config, "b"); }).join();
+  EXPECT_EQ(outer.all(), (std::vector<std::string>{"a", "d", "missing"}));
 }
 
 }  // namespace

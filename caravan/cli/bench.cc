@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "caravan/base/error.h"
@@ -83,8 +84,12 @@ Weights weights_of(models::CausalLm& model) {
 
 class Bench {
  public:
-  Bench(models::CausalLm& model, const Options& options)
-      : model_(model), options_(options), loaded_(seconds_since_start()), weights_(weights_of(model)) {
+  Bench(models::CausalLm& model, const Options& options, std::optional<at::ScalarType> cache_dtype)
+      : model_(model),
+        options_(options),
+        cache_dtype_(cache_dtype),
+        loaded_(seconds_since_start()),
+        weights_(weights_of(model)) {
     const Interrupt interrupt;
     first_token_ = loaded_ + 32 / tokens_per_second({.prompt = 32, .tokens = 0, .sequences = 1}, interrupt);
     bandwidth_ = read_bandwidth(weights_.bytes);
@@ -147,8 +152,7 @@ class Bench {
       request.config.max_new_tokens = request.config.min_new_tokens = test.tokens + 1;
       request.cancelled = interrupt.flag();
     }
-    const auto results =
-        generate::Engine(model_, {.cache_dtype = cache_dtype(options_.model)}).generate(std::move(requests));
+    const auto results = generate::Engine(model_, {.cache_dtype = cache_dtype_}).generate(std::move(requests));
     interrupt.check("measuring");
     double seconds = 0;
     for (const auto& r : results) seconds = std::max(seconds, test.tokens > 0 ? r.decode_seconds : r.prefill_seconds);
@@ -181,7 +185,8 @@ class Bench {
 
   models::CausalLm& model_;
   const Options& options_;
-  double loaded_, first_token_ = 0;  // seconds since the process began
+  std::optional<at::ScalarType> cache_dtype_;  // of keys and values
+  double loaded_, first_token_ = 0;            // seconds since the process began
   Weights weights_;
   double bandwidth_ = 0;
 };
@@ -269,8 +274,9 @@ void run(const Options& options, const Settings& settings) {
   }
   check(!options.model.model.empty(), ErrorCode::invalid_argument,
         "bench: which model? Use -m FOLDER or FILE, or --machine for the machine alone");
+  const std::optional<at::ScalarType> cache = cache_dtype(options.model);
   const auto model = models::load_causal_lm(options.model.model, load);
-  Bench bench(*model, options);
+  Bench bench(*model, options, cache);
   const Json results = bench.run(settings);
   if (options.json || options.format == "json") {
     print_json(results, 2);

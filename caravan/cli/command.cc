@@ -103,7 +103,7 @@ void run(const Command& command, std::vector<std::string> arguments) {
   app.add_flag_callback(
       "-v,--verbose", [&] { settings.verbosity = 1; }, "more logs on stderr");
   app.add_flag_callback(
-      "-q,--quiet", [&] { settings.verbosity = -1; }, "no progress on stderr, errors only");
+      "-q,--quiet", [&] { settings.verbosity = -1; }, "no progress and no warnings on stderr, errors only");
   for (CLI::App* subcommand : app.get_subcommands({})) {
     subcommand->footer(subcommand->get_footer() +
                        "\n\n-t,--threads N, -v,--verbose and -q,--quiet: as for any command.");

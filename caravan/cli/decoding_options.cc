@@ -118,9 +118,36 @@ constexpr Entry kEntries[] = {
     {"remove-invalid-values", Kind::flag, "Penalties", "NaN and infinite logits become finite"},
 };
 
+constexpr Entry kDraft = {"draft", Kind::text, "Strategy", "", "", Reader::draft};
+
 std::string key_of(std::string name) {
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
+}
+
+constexpr std::string_view kCommandLine = "command line";
+
+// GenerationConfig's words in those of the command line: "num_beams must be ..." -> "--num-beams must be ...". Keys of
+// one word ("seed") are known by their place. What was given stands behind "got" and stays.
+std::string in_option_words(std::string_view message) {
+  const std::string where = fmt::format("{}: ", kCommandLine);
+  if (message.starts_with(where)) message.remove_prefix(where.size());
+  const size_t end = std::min(message.find(", got "), message.size());
+  std::string text;
+  for (size_t at = 0; at < end;) {
+    const size_t size = std::min(message.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_", at), end) - at;
+    const std::string_view word = message.substr(at, size);
+    const auto entry = std::ranges::find(kEntries, word, [](const Entry& e) { return key_of(e.name); });
+    const bool is_key = entry != std::end(kEntries) && (at == 0 || word.find('_') != std::string_view::npos);
+    text += is_key ? fmt::format("--{}", entry->name) : std::string(word);
+    at += size;
+    if (at < end) text += message[at++];
+  }
+  return text.append(message.substr(end));
+}
+
+[[noreturn]] void fail_in_option_words(const Error& error) {
+  throw Error(error.code(), in_option_words(error.what()), error.fault());
 }
 
 template <class T>
@@ -212,7 +239,7 @@ bool is_neutral(const Entry& entry, const Json& value) {
   const bool zero_is_off = *entry.shown == '\0' || entry.reader == Reader::sampling_or_contrastive;
   if (zero_is_off && value.is_number() && value == 0) return true;
   generate::GenerationConfig config;
-  config.update({{key_of(entry.name), value}}, "command line");
+  config.update({{key_of(entry.name), value}}, kCommandLine);
   return !config.to_json().contains(key_of(entry.name));
 }
 
@@ -239,6 +266,23 @@ bool is_read(Reader reader, const generate::GenerationConfig& config, bool draft
       return kind == StrategyKind::speculative && draft;
   }
   return true;
+}
+
+// The option that chose another strategy than speculation, and how to undo it; "" where none did.
+std::string without_rival(const Json& given, const generate::GenerationConfig& config, bool draft) {
+  const auto undone = [&](std::string_view key, std::string_view option, std::string_view neutral) {
+    return given.contains(key) ? fmt::format("leave {} out", option) : fmt::format("give {} {}", option, neutral);
+  };
+  switch (config.strategy(draft)) {
+    case StrategyKind::beams:
+      return undone("num_beams", "--num-beams", "1");
+    case StrategyKind::beam_groups:
+      return undone("num_beam_groups", "--num-beam-groups", "1");
+    case StrategyKind::contrastive:
+      return undone("penalty_alpha", "--penalty-alpha", "0");
+    default:
+      return config.num_return_sequences > 1 ? undone("num_return_sequences", "--num-return-sequences", "1") : "";
+  }
 }
 
 // Who would read it, and how to get there.
@@ -280,9 +324,17 @@ std::string described(const generate::GenerationConfig& config, bool draft) {
   return "";
 }
 
-void check_read(Reader reader, std::string_view option, const generate::GenerationConfig& config, bool draft) {
+void check_read(const Entry& entry, const Json& given, const generate::GenerationConfig& config, bool draft) {
+  const Reader reader = entry.reader;
   if (is_read(reader, config, draft)) return;
-  const auto [who, advice] = wanted(reader);
+  const std::string option = fmt::format("--{}", entry.name);
+  const bool is_looked_up = config.prompt_lookup_num_tokens.value_or(0) > 0;
+  const bool is_asked_for = (reader == Reader::draft && draft) ||
+                            (reader == Reader::lookup && is_looked_up && !draft) ||
+                            (reader == Reader::speculation && (draft || is_looked_up));
+  const auto [who, usual] = wanted(reader);
+  const std::string rival = is_asked_for ? without_rival(given, config, draft) : "";
+  const std::string advice = rival.empty() ? usual : rival;
   fail(ErrorCode::invalid_argument, "{}: only {} reads it, and this is {}: {}, or leave {} out", option, who,
        described(config, draft), advice, option);
 }
@@ -395,7 +447,11 @@ bool DecodingOptions::is_at_limit() const {
 
 void DecodingOptions::check_use(const generate::GenerationConfig& config, const formats::Checkpoint& checkpoint,
                                 std::optional<int64_t> prompt_tokens) const {
-  config.validate();
+  try {
+    config.validate();
+  } catch (const Error& error) {
+    fail_in_option_words(error);
+  }
   const Json options = given();
   const int64_t vocabulary = vocabulary_of(checkpoint.config());
   for (const Entry& entry : kEntries) {
@@ -405,10 +461,10 @@ void DecodingOptions::check_use(const generate::GenerationConfig& config, const 
     if ((entry.reader == Reader::sampling || entry.reader == Reader::sampling_or_contrastive) && is_at_limit())
       continue;
     if (!is_neutral(entry, *value)) {
-      check_read(entry.reader, std::string("--") + entry.name, config, !draft_.empty());
+      check_read(entry, options, config, !draft_.empty());
     }
   }
-  if (!draft_.empty()) check_read(Reader::draft, "--draft", config, true);
+  if (!draft_.empty()) check_read(kDraft, options, config, true);
   check_lengths(options, config, prompt_tokens);
 }
 
@@ -438,7 +494,11 @@ std::optional<Error> fault_of(const generate::GenerationConfig& config) {
 generate::GenerationConfig DecodingOptions::config(const formats::Checkpoint& checkpoint) const {
   const generate::GenerationConfig stored = generate::load_generation_config(checkpoint);
   generate::GenerationConfig config = stored;
-  config.update(given(), "command line");
+  try {
+    config.update(given(), kCommandLine);
+  } catch (const Error& error) {
+    fail_in_option_words(error);
+  }
   // What is wrong without the command line as well is the file's fault.
   const std::optional<Error> now = fault_of(config), before = now ? fault_of(stored) : std::nullopt;
   if (before && before->code() == ErrorCode::invalid_argument && std::string_view(now->what()) == before->what()) {

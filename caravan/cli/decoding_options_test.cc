@@ -84,6 +84,40 @@ TEST(DecodingOptions, ContradictionsAreRefused) {
   EXPECT_EQ(fault({"--max-new-tokens", "3"}, {{"min_new_tokens", 5}}), "");
 }
 
+TEST(DecodingOptions, FaultsAreNamedAsTheyWereTyped) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+      {{"--num-assistant-tokens", "0", "--draft", "model"}, "--num-assistant-tokens must be in 1 .. 4096, got 0"},
+      {{"--num-assistant-tokens-schedule", "some_times"},
+       "--num-assistant-tokens-schedule must be constant, heuristic or heuristic_transient, got 'some_times'"},
+      {{"--num-return-sequences", "3", "--num-beams", "2"},
+       "--num-return-sequences (3) must not exceed --num-beams (2)"},
+      {{"--num-return-sequences", "3", "--greedy"},
+       "--num-return-sequences is 3, but greedy decoding has only one answer: set --do-sample or --num-beams"},
+      {{"--temperature", "-1"},
+       "--temperature must be in [1e-30, 1e30] (for greedy decoding set --do-sample to false), got -1"},
+      {{"--early-stopping", "num_beams", "--num-beams", "2"},
+       "--early-stopping must be true, false or \"never\", got \"num_beams\""},
+      {{"--seed", "-1"}, "--seed must be an integer from 0 on, got -1"},
+  };
+  for (const auto& [arguments, message] : cases) EXPECT_EQ(fault(arguments), message);
+}
+
+// The advice names what was given that stands in the way.
+TEST(DecodingOptions, WhatStandsInTheWayOfSpeculationIsNamed) {
+  const auto advice = [](const std::vector<std::string>& arguments, const Json& generation = Json::object()) {
+    const std::string message = fault(arguments, generation);
+    return message.substr(message.rfind(": ") + 2);
+  };
+  EXPECT_EQ(advice({"--prompt-lookup-num-tokens", "3", "--num-beams", "2"}),
+            "leave --num-beams out, or leave --prompt-lookup-num-tokens out");
+  EXPECT_EQ(advice({"--draft", "model"}, {{"num_beams", 4}}), "give --num-beams 1, or leave --draft out");
+  EXPECT_EQ(advice({"--draft", "model", "--do-sample", "--num-return-sequences", "2"}),
+            "leave --num-return-sequences out, or leave --draft out");
+  EXPECT_EQ(advice({"--prompt-lookup-num-tokens", "3", "--penalty-alpha", "0.6", "--top-k", "4"}),
+            "leave --penalty-alpha out, or leave --prompt-lookup-num-tokens out");
+  EXPECT_EQ(advice({"--max-matching-ngram-size", "3"}).substr(0, 34), "give --prompt-lookup-num-tokens, w");
+}
+
 TEST(DecodingOptions, TokenIdsAreOfTheVocabulary) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"--suppress-tokens", "3,12"},     {"--begin-suppress-tokens", "12"}, {"--eos-token-id", "12"},

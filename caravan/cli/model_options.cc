@@ -44,8 +44,10 @@ void add_cache_options(CLI::App& app, ModelOptions& options) {
       "--kv-cache-dtype", options.cache_dtype,
       "keys and values of earlier tokens in f32, bf16 (half the memory) or int8 (a quarter), each token's and "
       "head's with its own scale; auto: as the model computes (default: auto)");
-  app.add_option("--packed-cache", options.packed_cache,
-                 "folder that repacked weights are kept in: the next start maps them (default: repack at every start)")
+  app.add_option(
+         "--packed-cache", options.packed_cache,
+         "folder that repacked weights are kept in, made where there is none: the next start checks and maps them "
+         "(default: repack at every start)")
       ->type_name("FOLDER");
 }
 
@@ -70,6 +72,7 @@ models::LoadOptions load_options(const ModelOptions& options, const Settings& se
   }
   load.device = parse_device(options.device);
   load.packed_cache = options.packed_cache;
+  load.warn = [](const std::string& line) { log_info("warning: {}", line); };
   if (settings.threads > 0) {
     // More threads than this only wait, and a system that refuses to start them ends the program inside OpenMP.
     const int most = 4 * std::max(1, static_cast<int>(std::thread::hardware_concurrency()));

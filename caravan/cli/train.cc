@@ -201,7 +201,8 @@ Run setup_train(CLI::App& app, const Settings& settings) {
   app.add_flag("--resume", options->resume,
                "continue from the newest checkpoint of the output folder; without CONFIG "
                "with the settings that --output FOLDER holds");
-  app.add_flag("--overwrite", options->overwrite, "begin anew in a folder that holds a run");
+  app.add_flag("--overwrite", options->overwrite,
+               "begin anew in a folder that holds a run: what that run wrote is removed");
   app.add_flag("--dry-run", options->dry_run, "print the resolved settings and the sizes, train nothing");
   app.add_flag("--json", options->json, "print the result as JSON");
   TrainConfig defaults;

@@ -102,7 +102,23 @@ class GgufWriter : public CheckpointWriter {
   }
 
  private:
+  // transformers' AutoModel saves the names of a language model without "model." before them.
+  void refuse_backbone(const std::vector<TensorInfo>& plan) const {
+    const auto is_named = [&](const std::string& name) {
+      return gguf_tensor_name(*model_.architecture, name).has_value();
+    };
+    const bool is_backbone =
+        std::none_of(plan.begin(), plan.end(), [&](const TensorInfo& t) { return is_named(t.name); }) &&
+        std::all_of(plan.begin(), plan.end(), [&](const TensorInfo& t) { return is_named("model." + t.name); });
+    check(plan.empty() || !is_backbone, ErrorCode::unsupported,
+          "{}: the checkpoint is a bare model without a head (\"{}\" instead of \"model.{}\", no lm_head.weight), as "
+          "transformers' AutoModel saves it, and GGUF holds language models: take a checkpoint that "
+          "AutoModelForCausalLM saved, or write a folder",
+          path_, plan[0].name, plan[0].name);
+  }
+
   void plan_tensors(const std::vector<TensorInfo>& plan) {
+    refuse_backbone(plan);
     std::string nameless, unstorable;
     for (const TensorInfo& t : plan) {
       const std::optional<std::string> name = gguf_tensor_name(*model_.architecture, t.name);

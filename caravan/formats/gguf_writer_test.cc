@@ -248,6 +248,14 @@ TEST_F(GgufWriterTest, WhatGgufCannotHoldIsRefused) {
   extra.push_back({"model.layers.0.odd.weight", DType::f32, {2}});
   EXPECT_EQ(error_of(config_of("llama"), extra), ErrorCode::unsupported);
   EXPECT_NE(message_.find("score.weight, model.layers.0.odd.weight"), std::string::npos) << message_;
+  std::vector<TensorInfo> backbone;
+  for (TensorInfo t : plan) {
+    if (!t.name.starts_with("model.")) continue;
+    t.name = t.name.substr(6);
+    backbone.push_back(t);
+  }
+  EXPECT_EQ(error_of(config_of("llama"), backbone), ErrorCode::unsupported);
+  EXPECT_NE(message_.find("a bare model without a head (\""), std::string::npos) << message_;
   extra = plan;
   extra[2].dtype = DType::f8_e4m3;
   EXPECT_EQ(error_of(config_of("llama"), extra), ErrorCode::unsupported);

@@ -8,6 +8,7 @@
 #include <chrono>
 
 #include "caravan/base/error.h"
+#include "caravan/items/prompt.h"
 #include "caravan/models/multiplied.h"
 
 namespace caravan::generate {
@@ -30,7 +31,6 @@ struct Engine::Job {
   std::exception_ptr error;
 
   bool embedded() const { return task.request.prompt_embeddings.defined(); }
-  bool shareable() const { return !embedded() && !strategy->wants_prompt_hidden(); }
   std::span<const int32_t> ids() const { return task.request.prompt; }
   bool cancelled() const { return task.request.cancelled != nullptr && task.request.cancelled->load(); }
 };
@@ -51,7 +51,10 @@ void check_draft(models::CausalLm& model, models::CausalLm* draft) {
 }  // namespace
 
 Engine::Engine(models::CausalLm& model, EngineOptions options)
-    : options_(options), runner_(model, options.cache_dtype), prefixes_({.max_tokens = options.keep_prefix_tokens}) {
+    : options_(options),
+      runner_(model, options.cache_dtype),
+      both_directions_(items::read_prompt_format(model.config(), "config.json").prefix),
+      prefixes_({.max_tokens = options.keep_prefix_tokens}) {
   check(options.prefill_chunk > 0 && options.max_step_tokens > 0 && options.max_running > 0,
         ErrorCode::invalid_argument, "engine limits must be positive");
   check_draft(model, options.draft);
@@ -88,14 +91,18 @@ void Engine::admit() {
   }
 }
 
+bool Engine::shareable(const Job& job) const {
+  return !both_directions_ && !job.embedded() && !job.strategy->wants_prompt_hidden();
+}
+
 // True while an earlier request is about to compute a prefix of this prompt. Takes the prefix as soon as it is there.
 bool Engine::waits_for_prefix(Job& job) {
-  if (!job.shareable() || job.prompt.valid()) return false;
+  if (!shareable(job) || job.prompt.valid()) return false;
   const int64_t limit = std::ssize(job.ids()) - 1;  // the last token must run: its scores are needed
   int64_t coming = 0;
   for (const auto& other : running_) {
     if (other.get() == &job) break;
-    if (!other->prefilled && other->shareable()) {
+    if (!other->prefilled && shareable(*other)) {
       coming = std::max(coming, std::min(common_prefix(other->ids(), job.ids()), limit));
     }
   }
@@ -111,8 +118,9 @@ bool Engine::waits_for_prefix(Job& job) {
 Feed Engine::next_chunk(Job& job, int64_t budget) {
   if (!job.prompt.valid()) job.prompt = runner_.cache().new_sequence();
   const int64_t from = job.prompt.length();
-  const int64_t n = std::min({job.task.prompt_rows - from, options_.prefill_chunk, budget});
-  Feed feed{.cache = &job.prompt, .rows = from + n == job.task.prompt_rows ? 1 : 0};
+  const int64_t left = job.task.prompt_rows - from;
+  const int64_t n = both_directions_ ? left : std::min({left, options_.prefill_chunk, budget});
+  Feed feed{.cache = &job.prompt, .rows = n == left ? 1 : 0, .prefix = both_directions_ ? n : 0};
   feed.hidden = job.strategy->wants_prompt_hidden();
   if (job.embedded()) {
     feed.embeddings = job.task.request.prompt_embeddings.narrow(0, from, n);
@@ -165,7 +173,7 @@ void Engine::deliver(Job& job, Outputs outputs) {
     job.decoding = Clock::now();
     const bool others_wait =
         std::any_of(running_.begin(), running_.end(), [](const auto& other) { return !other->prefilled; });
-    if (job.shareable() && (others_wait || !waiting_.empty() || prefixes_.options().max_tokens > 0)) {
+    if (shareable(job) && (others_wait || !waiting_.empty() || prefixes_.options().max_tokens > 0)) {
       prefixes_.insert({job.ids().begin(), job.ids().end()}, job.prompt.fork());
     }
     if (!job.hidden.empty()) outputs.hidden = at::cat(job.hidden);

@@ -9,6 +9,7 @@
 //
 // Prompts are not padded; requests with a common prefix share its cache pages and it runs through the model once; long
 // prompts are prefilled in chunks, between which the others go on decoding; finished sequences leave the batch at once.
+// A model that reads prompts in both directions (a recommender's item_prompt.prefix) runs each of them whole and alone.
 // Not thread-safe, except that a request's `cancelled` flag may be set from anywhere.
 #pragma once
 
@@ -59,6 +60,7 @@ class Engine {
  private:
   struct Job;
   void admit();
+  bool shareable(const Job& job) const;  // whether its prompt's beginning is any other's that begins so
   bool waits_for_prefix(Job& job);
   Feed next_chunk(Job& job, int64_t budget);
   std::vector<Job*> plan(std::vector<Feed>& feeds);
@@ -70,6 +72,7 @@ class Engine {
   ModelRunner runner_;
   std::unique_ptr<ModelRunner> draft_runner_;
   Draft draft_;
+  bool both_directions_;  // a prompt's tokens see one another
   PrefixCache prefixes_;
   RequestId next_id_ = 1;
   std::vector<std::unique_ptr<Job>> waiting_, running_;  // in order of arrival

@@ -74,6 +74,44 @@ TEST(Engine, ChunkedPrefillGivesTheSameTokens) {
   }
 }
 
+// A model whose prompts are read in both directions: greedy search equals one pass after another over all tokens with
+// that mask, whatever the chunks, the neighbours and the strategy.
+TEST(Engine, APromptThatIsReadInBothDirectionsRunsWhole) {
+  const auto lm = models::load_causal_lm(CARAVAN_SOURCE_DIR "/tests/golden/generate/llama", {.dtype = at::kFloat});
+  lm->mutable_config()["item_prompt"] = {{"max_items", 10}, {"prefix", true}};
+  std::vector<GenerateRequest> requests;
+  std::vector<std::vector<int32_t>> expected;
+  const std::vector<int32_t> shared = prompt_of(1, 40);
+  for (const int32_t i : {0, 1, 2}) {
+    std::vector<int32_t> ids = shared;
+    for (const int32_t id : prompt_of(50 + i, 3 + 5 * i)) ids.push_back(id);
+    requests.push_back(request_of(ids, {{"max_new_tokens", 6}, {"eos_token_id", nullptr}}));
+    const int64_t prompt = std::ssize(ids);
+    while (std::ssize(ids) < prompt + 6) {
+      const torch::InferenceMode guard;
+      nn::Step step = nn::Step::packed(std::vector<int64_t>{std::ssize(ids)});
+      step.prefixes = {prompt};
+      const Tensor logits = lm->forward(at::tensor(at::ArrayRef<int32_t>(ids)).to(at::kLong), step);
+      ids.push_back(logits[-1].argmax().item<int32_t>());
+    }
+    expected.emplace_back(ids.begin() + prompt, ids.end());
+  }
+  const auto check_all = [&](const EngineOptions& options, const std::string& what) {
+    const auto results = Engine(*lm, options).generate(requests);
+    for (size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(ids_of(results[i])[0], expected[i]) << what << i;
+  };
+  check_all({}, "plain ");
+  check_all({.prefill_chunk = 7}, "chunks ");
+  check_all({.max_step_tokens = 5}, "small steps ");
+  check_all({.keep_prefix_tokens = 1000}, "kept prefixes ");
+  for (GenerateRequest& request : requests) request.config.update({{"prompt_lookup_num_tokens", 3}}, "test");
+  check_all({}, "guesses ");
+  bool apart = false;
+  for (size_t i = 0; i < requests.size(); ++i)
+    apart = apart || ids_of(Engine(model()).generate(requests[i]))[0] != expected[i];
+  EXPECT_TRUE(apart);  // the mask does something
+}
+
 TEST(Engine, ACommonPrefixRunsThroughTheModelOnce) {
   const std::vector<int32_t> shared = prompt_of(1, 100);
   std::vector<GenerateRequest> requests;

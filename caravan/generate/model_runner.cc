@@ -3,6 +3,8 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
+
 #include "caravan/base/error.h"
 
 namespace caravan::generate {
@@ -48,6 +50,9 @@ Tensor ModelRunner::forward(std::span<Feed> feeds, int64_t tokens) {
   }
   const Tensor flat = id_tensor(ids, model_->backbone().vocab_size()).to(device_);
   nn::Step step = nn::Step::cached(cache_, std::move(sequences), lengths);
+  if (std::any_of(feeds.begin(), feeds.end(), [](const Feed& feed) { return feed.prefix > 0; })) {
+    for (const Feed& feed : feeds) step.prefixes.push_back(feed.prefix);
+  }
   if (!embedded) return model_->hidden(flat, step);
 
   const Tensor embeddings = ids.empty() ? Tensor() : model_->backbone().embed(flat);

@@ -27,6 +27,7 @@ struct Feed {
   Tensor embeddings = {};  // [n, C] instead of ids
   int64_t rows = 1;        // logits of the last `rows` tokens
   bool hidden = false;     // also the final hidden states of all new tokens
+  int64_t prefix = 0;      // of a new sequence: its first tokens, which all of its tokens see (nn/step.h)
   int64_t tokens() const { return embeddings.defined() ? embeddings.size(0) : std::ssize(ids); }
 };
 

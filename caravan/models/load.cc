@@ -142,6 +142,13 @@ void use_head_as_embedding(Head& model, Sources& sources) {
   sources.insert(std::move(head));
 }
 
+// The checkpoint's tensors under the names that the model has.
+Sources sources_for(Head& model, const formats::Checkpoint& checkpoint) {
+  Sources sources = split_fused_tensors(checkpoint, model);
+  use_head_as_embedding(model, sources);
+  return sources;
+}
+
 enum class Surplus { refused, left_alone };
 
 // Compares names and shapes; what does not fit is an error, save for heads where the head may change.
@@ -247,16 +254,14 @@ void check_complete(const formats::Checkpoint& checkpoint) {
   if (model_type == nullptr || search_family(get_string(checkpoint.config(), "model_type", "config.json")) == nullptr)
     return;
   const auto model = make_by_config(checkpoint, make_head);
-  Sources sources = split_fused_tensors(checkpoint, *model);
-  use_head_as_embedding(*model, sources);
+  Sources sources = sources_for(*model, checkpoint);
   const std::string named = architecture_of(checkpoint.config());
   const bool has_foreign_head = !named.empty() && named != model->architecture();
   match(*model, sources, checkpoint.path(), has_foreign_head, Surplus::left_alone);
 }
 
 LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, const LoadOptions& given) {
-  Sources sources = split_fused_tensors(checkpoint, model);
-  use_head_as_embedding(model, sources);
+  Sources sources = sources_for(model, checkpoint);
   LoadReport report = match(model, sources, checkpoint.path(), given.change_head);
   std::vector<nn::Parameter*> fresh;
   for (const nn::NamedParameter& p : model.named_parameters()) {
@@ -270,7 +275,7 @@ LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, c
   const bool halves = dtype == DType::f16 || dtype == DType::bf16;
   if (!options.dtype) options.dtype = to_scalar_type(options.keep_blocks && halves ? DType::f32 : dtype);
   ops::Arena arena;
-  PackedCache cache(options.keep_blocks ? options.packed_cache : "", checkpoint);
+  PackedCache cache(options.keep_blocks ? options.packed_cache : "", checkpoint, options.warn);
   for (const nn::NamedParameter& p : model.named_parameters()) {
     if (!sources.contains(p.name)) continue;
     load_parameter({p.name, *p.parameter, is_multiplied(model, *p.parameter), arena, cache}, sources.at(p.name),

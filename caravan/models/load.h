@@ -10,6 +10,7 @@
 // every head, one of any head fits the backbone.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,7 +28,8 @@ struct LoadOptions {
   // computes in fp32 and cannot be trained or saved.
   bool keep_blocks = false;
   std::string packed_cache;  // folder that repacked blocks are kept in for the next start (packed_cache.h); "": none
-  bool keep_mapped = true;   // false: always copy out of the file (for training)
+  std::function<void(const std::string&)> warn = {};  // of such a folder that is of no use
+  bool keep_mapped = true;                            // false: always copy out of the file (for training)
   // The checkpoint may come from another head: tensors of this head that it lacks get fresh values, those of its own
   // head are left out. The backbone must be complete either way.
   bool change_head = false;

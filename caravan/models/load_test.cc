@@ -261,31 +261,85 @@ TEST_F(LoadTest, HalvesThatAreKeptComputeInFp32) {
   }
 }
 
-// Repacked weights that an earlier start left on disk are those that would be made.
-void expect_the_same_from_a_cache(const std::string& file, CausalLm& made) {
-  const TemporaryFolder cache;
-  const auto load = [&] { return load_causal_lm(file, {.keep_blocks = true, .packed_cache = cache.path()}); };
-  const auto stored_at = [&] {
-    const std::string entry = cache / list_folder(cache.path())->at(0);
-    return std::filesystem::last_write_time(entry + "/model.safetensors");
-  };
-  const auto expect_same = [&](CausalLm& loaded) {
-    const auto a = made.named_parameters(), b = loaded.named_parameters();
+// Starts of one file with repacked weights kept in a folder; `made` is what a start without has.
+class CachedStarts {
+ public:
+  CachedStarts(std::string file, CausalLm& made) : file_(std::move(file)), made_(made) {}
+  void expect_the_same(const std::string& folder) {
+    const auto loaded = load_causal_lm(
+        file_, {.keep_blocks = true, .packed_cache = folder, .warn = [&](auto& line) { warnings.push_back(line); }});
+    const auto a = made_.named_parameters(), b = loaded->named_parameters();
     for (size_t i = 0; i < a.size(); ++i) {
       const Tensor &x = a[i].parameter->packed, &y = b[i].parameter->packed;
       ASSERT_EQ(x.defined(), y.defined()) << a[i].name;
       if (x.defined()) EXPECT_TRUE(at::equal(x, y)) << a[i].name;
     }
-  };
-  expect_same(*load());
+  }
+  std::vector<std::string> warnings;
+
+ private:
+  std::string file_;
+  CausalLm& made_;
+};
+
+// Repacked weights that an earlier start left on disk are those that would be made.
+void expect_the_same_from_a_cache(const std::string& file, CausalLm& made) {
+  const TemporaryFolder cache;
+  CachedStarts starts(file, made);
+  starts.expect_the_same(cache.path());
+  const std::string entry = cache / list_folder(cache.path())->at(0);
+  const auto stored_at = [&] { return std::filesystem::last_write_time(entry + "/model.safetensors"); };
   const auto first = stored_at();
-  expect_same(*load());
+  starts.expect_the_same(cache.path());
   EXPECT_EQ(stored_at(), first);  // read, not made again
   const auto later = std::filesystem::last_write_time(file) + std::chrono::seconds(2);
   std::filesystem::last_write_time(file, later);  // as if it were another file
-  expect_same(*load());
+  starts.expect_the_same(cache.path());
   EXPECT_NE(stored_at(), first);
   EXPECT_EQ(list_folder(cache.path())->size(), 1u);
+  EXPECT_TRUE(starts.warnings.empty());
+}
+
+// A damaged entry is made anew, and says so once.
+void expect_a_cache_to_be_mended(const std::string& file, CausalLm& made) {
+  const TemporaryFolder cache;
+  CachedStarts starts(file, made);
+  starts.expect_the_same(cache.path());
+  const std::string entry = cache / list_folder(cache.path())->at(0), weights = entry + "/model.safetensors";
+  const std::string intact = read_file(weights), config = read_file(entry + "/config.json");
+  std::string flipped = intact, no_sums = config;
+  flipped[flipped.size() - 9] ^= 4;
+  no_sums.replace(no_sums.rfind("\"crc32c\""), 8, "\"crc32d\"");
+  const std::vector<std::pair<std::string, std::string>> damages = {
+      {weights, flipped}, {weights, intact.substr(0, intact.size() - 1)}, {weights, intact + "x"},
+      {weights, ""},      {entry + "/config.json", config.substr(0, 40)}, {entry + "/config.json", no_sums}};
+  for (const auto& [path, damaged] : damages) {
+    write_file(path, damaged);
+    starts.warnings.clear();
+    starts.expect_the_same(cache.path());
+    EXPECT_EQ(starts.warnings.size(), 1u) << path << " of " << damaged.size() << " bytes";
+    EXPECT_EQ(read_file(weights), intact);
+    starts.expect_the_same(cache.path());
+    EXPECT_EQ(starts.warnings.size(), 1u);
+  }
+}
+
+// Its folder is made; one that cannot be, and an entry that cannot be written, are no errors.
+void expect_a_cache_to_be_optional(const std::string& file, CausalLm& made) {
+  const TemporaryFolder folder;
+  CachedStarts starts(file, made);
+  const std::string cache = folder / "some/where";
+  starts.expect_the_same(cache);
+  ASSERT_EQ(list_folder(cache)->size(), 1u);
+  EXPECT_TRUE(starts.warnings.empty());
+  const std::string entry = cache + "/" + list_folder(cache)->at(0);
+  starts.expect_the_same(entry + "/config.json/below");
+  EXPECT_EQ(starts.warnings.size(), 1u);
+  write_file(entry + "/notes.txt", "not ours");
+  write_file(entry + "/model.safetensors", "");
+  starts.expect_the_same(cache);
+  EXPECT_EQ(starts.warnings.size(), 3u);  // damaged, and not replaced
+  EXPECT_TRUE(file_exists(entry + "/notes.txt"));
 }
 
 // A model whose matrices are stored as Q8_0: each block's half is 2^-7, its integers are those of the values.
@@ -325,6 +379,8 @@ TEST_F(LoadTest, BlocksThatAreKeptGiveTheDenseModelsLogits) {
   EXPECT_EQ(load_causal_lm(file, {.dtype = at::kFloat, .keep_blocks = true})->parameters()[0].scalar_type(),
             at::kFloat);
   expect_the_same_from_a_cache(file, *kept);
+  expect_a_cache_to_be_mended(file, *kept);
+  expect_a_cache_to_be_optional(file, *kept);
   const torch::NoGradGuard guard;
   for (const int64_t tokens : {1, 3, 40}) {  // one input, a few, many
     const Tensor ids = at::arange(1, tokens + 1, at::kLong);

@@ -2,12 +2,16 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <span>
 
+#include "caravan/base/crc32c.h"
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/formats/writer.h"
 #include "caravan/ops/linear.h"
+#include "caravan/ops/threads.h"
 
 namespace caravan::models {
 namespace {
@@ -34,53 +38,105 @@ Json key_of(const fs::path& checkpoint) {
   return {{"packed_layout", ops::kPackedLayout}, {"checkpoint", checkpoint.string()}, {"files", std::move(files)}};
 }
 
-std::unique_ptr<formats::Checkpoint> open_if_same(const std::string& path, const Json& key) {
-  if (!is_folder(path)) return nullptr;
-  try {
-    auto stored = formats::Checkpoint::open(path);
-    if (stored->config() == key) return stored;
-  } catch (const Error&) {  // broken: made anew
+constexpr size_t kPiece = 4 << 20;  // bytes under one checksum
+
+std::span<const std::byte> bytes_of(const Tensor& packed) {
+  return {static_cast<const std::byte*>(packed.const_data_ptr()), packed.nbytes()};
+}
+
+// The checksum of each piece.
+Json checksums(std::span<const std::byte> bytes) {
+  std::vector<uint32_t> sums((bytes.size() + kPiece - 1) / kPiece);
+  ops::parallel_pieces(std::ssize(sums), 1, [&](int64_t begin, int64_t end) {
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
+      sums[i] = crc32c(bytes.subspan(i * kPiece, std::min(kPiece, bytes.size() - i * kPiece)));
+  });
+  return sums;
+}
+
+// Throws corrupt_file.
+void verify(const formats::Checkpoint& stored) {
+  const Json* sums = find_member(stored.config(), "crc32c");
+  for (const formats::TensorInfo& info : stored.tensors()) {
+    const Json* expected = sums == nullptr ? nullptr : find_member(*sums, info.name);
+    check_file(expected != nullptr && checksums(stored.read(info.name).bytes) == *expected, FileFault::checksum,
+               stored.path(), "the bytes of '{}' are not those that were written", info.name);
   }
-  return nullptr;
+  stored.check();
 }
 
 }  // namespace
 
-PackedCache::PackedCache(const std::string& folder, const formats::Checkpoint& source) {
+PackedCache::PackedCache(const std::string& folder, const formats::Checkpoint& source, Warn warn)
+    : warn_(std::move(warn)) {
   if (folder.empty()) return;
-  const fs::path checkpoint = fs::canonical(source.path());
-  check(is_folder(folder), ErrorCode::not_found, "{}: no such folder to keep repacked weights in", folder);
-  key_ = key_of(checkpoint);
-  const std::string name =
-      fmt::format("{}-{:016x}", checkpoint.filename().string(), std::hash<std::string>{}(checkpoint.string()));
-  path_ = (fs::path(folder) / name).string();
-  stored_ = open_if_same(path_, key_);
+  try {
+    const fs::path checkpoint = fs::canonical(source.path());
+    fs::create_directories(folder);
+    key_ = key_of(checkpoint);
+    const std::string name =
+        fmt::format("{}-{:016x}", checkpoint.filename().string(), std::hash<std::string>{}(checkpoint.string()));
+    path_ = (fs::path(folder) / name).string();
+    open();
+  } catch (const fs::filesystem_error& error) {
+    path_.clear();
+    this->warn(fmt::format("{}: repacked weights cannot be kept there: {}", folder, error.code().message()));
+  }
 }
 
-Tensor PackedCache::find(const std::string& name, int64_t bytes) const {
+void PackedCache::open() {
+  if (!is_folder(path_)) return;
+  try {
+    auto stored = formats::Checkpoint::open(path_);
+    const Json* key = find_member(stored->config(), "made_of");
+    if (key == nullptr || *key != key_) return;  // of another state of the checkpoint
+    verify(*stored);
+    stored_ = std::move(stored);
+  } catch (const Error& error) {
+    warn(fmt::format("{}; it is made anew", error.what()));
+  }
+}
+
+void PackedCache::warn(const std::string& what) const {
+  if (warn_) warn_(what);
+}
+
+Tensor PackedCache::find(const std::string& name, int64_t bytes) {
   const formats::TensorInfo* info = stored_ != nullptr ? stored_->find(name) : nullptr;
   if (info == nullptr || info->dtype != DType::u8 || info->shape != std::vector<int64_t>{bytes}) return {};
   const formats::TensorBytes found = stored_->read(name);
   void* data = const_cast<std::byte*>(found.bytes.data());  // never written to: a weight
-  return at::from_blob(
+  const Tensor packed = at::from_blob(
       data, {bytes}, [owner = found.owner](void*) {}, at::kByte);
+  entries_.push_back({name, packed});
+  return packed;
 }
 
 void PackedCache::keep(const std::string& name, const Tensor& packed) {
-  if (!path_.empty()) kept_.push_back({name, packed});
+  if (path_.empty()) return;
+  entries_.push_back({name, packed});
+  changed_ = true;
 }
 
 void PackedCache::save() {
-  if (kept_.empty()) return;
-  stored_.reset();
+  if (!changed_) return;
   std::vector<formats::TensorInfo> plan;
-  for (const Entry& e : kept_) plan.push_back({.name = e.name, .dtype = DType::u8, .shape = {e.packed.numel()}});
-  const auto writer = formats::CheckpointWriter::create(path_, plan, key_, {});
-  for (const Entry& e : kept_) {
-    writer->write(e.name, {static_cast<const std::byte*>(e.packed.const_data_ptr()), e.packed.nbytes()});
+  Json sums = Json::object();
+  for (const Entry& e : entries_) {
+    plan.push_back({.name = e.name, .dtype = DType::u8, .shape = {e.packed.numel()}});
+    sums[e.name] = checksums(bytes_of(e.packed));
   }
-  writer->finish();
-  kept_.clear();
+  try {
+    const auto writer =
+        formats::CheckpointWriter::create(path_, plan, {{"made_of", key_}, {"crc32c", std::move(sums)}}, {});
+    for (const Entry& e : entries_) writer->write(e.name, bytes_of(e.packed));
+    writer->finish();
+  } catch (const Error& error) {
+    warn(fmt::format("repacked weights are not kept: {}", error.what()));
+  }
+  stored_.reset();
+  entries_.clear();
+  changed_ = false;
 }
 
 }  // namespace caravan::models

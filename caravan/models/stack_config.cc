@@ -65,11 +65,11 @@ LlamaStyleConfig read_llama_style(const Json& given, const Json& defaults) {
 }
 
 void set_qwen_windows(LlamaStyleConfig& model, const Json& config) {
-  if (!get_bool(config, "use_sliding_window", kWhere, false)) return;
-  if (config.contains("sliding_window") && config["sliding_window"].is_null()) return;  // missing: 4096, null: none
-  const int64_t window = get_int(config, "sliding_window", kWhere, kWindow, 4096);
+  const bool is_null = config.contains("sliding_window") && find_member(config, "sliding_window") == nullptr;
   const Json* types = find_member(config, "layer_types");
   const int64_t first = get_int(config, "max_window_layers", kWhere, {.min = 0}, 28);
+  if (!get_bool(config, "use_sliding_window", kWhere, false) || is_null) return;  // missing: 4096, null: none
+  const int64_t window = get_int(config, "sliding_window", kWhere, kWindow, 4096);
   check_file(types == nullptr || (types->is_array() && types->size() == model.layers.size()), FileFault::range, kWhere,
              "layer_types must list {} layers", model.layers.size());
   for (size_t i = 0; i < model.layers.size(); ++i) {

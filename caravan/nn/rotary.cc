@@ -16,11 +16,10 @@ constexpr std::array<std::string_view, 6> kTypes = {"default", "linear", "dynami
 // The object that holds the rotary keys: rope_scaling with the rest at the top, or rope_parameters (transformers 5).
 // Where a file has both, transformers takes the first that is not empty.
 const Json* scaling_of(const Json& config) {
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    const Json* member = find_member(config, key);
-    if (member != nullptr && !member->empty()) return member;
-  }
-  return nullptr;
+  const Json* old = find_member(config, "rope_scaling");
+  const Json* now = find_member(config, "rope_parameters");
+  if (old != nullptr && !old->empty()) return old;
+  return now != nullptr && !now->empty() ? now : nullptr;
 }
 
 std::optional<double> optional_number(const Json& object, std::string_view key, std::string_view where) {

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "caravan/base/crc32c.h"
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/models/tensor_file.h"
-#include "caravan/train/crc32c.h"
 
 namespace caravan::train {
 namespace {
@@ -53,6 +53,14 @@ void write_manifest(const std::string& folder) {
     files[name] = {{"bytes", FileReader(path).size()}, {"crc32c", crc32c_of_file(path)}};
   }
   write_file(folder + "/" + kManifest, dump_json({{"version", 1}, {"files", files}}));
+}
+
+// Without its manifest it is no checkpoint any more, whatever interrupts the rest.
+std::error_code remove_checkpoint(const std::string& path) {
+  file_system().remove((path + "/" + kManifest).c_str());
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  return error;
 }
 
 }  // namespace
@@ -109,12 +117,15 @@ LoadedCheckpoint load_checkpoint(const std::string& path) {
 
 void prune_checkpoints(const std::string& folder, int64_t keep) {
   const std::vector<std::string> names = checkpoint_names(folder);
-  for (size_t i = static_cast<size_t>(std::max<int64_t>(1, keep)); i < names.size(); ++i) {
-    const std::string path = folder + "/" + names[i];
-    // Without its manifest it is no checkpoint any more, whatever interrupts the rest.
-    file_system().remove((path + "/" + kManifest).c_str());
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
+  for (size_t i = static_cast<size_t>(std::max<int64_t>(1, keep)); i < names.size(); ++i)
+    remove_checkpoint(folder + "/" + names[i]);
+}
+
+void remove_checkpoints(const std::string& folder) {
+  for (const std::string& name : checkpoint_names(folder)) {
+    const std::string path = folder + "/" + name;
+    const std::error_code error = remove_checkpoint(path);
+    check(!error, ErrorCode::internal, "{}: an earlier run's, and cannot be removed: {}", path, error.message());
   }
 }
 

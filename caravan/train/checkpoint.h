@@ -51,6 +51,8 @@ LoadedCheckpoint load_checkpoint(const std::string& path);
 // Removes all but the newest `keep` checkpoints.
 void prune_checkpoints(const std::string& folder, int64_t keep);
 
+void remove_checkpoints(const std::string& folder);  // all of them
+
 // Throws corrupt_file where a file is missing, has another size or another checksum than the manifest says.
 void verify_checkpoint(const std::string& path);
 

@@ -5,12 +5,14 @@
 
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <set>
 
+#include "caravan/base/crc32c.h"
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
+#include "caravan/base/file_lock.h"
 #include "caravan/base/temporary_folder.h"
-#include "caravan/train/crc32c.h"
 #include "caravan/train/item_vocabulary.h"
 #include "caravan/train/report.h"
 #include "caravan/train/run.h"
@@ -75,7 +77,7 @@ TEST(Config, MistakesAreNamedWithTheNearestKey) {
   EXPECT_TRUE(has(message_of([&] { set_key(config, "model.hiden_size", 1); }), "'hidden_size'"));
   EXPECT_TRUE(has(message_of([&] { set_key(config, "optimizer.lr", "fast"); }), "a number is expected, got \"fast\""));
   EXPECT_TRUE(has(message_of([&] { set_key(config, "seed", 1.5); }), "a whole number is expected"));
-  set_key(config, "model.my_own_key", 3);  // families have keys that nobody here knows
+  set_key(config, "model.my_own_key", 3);  // families have keys that nobody here knows; the run asks the family
   EXPECT_EQ(config.model.inline_config.at("my_own_key"), 3);
 }
 
@@ -397,6 +399,43 @@ TEST(Run, RefusesAModelThatCannotBe) {
   EXPECT_TRUE(has(of("eos_token_id", -7), "model.eos_token_id: a token's id is expected"));
   EXPECT_TRUE(has(of("rope_parameters", {{"rope_theta", NAN}}), "model.rope_parameters: a finite number"));
   EXPECT_TRUE(has(of("eos_token_id", Json::array({1, 2})), "train.jsonl"));  // nothing wrong but the file
+}
+
+// What nobody reads says nothing: a misspelt key, or one of another family.
+TEST(Run, RefusesModelSettingsThatItsFamilyDoesNotRead) {
+  const auto of = [](const std::string& key, const Json& value, const std::string& type = "llama") {
+    std::vector<std::pair<std::string, Json>> settings = {{"model.model_type", type}, {"model." + key, value}};
+    if (type == "mistral" || type == "qwen2") settings.emplace_back("model.num_key_value_heads", 2);
+    return refusal_of(settings);
+  };
+  EXPECT_EQ(of("mlp_biases", true), "unknown setting 'model.mlp_biases' (did you mean 'mlp_bias'?)");
+  EXPECT_EQ(of("partial_rotary_factr", 1),
+            "model.partial_rotary_factr: a model of model_type \"llama\" has no such setting (did you mean "
+            "'partial_rotary_factor'?); leave it out");
+  EXPECT_TRUE(has(of("my_own_key", 3), "model.my_own_key: a model of model_type \"llama\" has no such setting; leave"));
+  const std::vector<std::pair<std::string, Json>> of_some = {
+      {"sliding_window", 3}, {"use_sliding_window", true}, {"mlp_bias", false}, {"rms_norm_eps", 1e-5}};
+  const std::map<std::string, std::vector<bool>> reads = {{"llama", {false, false, true, true}},
+                                                          {"mistral", {true, false, false, true}},
+                                                          {"qwen2", {true, true, false, true}},
+                                                          {"sasrec", {false, false, false, false}}};
+  for (const auto& [family, known] : reads) {
+    for (size_t i = 0; i < known.size(); ++i) {
+      const std::string message = of(of_some[i].first, of_some[i].second, family);
+      EXPECT_EQ(has(message, "no such setting"), !known[i]) << family << ": " << message;
+    }
+  }
+  // What a config.json says of a model beside that, and what a run itself reads.
+  for (const auto& [key, value] :
+       std::vector<std::pair<std::string, Json>>{{"architectures", Json::array({"LlamaForCausalLM"})},
+                                                 {"torch_dtype", "float32"},
+                                                 {"use_cache", true},
+                                                 {"transformers_version", "4.57.1"},
+                                                 {"initializer_range", 0.1},
+                                                 {"eos_token_id", 1},
+                                                 {"max_position_embeddings", 64},
+                                                 {"rope_parameters", {{"rope_theta", 1e4}}}})
+    EXPECT_TRUE(has(of(key, value), "train.jsonl")) << of(key, value);
 }
 
 TEST(Run, RefusesNumbersBeyondTheirLimits) {

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "caravan/base/asked_keys.h"
 #include "caravan/base/error.h"
+#include "caravan/base/nearest.h"
 #include "caravan/models/load.h"
 #include "caravan/train/config.h"
 #include "caravan/train/toml.h"
@@ -38,6 +40,27 @@ std::string in_settings_words(std::string_view what) {
   return named(key) + std::string(rest);
 }
 
+// Keys of a config.json that say what a model is, not how it computes; and a run's own item_prompt.
+constexpr std::string_view kDescriptions[] = {
+    "_name_or_path", "architectures",        "dtype",     "id2label",   "label2id", "pretraining_tp", "torch_dtype",
+    "num_labels",    "transformers_version", "use_cache", "item_prompt"};
+
+// What a run reads of model.* beside what the model is made from.
+constexpr std::string_view kOfARun[] = {"initializer_range", "vocab_size", "pad_token_id", "bos_token_id",
+                                        "eos_token_id"};
+
+// A key that the family asks for under no circumstances of this config says nothing.
+void check_keys(const Json& settings, const AskedKeys& asked) {
+  std::vector<std::string> known = asked.all();
+  known.insert(known.end(), std::begin(kDescriptions), std::end(kDescriptions));
+  known.insert(known.end(), std::begin(kOfARun), std::end(kOfARun));
+  for (const auto& [key, value] : settings.items()) {
+    check(std::find(known.begin(), known.end(), key) != known.end(), ErrorCode::invalid_argument,
+          "{}: a model of model_type \"{}\" has no such setting{}; leave it out", named(key),
+          get_string(settings, "model_type", "model"), did_you_mean(key, known));
+  }
+}
+
 bool is_token_id(const Json& value) { return value.is_number_integer() && value.get<int64_t>() >= -1; }
 
 }  // namespace
@@ -59,7 +82,9 @@ void check_model_settings(const Json& settings) {
   }
   Json whole = settings;
   if (find_member(whole, "vocab_size") == nullptr) whole["vocab_size"] = 1;
+  const AskedKeys asked;
   make_model_of_settings(whole);
+  check_keys(settings, asked);
 }
 
 // An id of padding beyond the vocabulary is common: it marks what is never looked up.

@@ -12,10 +12,10 @@
 #include <mutex>
 #include <thread>
 
+#include "caravan/base/crc32c.h"
 #include "caravan/base/error.h"
 #include "caravan/base/temporary_folder.h"
 #include "caravan/train/checkpoint.h"
-#include "caravan/train/crc32c.h"
 #include "caravan/train/trainer.h"
 
 namespace caravan::train {

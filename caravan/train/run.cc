@@ -4,7 +4,6 @@
 #include <torch/torch.h>
 
 #include <cmath>
-#include <filesystem>
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
@@ -17,6 +16,7 @@
 #include "caravan/train/item_vocabulary.h"
 #include "caravan/train/model_settings.h"
 #include "caravan/train/report.h"
+#include "caravan/train/run_folder.h"
 
 namespace caravan::train {
 namespace {
@@ -378,28 +378,21 @@ TrainerHooks Run::trainer_hooks() {
   return hooks;
 }
 
-std::unique_ptr<const FileLock> Run::take_folder() const {
-  std::filesystem::create_directories(config_.output);
-  try {
-    return std::make_unique<const FileLock>(config_.output + "/run.lock");
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::busy) throw;
-    fail(ErrorCode::busy, "{}: another training writes there ({}): wait until it has ended, or name another --output",
-         config_.output, error.what());
-  }
-}
-
 void Run::prepare_folder(RunMode mode) {
   const std::string& folder = config_.output;
-  const std::string checkpoints = folder + "/checkpoints", saved = folder + "/config.toml";
-  const std::string text = to_toml(config_);
-  if (mode == RunMode::fresh)
-    check(!is_folder(checkpoints), ErrorCode::invalid_argument,
-          "{} holds a run already: --resume continues it, --overwrite begins anew, --output names another folder",
-          folder);
+  const std::string saved = folder + "/config.toml", text = to_toml(config_);
+  check(mode != RunMode::fresh || !holds_run(folder), ErrorCode::invalid_argument,
+        "{} holds a run already: --resume continues it, --overwrite begins anew, --output names another folder",
+        folder);
   if (mode == RunMode::overwrite) {
-    std::error_code ignored;
-    std::filesystem::remove_all(checkpoints, ignored);
+    const auto& data = config_.data;
+    remove_run(folder, {{"model.path", config_.model.path},
+                        {"data.tokenizer", data.tokenizer},
+                        {"data.train", data.train},
+                        {"data.validation", data.validation},
+                        {"data.dataset", data.dataset},
+                        {"data.codes", data.codes},
+                        {"data.item_vectors", data.item_vectors}});
   }
   if (mode == RunMode::resume && file_exists(saved) && hooks_.say) {
     const std::vector<std::string> changed = differences(read_config(saved), config_);
@@ -421,7 +414,7 @@ Outcome Run::execute(RunMode mode) {
   std::unique_ptr<const FileLock> lock;
   const auto take = [&] {
     if (!writes()) return;
-    lock = take_folder();
+    lock = lock_run_folder(config_.output);
     prepare_folder(mode);
   };
   if (hooks_.processes == nullptr) {

@@ -14,7 +14,6 @@
 #include <string>
 #include <vector>
 
-#include "caravan/base/file_lock.h"
 #include "caravan/formats/checkpoint.h"
 #include "caravan/items/codes.h"
 #include "caravan/text/tokenizer.h"
@@ -72,7 +71,6 @@ class Run {
   void make_model();
   void start_item_tokens(double std);
   void count_steps();
-  std::unique_ptr<const FileLock> take_folder() const;  // nobody else writes there until it goes
   void prepare_folder(RunMode mode);
   bool writes() const;  // of several processes the first one
   TrainerOptions trainer_options() const;

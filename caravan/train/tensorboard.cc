@@ -5,9 +5,9 @@
 #include <cstring>
 #include <filesystem>
 
+#include "caravan/base/crc32c.h"
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
-#include "caravan/train/crc32c.h"
 
 namespace caravan::train {
 namespace {
@@ -51,13 +51,18 @@ uint32_t masked_crc(std::string_view bytes) {
 std::string event_path(const std::string& folder, double wall_time) {
   std::error_code ignored;
   std::filesystem::create_directories(folder, ignored);
-  for (const std::string& name : list_folder(folder).value_or(std::vector<std::string>{})) {
-    if (name.starts_with(kPrefix) && name.ends_with(kSuffix)) file_system().remove((folder + "/" + name).c_str());
-  }
+  remove_events(folder);
   return fmt::format("{}/{}{}{}", folder, kPrefix, static_cast<int64_t>(wall_time), kSuffix);
 }
 
 }  // namespace
+
+void remove_events(const std::string& folder) {
+  if (!is_folder(folder)) return;
+  for (const std::string& name : list_folder(folder).value_or(std::vector<std::string>{})) {
+    if (name.starts_with(kPrefix) && name.ends_with(kSuffix)) file_system().remove((folder + "/" + name).c_str());
+  }
+}
 
 EventFile::EventFile(const std::string& folder, double wall_time) : file_(event_path(folder, wall_time)) {
   std::string event;

@@ -22,6 +22,8 @@ class EventFile {
   AppendFile file_;
 };
 
+void remove_events(const std::string& folder);  // our event files there
+
 // What a metrics row holds, as scalars: every number in it but the step, "timing" included.
 void add_scalars(EventFile& events, const Json& row, double wall_time);
 

@@ -1,11 +1,15 @@
-#include "caravan/train/crc32c.h"
+#include "caravan/base/crc32c.h"
+
+#if defined(__x86_64__)
+#include <nmmintrin.h>
+#endif
 
 #include <array>
 #include <cstring>
 
 #include "caravan/base/file.h"
 
-namespace caravan::train {
+namespace caravan {
 namespace {
 
 constexpr uint32_t kPolynomial = 0x82F63B78;  // reflected
@@ -29,10 +33,8 @@ constexpr Table make_table() {
 
 constexpr Table kTable = make_table();
 
-}  // namespace
-
-uint32_t crc32c(std::span<const std::byte> bytes, uint32_t before) {
-  uint32_t crc = ~before;
+// crc: inverted, as the polynomial division has it.
+uint32_t divide(std::span<const std::byte> bytes, uint32_t crc) {
   size_t at = 0;
   for (; at + 8 <= bytes.size(); at += 8) {
     uint64_t word = 0;
@@ -42,8 +44,41 @@ uint32_t crc32c(std::span<const std::byte> bytes, uint32_t before) {
     for (size_t k = 0; k < kSlices; ++k) crc ^= kTable[kSlices - 1 - k][(word >> (8 * k)) & 0xFF];
   }
   for (; at < bytes.size(); ++at) crc = (crc >> 8) ^ kTable[0][(crc ^ static_cast<uint32_t>(bytes[at])) & 0xFF];
-  return ~crc;
+  return crc;
 }
+
+#if defined(__x86_64__)
+__attribute__((target("sse4.2"))) uint32_t divide_by_instruction(std::span<const std::byte> bytes, uint32_t crc) {
+  size_t at = 0;
+  uint64_t wide = crc;
+  for (; at + 8 <= bytes.size(); at += 8) {
+    uint64_t word = 0;
+    std::memcpy(&word, bytes.data() + at, 8);
+    wide = _mm_crc32_u64(wide, word);
+  }
+  crc = static_cast<uint32_t>(wide);
+  for (; at < bytes.size(); ++at) crc = _mm_crc32_u8(crc, static_cast<uint8_t>(bytes[at]));
+  return crc;
+}
+
+bool has_instruction() {
+  static const bool has = __builtin_cpu_supports("sse4.2");
+  return has;
+}
+#else
+uint32_t divide_by_instruction(std::span<const std::byte> bytes, uint32_t crc) { return divide(bytes, crc); }
+bool has_instruction() { return false; }
+#endif
+
+}  // namespace
+
+uint32_t crc32c(std::span<const std::byte> bytes, uint32_t before) {
+  return ~(has_instruction() ? divide_by_instruction(bytes, ~before) : divide(bytes, ~before));
+}
+
+namespace reference {
+uint32_t crc32c(std::span<const std::byte> bytes, uint32_t before) { return ~divide(bytes, ~before); }
+}  // namespace reference
 
 uint32_t crc32c_of_file(const std::string& path) {
   const auto file = MappedFile::open(path);
@@ -52,4 +87,4 @@ uint32_t crc32c_of_file(const std::string& path) {
   return crc;
 }
 
-}  // namespace caravan::train
+}  // namespace caravan
