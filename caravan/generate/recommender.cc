@@ -19,7 +19,9 @@ ItemModel load_item_model(const std::string& folder, const models::LoadOptions& 
         "items` made)",
         folder, items::kItemsFile, items::kCodesFile);
   const auto checkpoint = formats::Checkpoint::open(folder);
-  ItemModel model{.lm = models::load_causal_lm(*checkpoint, options), .items = items::read_item_set(folder)};
+  models::LoadOptions load = options;
+  load.keep_blocks = true;
+  ItemModel model{.lm = models::load_causal_lm(*checkpoint, load), .items = items::read_item_set(folder)};
   const auto tokenizer = load_tokenizer(*checkpoint);
   check(tokenizer.has_value(), ErrorCode::not_found, "{}: no tokenizer.json, which says the item codes' tokens",
         folder);
@@ -98,7 +100,7 @@ void Recommender::prepare_item_head(models::CausalLm& lm, const std::optional<do
   const items::TokenRun& run = prompt_.items->run;
   check(run.count == trie_.item_count(), ErrorCode::invalid_argument,
         "the model has tokens of {} items, there are {}: they belong to another model", run.count, trie_.item_count());
-  if (item_weight_ > 0) item_head_ = lm.output_weight().slice(0, run.first, run.first + run.count).detach();
+  if (item_weight_ > 0) item_head_ = HeadRows(lm, at::arange(run.first, run.first + run.count));
 }
 
 // states [Q, C], at most kItemRows -> [kItemRows, N]
@@ -106,7 +108,7 @@ Tensor Recommender::item_log_probabilities(const Tensor& states) const {
   const torch::InferenceMode guard;
   const int64_t missing = static_cast<int64_t>(kItemRows) - states.size(0);
   const Tensor rows = at::constant_pad_nd(states, {0, 0, 0, missing});
-  return at::log_softmax(at::linear(rows, item_head_).to(at::kFloat), -1).to(at::kCPU).contiguous();
+  return at::log_softmax(item_head_.logits(rows).to(at::kFloat), -1).to(at::kCPU).contiguous();
 }
 
 std::vector<Recommendation> Recommender::items_of(std::span<const FoundPath> paths, std::span<const int32_t> exclude,

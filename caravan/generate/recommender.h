@@ -36,7 +36,8 @@ struct ItemModel {
   items::PromptFormat prompt;
 };
 
-// Throws not_found for a checkpoint without items, and says what makes one.
+// Throws not_found for a checkpoint without items, and says what makes one. Without a dtype in the options, weights
+// run from the checkpoint's own numbers (LoadOptions::keep_blocks).
 ItemModel load_item_model(const std::string& folder, const models::LoadOptions& options = {});
 
 struct RecommenderOptions {
@@ -88,7 +89,7 @@ class Recommender {
   items::Trie trie_;
   TrieSearch search_;
   double item_weight_ = 0;  // 0: codes alone
-  Tensor item_head_;        // [N, C] where the weight is not 0
+  HeadRows item_head_;      // [N] where the weight is not 0
 };
 
 // Nodes below which every item is one of `items`: a search that must not find these need not enter. Sorted.

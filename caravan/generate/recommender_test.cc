@@ -317,6 +317,23 @@ bool all_linears_packed(const nn::Module& module) {
   return all;
 }
 
+// A bf16 checkpoint's own numbers, with fp32 between products, whose inputs are rounded; quantized ones:
+// tests/cli/recommend.test.
+TEST(Recommender, RunsFromHalfPrecisionWeights) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "bf16";
+  models::save_model(*load_item_model(kFolder, {.dtype = at::kBFloat16}).lm, path);
+  for (const char* file : {"codes.json", "items.jsonl", "tokenizer.json"})
+    std::filesystem::copy_file(kFolder + "/" + file, path + "/" + file);
+  ItemModel model = load_item_model(path), plain = load_item_model(path, {.dtype = at::kFloat});
+  EXPECT_EQ(activation_dtype(*model.lm), at::kFloat);
+  EXPECT_TRUE(model.lm->backbone().input_embedding().weight.packed.defined());
+  const std::vector<int32_t> history = {1, 2, 3};
+  const auto found = Recommender(model).recommend(history, 5), wanted = Recommender(plain).recommend(history, 5);
+  ASSERT_EQ(found.size(), wanted.size());
+  for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i].score, wanted[i].score, 0.25) << i;
+}
+
 TEST(Recommender, PacksTheWeightsWhenAsked) {
   for (const bool packed : {false, true}) {
     RandomModel model = random_model(50, {8, 8}, 5);

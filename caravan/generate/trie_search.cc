@@ -6,7 +6,6 @@
 #include <atomic>
 
 #include "caravan/base/error.h"
-#include "caravan/ops/linear.h"
 #include "caravan/ops/threads.h"
 
 namespace caravan::generate {
@@ -15,21 +14,6 @@ namespace {
 // Where libtorch's GEMM multiplies (other types than fp32, a GPU) a row of a few-row product is summed in another
 // order: it changes below 4 rows a thread (measured, MKL 2024.2). Calls are filled up to this many rows a thread there.
 constexpr int64_t kRowsPerThread = 32;
-
-const nn::Parameter& head_weight(models::CausalLm& model) {
-  if (!model.tied()) {
-    for (const nn::NamedParameter& p : model.named_parameters()) {
-      if (p.name == "lm_head.weight") return *p.parameter;
-    }
-  }
-  return model.backbone().input_embedding().weight;
-}
-
-at::ScalarType activation_dtype(models::CausalLm& model) {
-  const nn::Parameter& weight = model.backbone().input_embedding().weight;
-  check(weight.defined(), ErrorCode::invalid_argument, "the model has no weights: load a checkpoint first");
-  return ops::runs_in_fp32(weight.dtype, weight.packed) ? at::kFloat : weight.value.scalar_type();
-}
 
 Tensor index_tensor(std::span<const int32_t> values, at::Device device) {
   Tensor tensor = at::empty({std::ssize(values)}, at::kLong);
@@ -86,19 +70,10 @@ TrieSearch::TrieSearch(models::CausalLm& model, const items::Trie& trie, TrieSea
   if (options.pack_weights) nn::pack_linears(model);
   check(options.beams > 0, ErrorCode::invalid_argument, "the number of beams must be positive, got {}", options.beams);
   check(trie.depth() > 0, ErrorCode::invalid_argument, "the trie holds no items");
-  const nn::Parameter& weight = head_weight(model);
-  const int64_t vocabulary = weight.shape[0];
   for (int64_t level = 0; level < trie.depth(); ++level) {
     const auto tokens = trie.level_tokens(level);
-    check(tokens.back() < vocabulary, ErrorCode::invalid_argument,
-          "the items' token {} is outside the model's vocabulary of {}: they belong to another model", tokens.back(),
-          vocabulary);
-    if (options.full_vocabulary) continue;
-    const Tensor dense = ops::dense(nn::view(weight), dtype);
-    LevelHead& head = heads_.emplace_back();
-    head.weight = dense.index_select(0, index_tensor(tokens, dense.device())).detach();
-    head.panels = ops::pack_panels(
-        {.value = head.weight, .dtype = DType::f32, .rows = head.weight.size(0), .columns = head.weight.size(1)});
+    check_token(model, tokens.back());
+    if (!options.full_vocabulary) heads_.emplace_back(model, index_tensor(tokens, device()));
   }
 }
 
@@ -231,10 +206,7 @@ Tensor TrieSearch::Group::beam_rows() {
 }
 
 Tensor TrieSearch::log_probabilities(const Tensor& hidden, int64_t level) const {
-  const auto level_logits = [&](const LevelHead& head) {
-    return head.panels.defined() ? ops::panel_linear(hidden, head.panels) : at::linear(hidden, head.weight);
-  };
-  const Tensor logits = options_.full_vocabulary ? model_->logits(hidden) : level_logits(heads_[level]);
+  const Tensor logits = options_.full_vocabulary ? model_->logits(hidden) : heads_[level].logits(hidden);
   return at::log_softmax(logits.to(at::kFloat), -1).to(at::kCPU).contiguous();  // [R, V or tokens of the level]
 }
 

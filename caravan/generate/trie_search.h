@@ -20,10 +20,10 @@
 #include <span>
 #include <vector>
 
+#include "caravan/generate/head_rows.h"
 #include "caravan/items/trie.h"
 #include "caravan/models/heads.h"
 #include "caravan/nn/tree_cache.h"
-#include "caravan/ops/panel_linear.h"
 
 namespace caravan::generate {
 
@@ -68,11 +68,7 @@ class TrieSearch {
   models::CausalLm* model_;
   const items::Trie* trie_;
   TrieSearchOptions options_;
-  struct LevelHead {
-    Tensor weight;  // the head's rows of the level's tokens
-    ops::Panels panels;
-  };
-  std::vector<LevelHead> heads_;   // [level]
+  std::vector<HeadRows> heads_;    // [level]
   bool rows_stand_alone_ = false;  // every product is one whose rows do not depend on their number
 };
 
