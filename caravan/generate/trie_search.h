@@ -54,12 +54,16 @@ class TrieSearch {
   // `prompt_states`, where given, receives the final hidden state after each prompt, [queries, C].
   std::vector<std::vector<FoundPath>> run(std::span<const TrieQuery> queries, Tensor* prompt_states = nullptr);
   std::vector<FoundPath> run(const TrieQuery& query);
+  Tensor prompt_states(std::span<const TrieQuery> queries);  // those alone, without a search
 
  private:
   class Group;
   struct User;
   std::vector<std::span<const TrieQuery>> split(std::span<const TrieQuery> queries) const;
   at::Device device() const;
+  // Calls f(group, index) for all groups, beside one another where there are many.
+  template <class F>
+  void for_each_group(std::span<const TrieQuery> queries, const F& f) const;
   int64_t least_rows() const;
   Tensor log_probabilities(const Tensor& hidden, int64_t level) const;
   void select(User& user, const Tensor& log_p, int64_t first_row, int64_t level) const;
