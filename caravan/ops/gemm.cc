@@ -127,6 +127,14 @@ void product_nn_into(Tensor& c, const Tensor& a, const Tensor& b) {
   run(operands(a, false, b, false, c, false), c.size(0), c.size(1));
 }
 
+void add_product_nn(Tensor& c, const Tensor& a, const Tensor& b) {
+  if (!is_ours(a, b) || !is_row_major(c)) {
+    c.addmm_(a, b);
+    return;
+  }
+  run(operands(a, false, b, false, c, true), c.size(0), c.size(1));
+}
+
 void add_product_tn(Tensor& c, const Tensor& a, const Tensor& b) {
   if (!is_ours(a, b) || !is_row_major(c)) {
     c.addmm_(a.t(), b);

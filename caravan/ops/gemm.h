@@ -21,6 +21,7 @@ Tensor dense_linear(const Tensor& x, const Tensor& weight, const Tensor& bias = 
 // For those who write their own backward pass. All are 2-dimensional; not differentiable.
 Tensor product_nt(const Tensor& a, const Tensor& b);                // a [M, K] b [N, K]^T -> [M, N]
 void product_nn_into(Tensor& c, const Tensor& a, const Tensor& b);  // c [M, N] = a [M, K] b [K, N]
+void add_product_nn(Tensor& c, const Tensor& a, const Tensor& b);   // c [M, N] += a [M, K] b [K, N]
 void add_product_tn(Tensor& c, const Tensor& a, const Tensor& b);   // c [M, N] += a [K, M]^T b [K, N]
 
 }  // namespace caravan::ops

@@ -43,6 +43,9 @@ TEST_F(Gemm, ProductsOfEveryShape) {
         Tensor c = at::full({m, n}, 7.0);
         product_nn_into(c, a, across);
         EXPECT_LT(largest_difference(c, wide.mm(across.to(at::kDouble))), 2e-6) << m << k << n;
+        Tensor twice = c.clone();
+        add_product_nn(twice, a, across);
+        EXPECT_LT(largest_difference(twice, 2 * c.to(at::kDouble)), 2e-6) << m << k << n;
         const Tensor tall = at::randn({k, m}), other = at::randn({k, n});
         Tensor sum = at::ones({m, n});
         add_product_tn(sum, tall, other);

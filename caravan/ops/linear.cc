@@ -153,7 +153,7 @@ struct PackedLinearFunction : torch::autograd::Function<PackedLinearFunction> {
     const int64_t slab = std::max<int64_t>(kTaskRows, kSlabElements / weight.columns);
     for (int64_t begin = 0; begin < weight.rows; begin += slab) {
       const int64_t end = std::min(weight.rows, begin + slab);
-      dx.addmm_(g.slice(1, begin, end), dequantize_rows(weight, begin, end));
+      add_product_nn(dx, g.slice(1, begin, end), dequantize_rows(weight, begin, end));
     }
     auto sizes = gradients[0].sizes().vec();
     sizes.back() = weight.columns;
