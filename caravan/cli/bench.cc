@@ -3,6 +3,7 @@
 // pp512 reads a prompt of 512 tokens at once; tg128 writes 128 tokens one by one after a prompt of one; tg128x16 writes
 // 128 tokens of 16 sequences together, the rate counting all. GB/s counts the weights that a pass reads; its percentage
 // is of the bandwidth measured over as many bytes with as many threads, so weights that fit a cache are judged by it.
+// GFLOP/s counts the products with weights, attention left out, beside what large products of that type reach here.
 #include <ATen/Parallel.h>
 #include <fmt/ranges.h>
 #include <sys/resource.h>
@@ -66,16 +67,20 @@ uint64_t peak_memory() {
 }
 
 struct Weights {
-  uint64_t bytes = 0;  // of what one pass multiplies
-  std::string dtype;   // of most of them
+  uint64_t bytes = 0;           // of what one pass multiplies
+  DType dtype{};                // of most of them
+  double layers = 0, head = 0;  // numbers: each token meets the layers', tokens that are wanted also the head's
 };
 
 Weights weights_of(models::CausalLm& model) {
-  std::map<std::string, uint64_t> by_dtype;
-  Weights all{.bytes = static_cast<uint64_t>(models::multiplied_bytes(model)), .dtype = {}};
+  std::map<DType, uint64_t> by_dtype;
+  Weights all{.bytes = static_cast<uint64_t>(models::multiplied_bytes(model))};
   for (const nn::NamedParameter& p : model.named_parameters()) {
     if (!models::is_multiplied(model, *p.parameter)) continue;
-    by_dtype[std::string(to_string(p.parameter->dtype))] += p.parameter->value.nbytes();
+    by_dtype[p.parameter->dtype] += p.parameter->value.nbytes();
+    if (p.parameter->shape.size() != 2) continue;
+    const bool head = p.name == "lm_head.weight" || p.parameter == &model.backbone().input_embedding().weight;
+    (head ? all.head : all.layers) += static_cast<double>(p.parameter->shape[0] * p.parameter->shape[1]);
   }
   const auto fewer = [](const auto& a, const auto& b) { return a.second < b.second; };
   all.dtype = std::max_element(by_dtype.begin(), by_dtype.end(), fewer)->first;
@@ -93,6 +98,7 @@ class Bench {
     const Interrupt interrupt;
     first_token_ = loaded_ + 32 / tokens_per_second({.prompt = 32, .tokens = 0, .sequences = 1}, interrupt);
     bandwidth_ = read_bandwidth(weights_.bytes);
+    peak_ = multiply_rate(weights_.dtype);
   }
 
   Json run(const Settings& settings) {
@@ -115,17 +121,26 @@ class Bench {
   }
 
   // One run of each test under the profiler, which is not counted: time by kind of layer.
-  std::vector<std::pair<std::string, std::vector<nn::Profiler::Row>>> profiles() {
+  struct Profile {
+    std::string test;
+    std::vector<nn::Profiler::Row> rows;
+    double linear_operations;  // of all Linear layers together
+  };
+  std::vector<Profile> profiles() {
     const Interrupt interrupt;
-    std::vector<std::pair<std::string, std::vector<nn::Profiler::Row>>> all;
+    std::vector<Profile> all;
     for (const Test& test : list()) {
       nn::Profiler profiler;
       const nn::ScopedObserver watch(profiler);
       tokens_per_second(test, interrupt);
-      all.emplace_back(test.name(), profiler.rows_by_kind());
+      const auto tokens = static_cast<double>(test.sequences * (test.prompt + test.tokens)),
+                 written = static_cast<double>(test.sequences * (1 + test.tokens));
+      const double head = model_.tied() ? 0 : weights_.head;  // a tied one is no Linear
+      all.push_back({test.name(), profiler.rows_by_kind(), 2 * (tokens * weights_.layers + written * head)});
     }
     return all;
   }
+  double peak() const { return peak_; }  // operations a second
 
  private:
   std::vector<Test> list() const {
@@ -159,6 +174,11 @@ class Bench {
     return static_cast<double>(test.sequences * (test.tokens > 0 ? test.tokens : test.prompt)) / seconds;
   }
 
+  // Of a token, on average: a prompt's last one alone meets the head.
+  double operations_per_token(const Test& test) const {
+    return 2 * (weights_.layers + weights_.head / static_cast<double>(test.tokens > 0 ? 1 : test.prompt));
+  }
+
   Json summary(const Test& test, const std::vector<double>& rates) const {
     const double passes_per_token = 1.0 / static_cast<double>(test.tokens > 0 ? test.sequences : test.prompt);
     double mean = 0, squares = 0;
@@ -173,12 +193,15 @@ class Bench {
             {"gb_per_second", read / 1e9},
             {"bandwidth_percent", 100 * read / bandwidth_},
             {"read_bandwidth_gb_per_second", bandwidth_ / 1e9},
+            {"gflops", mean * operations_per_token(test) / 1e9},
+            {"peak_percent", 100 * mean * operations_per_token(test) / peak_},
+            {"peak_gflops", peak_ / 1e9},
             {"model", options_.model.model},
             {"weight_bytes", weights_.bytes},
             {"load_seconds", loaded_},
             {"first_token_seconds", first_token_},
             {"peak_memory_bytes", peak_memory()},
-            {"dtype", weights_.dtype},
+            {"dtype", to_string(weights_.dtype)},
             {"threads", at::get_num_threads()},
             {"instruction_set", kernels::table().isa}};
   }
@@ -188,23 +211,26 @@ class Bench {
   std::optional<at::ScalarType> cache_dtype_;  // of keys and values
   double loaded_, first_token_ = 0;            // seconds since the process began
   Weights weights_;
-  double bandwidth_ = 0;
+  double bandwidth_ = 0, peak_ = 0;  // bytes and operations a second
 };
 
 void print_text(const Json& results) {
   const Json& any = results[0];
-  print(fmt::format("{}: {} of weights, {}; {} threads, {}; reads {:.1f} GB/s over as many bytes\n",
-                    any["model"].get<std::string>(), human_bytes(any["weight_bytes"].get<uint64_t>()),
-                    any["dtype"].get<std::string>(), any["threads"].get<int>(),
-                    any["instruction_set"].get<std::string>(), any["read_bandwidth_gb_per_second"].get<double>()));
+  print(fmt::format(
+      "{}: {} of weights, {}; {} threads, {}; reads {:.1f} GB/s over as many bytes, {:.0f} GFLOP/s at most\n",
+      any["model"].get<std::string>(), human_bytes(any["weight_bytes"].get<uint64_t>()),
+      any["dtype"].get<std::string>(), any["threads"].get<int>(), any["instruction_set"].get<std::string>(),
+      any["read_bandwidth_gb_per_second"].get<double>(), any["peak_gflops"].get<double>()));
   print(fmt::format("loaded {:.2f} s after the program began, first token of 32 at {:.2f} s, peak memory {}\n\n",
                     any["load_seconds"].get<double>(), any["first_token_seconds"].get<double>(),
                     human_bytes(results.back()["peak_memory_bytes"].get<uint64_t>())));
-  print(fmt::format("{:<10}{:>12}{:>10}{:>10}{:>13}\n", "test", "tokens/s", "+-", "GB/s", "of bandwidth"));
+  print(fmt::format("{:<10}{:>12}{:>10}{:>10}{:>13}{:>10}{:>9}\n", "test", "tokens/s", "+-", "GB/s", "of bandwidth",
+                    "GFLOP/s", "of peak"));
   for (const Json& r : results) {
-    print(fmt::format("{:<10}{:>12.1f}{:>10.1f}{:>10.2f}{:>12.0f}%\n", r["test"].get<std::string>(),
+    print(fmt::format("{:<10}{:>12.1f}{:>10.1f}{:>10.2f}{:>12.0f}%{:>10.0f}{:>8.0f}%\n", r["test"].get<std::string>(),
                       r["tokens_per_second"].get<double>(), r["deviation"].get<double>(),
-                      r["gb_per_second"].get<double>(), r["bandwidth_percent"].get<double>()));
+                      r["gb_per_second"].get<double>(), r["bandwidth_percent"].get<double>(), r["gflops"].get<double>(),
+                      r["peak_percent"].get<double>()));
   }
 }
 
@@ -241,13 +267,16 @@ void print_machine(const Json& machine) {
 }
 
 void print_profiles(Bench& bench) {
-  for (const auto& [test, rows] : bench.profiles()) {
+  for (const auto& [test, rows, operations] : bench.profiles()) {
     double all = 0;
     for (const auto& row : rows) all += row.own_seconds;
-    print(fmt::format("\n{:<20}{:>10}{:>12}{:>9}\n", test + " by layer", "calls", "ms", "share"));
+    print(fmt::format("\n{:<20}{:>10}{:>12}{:>9}{:>10}{:>9}\n", test + " by layer", "calls", "ms", "share", "GFLOP/s",
+                      "of peak"));
     for (const auto& row : rows) {
-      print(fmt::format("{:<20}{:>10}{:>12.2f}{:>8.1f}%\n", row.kind, row.calls, row.own_seconds * 1e3,
+      print(fmt::format("{:<20}{:>10}{:>12.2f}{:>8.1f}%", row.kind, row.calls, row.own_seconds * 1e3,
                         100 * row.own_seconds / all));
+      const double rate = operations / row.own_seconds;
+      print(row.kind == "Linear" ? fmt::format("{:>10.0f}{:>8.0f}%\n", rate / 1e9, 100 * rate / bench.peak()) : "\n");
     }
   }
 }

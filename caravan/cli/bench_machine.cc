@@ -11,6 +11,7 @@
 
 #include "caravan/base/error.h"
 #include "caravan/kernels/table.h"
+#include "caravan/ops/gemm.h"
 #include "caravan/ops/linear.h"
 #include "caravan/ops/threads.h"
 
@@ -38,7 +39,9 @@ double rate(double multiply_adds, const F& pass) {
 double gemm_rate(at::ScalarType type) {
   constexpr int64_t kSize = 1024;
   const Tensor a = at::rand({kSize, kSize}).to(type), b = at::rand({kSize, kSize}).to(type);
-  return rate(double(kSize) * kSize * kSize, [&] { at::mm(a, b.t()); });
+  const double libtorch = rate(double(kSize) * kSize * kSize, [&] { at::mm(a, b.t()); });
+  if (type != at::kFloat || !ops::has_own_gemm()) return libtorch;
+  return std::max(libtorch, rate(double(kSize) * kSize * kSize, [&] { ops::product_nt(a, b); }));
 }
 
 double packed_rate() {
@@ -50,6 +53,12 @@ double packed_rate() {
 }
 
 }  // namespace
+
+double multiply_rate(DType dtype) {
+  const torch::InferenceMode guard;
+  if (is_block_quantized(dtype)) return packed_rate();
+  return gemm_rate(dtype == DType::bf16 ? at::kBFloat16 : at::kFloat);
+}
 
 double read_bandwidth(uint64_t bytes) {
   constexpr uint64_t kMost = uint64_t{1} << 30, kPass = uint64_t{1} << 26;
@@ -78,9 +87,8 @@ Json measure_machine() {
     const uint64_t bytes = uint64_t{1} << shift;
     bandwidth.push_back({{"bytes", bytes}, {"gb_per_second", read_bandwidth(bytes) / 1e9}});
   }
-  rates.push_back({{"type", "f32"}, {"gflops", gemm_rate(at::kFloat) / 1e9}});
-  rates.push_back({{"type", "bf16"}, {"gflops", gemm_rate(at::kBFloat16) / 1e9}});
-  rates.push_back({{"type", "q8_0"}, {"gflops", packed_rate() / 1e9}});
+  for (const DType dtype : {DType::f32, DType::bf16, DType::q8_0})
+    rates.push_back({{"type", to_string(dtype)}, {"gflops", multiply_rate(dtype) / 1e9}});
   return {{"threads", at::get_num_threads()},
           {"instruction_set", kernels::table().isa},
           {"read_bandwidth", bandwidth},
