@@ -87,8 +87,8 @@ void write_files(const Options& options, const data::Dataset& dataset, const cod
   write_file(fmt::format("{}/{}", options.out, kPage),
              codes::report_page(built.table, built.quality, vectors.vectors, dataset.items));
   if (!options.save_vectors.empty()) models::write_tensors(options.save_vectors, {{"vectors", vectors.vectors}});
-  items::write_codes(item_codes,
-                     options.out + "/" + std::string(items::kCodesFile));  // last: it says that all is there
+  items::write_codes(item_codes, options.out + "/" + std::string(items::kCodesFile),
+                     items::ids_of(dataset.items));  // last: it says that all is there
 }
 
 // Options of another method, and of vectors that are not asked for.

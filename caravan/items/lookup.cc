@@ -46,11 +46,8 @@ bool has_item_set(const std::string& folder) {
 }
 
 ItemSet read_item_set(const std::string& folder) {
-  ItemSet set{.catalogue = read_catalogue(in_folder(folder, kItemsFile)),
-              .codes = read_codes(in_folder(folder, kCodesFile))};
-  check_file(set.catalogue.size() == set.codes.items(), FileFault::layout, in_folder(folder, kCodesFile),
-             "codes of {} items, but {} holds {}: both must come from the same data set", set.codes.items(), kItemsFile,
-             set.catalogue.size());
+  ItemSet set{.catalogue = read_catalogue(in_folder(folder, kItemsFile)), .codes = {}};
+  set.codes = read_codes(in_folder(folder, kCodesFile), ids_of(set.catalogue));
   return set;
 }
 
@@ -58,7 +55,7 @@ void write_item_set(const ItemSet& set, const std::string& folder) {
   check(set.catalogue.size() == set.codes.items(), ErrorCode::invalid_argument, "codes of {} items for {} items",
         set.codes.items(), set.catalogue.size());
   write_catalogue(set.catalogue, in_folder(folder, kItemsFile));
-  write_codes(set.codes, in_folder(folder, kCodesFile));
+  write_codes(set.codes, in_folder(folder, kCodesFile), ids_of(set.catalogue));
 }
 
 ItemLookup::ItemLookup(const ItemSet& set) : set_(&set) {

@@ -189,7 +189,7 @@ void Run::load_items() {
     const Example example = validation_->get(0);
     for (size_t i = 0; i < example.ids.size() && example.learned[i] == 0; ++i) sample_prompt_.push_back(example.ids[i]);
   }
-  side_files_[std::string(items::kCodesFile)] = codes_json(codes);
+  side_files_[std::string(items::kCodesFile)] = items::codes_json(codes, items::ids_of(dataset.items));
   side_files_[std::string(items::kItemsFile)] = read_file(config_.data.dataset + "/" + std::string(items::kItemsFile));
   prepare_ranking(std::move(dataset), std::move(tokens), format);
 }
