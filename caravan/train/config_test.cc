@@ -242,28 +242,6 @@ TEST(ItemVocabulary, ItsTokenizerKnowsEveryCodeWord) {
   const TemporaryFolder folder;
 }
 
-// ids "0" to "3" in another order than the items': what codes.json says goes by the order, an index.json by the ids.
-TEST(ItemVocabulary, CodesGoByTheItemsOrderOrByTheirIds) {
-  data::Dataset data;
-  data.items = items::Catalogue({{.id = "2"}, {.id = "0"}, {.id = "1"}});
-  const std::vector<std::string> ids = items::ids_of(data.items);
-  items::ItemCodes codes({3});
-  for (int32_t i = 0; i < 3; ++i) codes.add(std::vector<int32_t>{i});
-  const TemporaryFolder folder;
-  items::write_codes(codes, folder / "codes.json", ids);
-  EXPECT_EQ(read_item_codes(data, folder.path(), ""), codes);
-  write_file(folder / "index.json", R"({"0": ["<a_0>"], "1": ["<a_1>"], "2": ["<a_2>"]})");
-  EXPECT_EQ(read_item_codes(data, folder.path(), folder / "index.json").spelling(0), "<a_2>");
-  // The same items in another order, and fewer of them.
-  data.items = items::Catalogue({{.id = "0"}, {.id = "1"}, {.id = "2"}});
-  EXPECT_TRUE(has(message_of([&] { read_item_codes(data, folder.path(), ""); }), "in another order"));
-  data.items = items::Catalogue({{.id = "2"}, {.id = "0"}});
-  EXPECT_TRUE(has(message_of([&] { read_item_codes(data, folder.path(), ""); }), "codes of 3 items, but there are 2"));
-  // An index.json whose numbers are nobody's ids says nothing about these items.
-  data.items = items::Catalogue({{.id = "x"}, {.id = "y"}, {.id = "z"}});
-  EXPECT_TRUE(has(message_of([&] { read_item_codes(data, folder.path(), folder / "index.json"); }), "x, y, z"));
-}
-
 // The bytes that tensorboard 2.20's own writer gives for these events (scripts/golden/train.py says how to compare).
 TEST(EventFile, RecordsCarryTheirLengthAndChecksums) {
   const TemporaryFolder folder;
