@@ -117,6 +117,23 @@ Json counts(const Dataset& data) {
           {"test", test}};
 }
 
+// A file that lost its last lines is well formed: only the counts tell.
+void check_counts(const Dataset& data, const std::string& folder) {
+  const std::string path = folder + "/dataset.json";
+  const Json* said = find_member(data.description, "counts");
+  if (said == nullptr) return;
+  check_file(said->is_object(), FileFault::type, path, "\"counts\" must be an object");
+  const auto check_count = [&](std::string_view key, int64_t found, std::string_view file) {
+    const int64_t expected = get_int(*said, key, path, {.min = 0}, found);
+    check_file(found == expected, FileFault::truncated, fmt::format("{}/{}", folder, file),
+               "{} {} in the folder, but dataset.json counts {}: lines were lost or added; prepare the dataset again",
+               found, key, expected);
+  };
+  check_count("items", data.items.size(), "items.jsonl");
+  check_count("users", data.user_count(), "sequences.jsonl");
+  check_count("interactions", data.interaction_count(), "sequences.jsonl");
+}
+
 }  // namespace
 
 LeaveOneOut leave_one_out(size_t n) { return n < 3 ? LeaveOneOut{n, n} : LeaveOneOut{n - 2, n - 1}; }
@@ -200,6 +217,7 @@ Dataset read_dataset(const std::string& folder) {
                "either all users have \"times\" or none");
     data.add_user(std::move(user.id), user.items, user.times, user.cuts.train_end, user.cuts.validation_end);
   });
+  check_counts(data, folder);
   data.count_items();
   return data;
 }
