@@ -3,7 +3,7 @@
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
-#include "caravan/base/lines.h"
+#include "caravan/cli/input.h"
 #include "caravan/cli/items.h"
 #include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
@@ -24,7 +24,11 @@ void run(const Options& options) {
   make_output_folder(options.out);
   std::vector<std::string> lines;
   for (const std::string& file : options.files) {
-    for (LineReader reader(file); reader.next();) lines.emplace_back(reader.line());
+    std::vector<std::string> batch;
+    for (LineReader reader(file); reader.next_batch(batch, 4 << 20);) {
+      if (reader.first_line() == 1) drop_byte_order_mark(batch[0]);
+      for (std::string& line : batch) lines.push_back(std::move(line));
+    }
   }
   const codes::CodeTokenizer made = codes::create_rq_code_tokenizer(lines, options.tokenizer);
   codes::write_code_tokenizer(made, options.out);
@@ -37,7 +41,7 @@ void run(const Options& options) {
 Run setup_items_tokenizer(CLI::App& app, const Settings&) {
   auto options = std::make_shared<Options>();
   codes::CodeTokenizerOptions& t = options->tokenizer;
-  app.add_option("-f,--file", options->files, "text of code words: <a_101> <b_42> ...; any depth")
+  app.add_option("-f,--file", options->files, "text of code words: <a_101> <b_42> ...; any depth ('-': stdin)")
       ->required()
       ->check(filled());
   app.add_option("-o,--output", options->out,

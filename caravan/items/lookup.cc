@@ -124,7 +124,8 @@ std::optional<int32_t> ItemLookup::exact(std::string_view typed) const {
   if (titled.empty()) {
     for (auto [it, end] = titles_.equal_range(folded(text)); it != end; ++it) titled.push_back(it->second);
   }
-  if (titled.size() > 1) fail_several(fmt::format("several items have the title \"{}\"; give one's id", text), titled);
+  if (titled.size() > 1)
+    fail_several(fmt::format("several items have the title \"{}\"; give one's id", shown(text)), titled);
   return titled.empty() ? std::nullopt : std::optional(titled.front());
 }
 

@@ -44,7 +44,7 @@ TEST(ItemLookup, FindsItemsByIdCodesTitleAndBeginning) {
   EXPECT_EQ(lookup.resolve("Heat"), 2);  // exactly, before without case
   EXPECT_EQ(lookup.resolve("heat"), 3);
   const std::string several = message_of(lookup, "HEAT");
-  EXPECT_NE(several.find("several items have the title \"HEAT\"; give one's id:\n  42  heat\n  m3  Heat"),
+  EXPECT_NE(several.find("several items have the title \"HEAT\"; give one's id:\n  m3  Heat\n  42  heat"),
             std::string::npos)
       << several;
 }
