@@ -21,7 +21,6 @@ struct Options {
 
 void run(const Options& options) {
   if (!options.overwrite) check_not_there("items tokenizer", paths_in(options.out, kTokenizerFiles));
-  make_output_folder(options.out);
   std::vector<std::string> lines;
   for (const std::string& file : options.files) {
     std::vector<std::string> batch;
@@ -31,6 +30,7 @@ void run(const Options& options) {
     }
   }
   const codes::CodeTokenizer made = codes::create_rq_code_tokenizer(lines, options.tokenizer);
+  make_output_folder(options.out);
   codes::write_code_tokenizer(made, options.out);
   if (options.json) return print_json({{"path", options.out}, {"vocab_size", made.tokenizer.vocab_size()}});
   print(fmt::format("{}: tokenizer.json with {} words\n", options.out, made.tokenizer.vocab_size()));

@@ -94,12 +94,19 @@ std::string user_line(const Dataset& data, int64_t user) {
 // The dataset's own files, and what `caravan items build` puts beside them: codes of another numbering of items would
 // be wrong, so they go with the dataset that they were made for.
 bool is_dataset_file(const std::string& name) {
-  constexpr std::string_view kNames[] = {"dataset.json",          "items.jsonl",
-                                         "sequences.jsonl",       "codes.json",
-                                         "codebooks.safetensors", "codes_report.json",
-                                         "codes_report.html",     "tokenizer.json",
-                                         "tokenizer_config.json", "special_tokens_map.json"};
-  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+  constexpr std::string_view kNames[] = {"dataset.json",
+                                         "items.jsonl",
+                                         "sequences.jsonl",
+                                         "codes.json",
+                                         "codebooks.safetensors",
+                                         "codes_report.json",
+                                         "codes_report.html",
+                                         "tokenizer.json",
+                                         "tokenizer_config.json",
+                                         "special_tokens_map.json",
+                                         "codes.lock"};
+  constexpr std::string_view kUnfinished = "codes.lock.files.tmp-";  // of a build that was killed
+  return name.starts_with(kUnfinished) || std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
 Json counts(const Dataset& data) {
@@ -191,7 +198,8 @@ void Dataset::count_items() {
 }
 
 Dataset read_dataset(const std::string& folder) {
-  check(is_folder(folder), ErrorCode::not_found, "{}: no such folder; `caravan items prepare` makes one", folder);
+  check(is_folder(folder), ErrorCode::not_found, "{}: {}; `caravan items prepare` makes one", folder,
+        file_exists(folder) ? "a file, where a dataset's folder is expected" : "no such folder");
   const std::string path = folder + "/dataset.json";
   check(file_exists(path), ErrorCode::not_found,
         "{}: the folder holds no dataset.json; a dataset folder is made by `caravan items prepare`", folder);

@@ -61,7 +61,7 @@ TEST(Dataset, ReadsBackWhatItWrote) {
 TEST(Dataset, CodesOfAnOlderDatasetGoWithIt) {
   TemporaryFolder folder;
   write_dataset(small(), folder / "set");
-  for (const char* name : {"codes.json", "codebooks.safetensors", "codes_report.html", "tokenizer.json"})
+  for (const char* name : {"codes.json", "codebooks.safetensors", "codes_report.html", "tokenizer.json", "codes.lock"})
     write_file((folder / "set/") + name, "x");
   write_dataset(small(), folder / "set");
   EXPECT_EQ(list_folder(folder / "set"), (std::vector<std::string>{"dataset.json", "items.jsonl", "sequences.jsonl"}));
