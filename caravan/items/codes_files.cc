@@ -116,6 +116,7 @@ NamedCodes index_of(const Json& json, const std::string& path) {
     }
     named.ids.push_back(id);
   }
+  check_file(!rows.empty(), FileFault::layout, path, "there are no items in it");
   check_ids(named.ids, path);
   named.codes = from_rows(rows);
   return named;
@@ -173,6 +174,8 @@ NamedCodes table_of(std::string_view text, char delimiter, const std::string& pa
     named.ids.emplace_back(cells[0]);
     rows.push_back(read_row(cells, path, line));
   }
+  check_file(!rows.empty(), FileFault::layout, path, "there are no items in it{}",
+             line == 0 ? ": the file is empty" : ", nothing but a header");
   check_ids(named.ids, path);
   named.codes = from_rows(rows);
   return named;

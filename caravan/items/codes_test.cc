@@ -153,6 +153,9 @@ TEST(CodeFiles, MalformedFilesGetTheirError) {
   const std::vector<std::pair<std::string, FileFault>> files = {
       {"{", FileFault::json},
       {"[]", FileFault::layout},
+      {"", FileFault::layout},
+      {"{}", FileFault::layout},
+      {"id\ta\n", FileFault::layout},
       {R"({"sizes": [4]})", FileFault::range},
       {R"({"version": 2, "sizes": [4], "codes": []})", FileFault::version},
       {R"({"format": "x", "version": 1, "sizes": [4], "codes": []})", FileFault::magic},
