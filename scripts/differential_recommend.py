@@ -80,7 +80,7 @@ def compare_encoder(caravan, path, folder, data, texts):
 def largest_difference(caravan, model, path, folder, sequences):
     worst = 0.0
     for ids in sequences:
-        run(caravan, "forward", "-m", path, "--ids", ",".join(map(str, ids)), "-o", folder / "logits.safetensors", "-q")
+        run(caravan, "forward", "--dtype", "f32", "-m", path, "--ids", ",".join(map(str, ids)), "-o", folder / "logits.safetensors", "-q")
         ours = load_file(folder / "logits.safetensors")["logits"].float().reshape(len(ids), -1)
         with torch.no_grad():
             theirs = model(torch.tensor([ids])).logits[0].float()
@@ -101,7 +101,7 @@ def compare_extended(caravan, path, folder, data):
     before = AutoTokenizer.from_pretrained(path)
     text = "I bought <a_3><b_1><c_7> and then <a_0> <b_31> <c_2>, which was great."
     ids = tokenizer(text)["input_ids"]
-    ours = json.loads(run(caravan, "tokenize", "-m", folder / "extended", text, "--json"))["ids"]
+    ours = json.loads(run(caravan, "tokenize", "-m", folder / "extended", "-p", text, "--json"))["ids"]
     plain = "No codes in this line, only <b> words_1 & Ünïcode."
     draw = random.Random(2)
     sequences = [ids] + [[draw.randrange(len(tokenizer)) for _ in range(n)] for n in (1, 7, 40)]
@@ -130,7 +130,7 @@ def compare_recommender(caravan, folder, data):
     worst = largest_difference(caravan, model.eval(), final, folder, sequences)
     text = "<bos> <a_3> <b_1> <c_7> <item:5> <a_99> <q_1>"
     plain, fast = Tokenizer.from_file(str(final / "tokenizer.json")), PreTrainedTokenizerFast(tokenizer_file=str(final / "tokenizer.json"))
-    ours = json.loads(run(caravan, "tokenize", "-m", final, text, "--json"))["ids"]
+    ours = json.loads(run(caravan, "tokenize", "-m", final, "-p", text, "--json"))["ids"]
     print(f"recommender as transformers' LLaMA: largest difference of a logit {worst:.2e}; ids equal: "
           f"{plain.encode(text).ids == ours and fast(text)['input_ids'] == ours}")
 

@@ -9,6 +9,7 @@
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/generate/tokenizer_loading.h"
+#include "caravan/ops/threads.h"
 
 namespace caravan::generate {
 
@@ -19,7 +20,9 @@ ItemModel load_item_model(const std::string& folder, const models::LoadOptions& 
         "items` made)",
         folder, items::kItemsFile, items::kCodesFile);
   const auto checkpoint = formats::Checkpoint::open(folder);
-  ItemModel model{.lm = models::load_causal_lm(*checkpoint, options), .items = items::read_item_set(folder)};
+  models::LoadOptions load = options;
+  load.keep_blocks = true;
+  ItemModel model{.lm = models::load_causal_lm(*checkpoint, load), .items = items::read_item_set(folder)};
   const auto tokenizer = load_tokenizer(*checkpoint);
   check(tokenizer.has_value(), ErrorCode::not_found, "{}: no tokenizer.json, which says the item codes' tokens",
         folder);
@@ -61,6 +64,18 @@ std::vector<int64_t> popularity(const items::Catalogue& catalogue) {
   return counts;
 }
 
+// By nodes, level by level, and at a node the most popular item first: how a search orders equal scores.
+std::vector<int32_t> items_in_order(const items::Trie& trie) {
+  std::vector<int32_t> order, nodes = {items::Trie::kRoot};
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    const auto items = trie.items(nodes[i]);
+    order.insert(order.end(), items.begin(), items.end());
+    const items::Trie::Range children = trie.children(nodes[i]);
+    for (int32_t node = children.begin; node < children.end; ++node) nodes.push_back(node);
+  }
+  return order;
+}
+
 RecommenderOptions packed(RecommenderOptions options) {
   options.pack_weights = true;
   return options;
@@ -84,6 +99,12 @@ Recommender::Recommender(models::CausalLm& lm, std::span<const std::vector<int32
                .pack_weights = options.pack_weights,
                .prefix = prompt.prefix}) {
   prepare_item_head(lm, options.item_weight);
+  if (!prompt.parallel) return;
+  check(!options.full_vocabulary, ErrorCode::invalid_argument,
+        "the model says all codes of an item at once, each among those of its level: it has no scores over the whole "
+        "vocabulary");
+  parallel_ = ParallelScores(lm, tokens);
+  order_ = items_in_order(trie_);
 }
 
 void Recommender::prepare_item_head(models::CausalLm& lm, const std::optional<double>& weight) {
@@ -98,7 +119,7 @@ void Recommender::prepare_item_head(models::CausalLm& lm, const std::optional<do
   const items::TokenRun& run = prompt_.items->run;
   check(run.count == trie_.item_count(), ErrorCode::invalid_argument,
         "the model has tokens of {} items, there are {}: they belong to another model", run.count, trie_.item_count());
-  if (item_weight_ > 0) item_head_ = lm.output_weight().slice(0, run.first, run.first + run.count).detach();
+  if (item_weight_ > 0) item_head_ = HeadRows(lm, at::arange(run.first, run.first + run.count));
 }
 
 // states [Q, C], at most kItemRows -> [kItemRows, N]
@@ -106,7 +127,8 @@ Tensor Recommender::item_log_probabilities(const Tensor& states) const {
   const torch::InferenceMode guard;
   const int64_t missing = static_cast<int64_t>(kItemRows) - states.size(0);
   const Tensor rows = at::constant_pad_nd(states, {0, 0, 0, missing});
-  return at::log_softmax(at::linear(rows, item_head_).to(at::kFloat), -1).to(at::kCPU).contiguous();
+  if (parallel_.defined()) return parallel_.log_probabilities(rows);
+  return at::log_softmax(item_head_.logits(rows).to(at::kFloat), -1).to(at::kCPU).contiguous();
 }
 
 std::vector<Recommendation> Recommender::items_of(std::span<const FoundPath> paths, std::span<const int32_t> exclude,
@@ -141,6 +163,7 @@ std::vector<std::vector<Recommendation>> Recommender::recommend(std::span<const 
     queries.push_back({.prompt = items::make_prompt(request.history, tokens_, prompt_, request.user),
                        .banned = covered_nodes(trie_, request.exclude)});
   }
+  if (parallel_.defined()) return recommend_at_once(requests, queries, count);
   Tensor states;
   const auto found = search_.run(queries, item_head_.defined() ? &states : nullptr);
   std::vector<std::vector<Recommendation>> out;
@@ -159,6 +182,46 @@ std::vector<std::vector<Recommendation>> Recommender::recommend(std::span<const 
     }
   }
   return out;
+}
+
+std::vector<std::vector<Recommendation>> Recommender::recommend_at_once(std::span<const RecommendRequest> requests,
+                                                                        std::span<const TrieQuery> queries,
+                                                                        int64_t count) {
+  const Tensor states = search_.prompt_states(queries);
+  std::vector<std::vector<Recommendation>> out(requests.size());
+  for (size_t begin = 0; begin < requests.size(); begin += kItemRows) {
+    const size_t end = std::min(begin + kItemRows, requests.size());
+    const Tensor scores =
+        item_log_probabilities(states.slice(0, static_cast<int64_t>(begin), static_cast<int64_t>(end)));
+    ops::parallel_pieces(static_cast<int64_t>(end - begin), 1, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        const std::span row(scores.const_data_ptr<float>() + i * scores.size(1), static_cast<size_t>(scores.size(1)));
+        const size_t request = begin + static_cast<size_t>(i);
+        out[request] = best_items(row, requests[request].exclude, count);
+      }
+    });
+  }
+  return out;
+}
+
+std::vector<Recommendation> Recommender::best_items(std::span<const float> scores, std::span<const int32_t> exclude,
+                                                    int64_t count) const {
+  std::vector<int32_t> excluded(exclude.begin(), exclude.end());
+  std::sort(excluded.begin(), excluded.end());
+  std::vector<int32_t> ranks;  // in order_
+  for (int32_t rank = 0; rank < std::ssize(order_); ++rank) {
+    if (!std::binary_search(excluded.begin(), excluded.end(), order_[static_cast<size_t>(rank)])) ranks.push_back(rank);
+  }
+  const auto score = [&](int32_t rank) { return scores[static_cast<size_t>(order_[static_cast<size_t>(rank)])]; };
+  const auto kept = std::min<int64_t>(count, std::ssize(ranks));
+  std::partial_sort(ranks.begin(), ranks.begin() + kept, ranks.end(),
+                    [&](int32_t a, int32_t b) { return score(a) != score(b) ? score(a) > score(b) : a < b; });
+  std::vector<Recommendation> best;
+  for (int64_t i = 0; i < kept; ++i) {
+    const int32_t rank = ranks[static_cast<size_t>(i)];
+    best.push_back({order_[static_cast<size_t>(rank)], score(rank)});
+  }
+  return best;
 }
 
 std::vector<Recommendation> Recommender::recommend(std::span<const int32_t> history, int64_t count) {

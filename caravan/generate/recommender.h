@@ -19,6 +19,7 @@
 #include <string_view>
 #include <vector>
 
+#include "caravan/generate/parallel_scores.h"
 #include "caravan/generate/trie_search.h"
 #include "caravan/items/lookup.h"
 #include "caravan/items/prompt.h"
@@ -36,7 +37,8 @@ struct ItemModel {
   items::PromptFormat prompt;
 };
 
-// Throws not_found for a checkpoint without items, and says what makes one.
+// Throws not_found for a checkpoint without items, and says what makes one. Without a dtype in the options, weights
+// run from the checkpoint's own numbers (LoadOptions::keep_blocks).
 ItemModel load_item_model(const std::string& folder, const models::LoadOptions& options = {});
 
 struct RecommenderOptions {
@@ -81,14 +83,21 @@ class Recommender {
   // The same, ordered with the items' own log probabilities [N].
   std::vector<Recommendation> items_of(std::span<const FoundPath> paths, std::span<const int32_t> exclude,
                                        int64_t count, std::span<const float> own) const;
+  // Of all items by these log probabilities [N], without a search.
+  std::vector<Recommendation> best_items(std::span<const float> scores, std::span<const int32_t> exclude,
+                                         int64_t count) const;
+  std::vector<std::vector<Recommendation>> recommend_at_once(std::span<const RecommendRequest> requests,
+                                                             std::span<const TrieQuery> queries, int64_t count);
   void prepare_item_head(models::CausalLm& lm, const std::optional<double>& weight);
   Tensor item_log_probabilities(const Tensor& states) const;
   std::span<const std::vector<int32_t>> tokens_;  // [N]
   items::PromptFormat prompt_;
   items::Trie trie_;
   TrieSearch search_;
-  double item_weight_ = 0;  // 0: codes alone
-  Tensor item_head_;        // [N, C] where the weight is not 0
+  double item_weight_ = 0;      // 0: codes alone
+  HeadRows item_head_;          // [N] where the weight is not 0
+  ParallelScores parallel_;     // where the model says all codes of an item at once
+  std::vector<int32_t> order_;  // all items; of equal scores the first one here wins
 };
 
 // Nodes below which every item is one of `items`: a search that must not find these need not enter. Sorted.

@@ -168,6 +168,47 @@ TEST(Recommender, ItemsOwnScoresDoNotDependOnTheBatch) {
 }
 
 // A history that is read in both directions: scores are those of one pass over history and codes with the same mask.
+// Codes that are independent given the history: every item's score is the sum of its levels' log probabilities.
+TEST(Recommender, ParallelCodesRankEveryItemByTheSumOfItsLevels) {
+  RandomModel made = random_model(60, {5, 6, 4}, 8);
+  const std::vector<int64_t> popularity(60, 1);
+  Recommender recommender(*made.lm, made.tokens, {.bos = 1, .parallel = true}, popularity, {});
+  const std::vector<int32_t> history = {3, 17, 4}, excluded = {3, 4, 17};
+  std::vector<int32_t> prompt = {1};
+  for (const int32_t item : history) prompt.insert(prompt.end(), made.tokens[item].begin(), made.tokens[item].end());
+  const Tensor logits = next_logits(*made.lm, prompt);
+  std::vector<Tensor> levels;
+  for (int64_t level = 0; level < 3; ++level) {
+    const auto tokens = made.trie.level_tokens(level);
+    const Tensor among = at::tensor(at::ArrayRef<int32_t>(tokens.data(), tokens.size())).to(at::kLong);
+    levels.push_back(logits - at::logsumexp(logits.index_select(0, among), 0));
+  }
+  const auto score = [&](int32_t item) {
+    float sum = 0;
+    for (size_t level = 0; level < 3; ++level) sum += levels[level][made.tokens[item][level]].item<float>();
+    return sum;
+  };
+  const auto found = recommender.recommend(history, 100);
+  ASSERT_EQ(found.size(), 57u);
+  for (size_t i = 0; i < found.size(); ++i) {
+    EXPECT_FALSE(std::binary_search(excluded.begin(), excluded.end(), found[i].item));
+    EXPECT_NEAR(found[i].score, score(found[i].item), 1e-4);
+    if (i > 0) EXPECT_LE(found[i].score, found[i - 1].score);
+  }
+  std::vector<RecommendRequest> requests(40, {.history = history, .exclude = history});
+  const std::vector<int32_t> other = {9};
+  for (size_t i = 0; i < requests.size(); i += 3) requests[i] = {.history = other, .exclude = {}};
+  const auto many = recommender.recommend(requests, 7);
+  for (size_t i = 0; i < many.size(); ++i) {
+    ASSERT_EQ(many[i].size(), 7u);
+    if (i % 3 == 0) continue;
+    for (size_t k = 0; k < 7; ++k) {
+      EXPECT_EQ(many[i][k].item, found[k].item);
+      EXPECT_EQ(many[i][k].score, found[k].score);  // to the bit, whoever runs beside
+    }
+  }
+}
+
 TEST(Recommender, APrefixIsReadInBothDirections) {
   RandomModel made = random_model(30, {4, 5, 6}, 12);
   const std::vector<int64_t> counts(30, 1);
@@ -315,6 +356,23 @@ bool all_linears_packed(const nn::Module& module) {
   bool all = linear == nullptr || linear->is_packed();
   for (const auto& [name, child] : module.children()) all = all && all_linears_packed(*child);
   return all;
+}
+
+// A bf16 checkpoint's own numbers, with fp32 between products, whose inputs are rounded; quantized ones:
+// tests/cli/recommend.test.
+TEST(Recommender, RunsFromHalfPrecisionWeights) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "bf16";
+  models::save_model(*load_item_model(kFolder, {.dtype = at::kBFloat16}).lm, path);
+  for (const char* file : {"codes.json", "items.jsonl", "tokenizer.json"})
+    std::filesystem::copy_file(kFolder + "/" + file, path + "/" + file);
+  ItemModel model = load_item_model(path), plain = load_item_model(path, {.dtype = at::kFloat});
+  EXPECT_EQ(activation_dtype(*model.lm), at::kFloat);
+  EXPECT_TRUE(model.lm->backbone().input_embedding().weight.packed.defined());
+  const std::vector<int32_t> history = {1, 2, 3};
+  const auto found = Recommender(model).recommend(history, 5), wanted = Recommender(plain).recommend(history, 5);
+  ASSERT_EQ(found.size(), wanted.size());
+  for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i].score, wanted[i].score, 0.25) << i;
 }
 
 TEST(Recommender, PacksTheWeightsWhenAsked) {

@@ -6,7 +6,6 @@
 #include <atomic>
 
 #include "caravan/base/error.h"
-#include "caravan/ops/linear.h"
 #include "caravan/ops/threads.h"
 
 namespace caravan::generate {
@@ -15,21 +14,6 @@ namespace {
 // Where libtorch's GEMM multiplies (other types than fp32, a GPU) a row of a few-row product is summed in another
 // order: it changes below 4 rows a thread (measured, MKL 2024.2). Calls are filled up to this many rows a thread there.
 constexpr int64_t kRowsPerThread = 32;
-
-const nn::Parameter& head_weight(models::CausalLm& model) {
-  if (!model.tied()) {
-    for (const nn::NamedParameter& p : model.named_parameters()) {
-      if (p.name == "lm_head.weight") return *p.parameter;
-    }
-  }
-  return model.backbone().input_embedding().weight;
-}
-
-at::ScalarType activation_dtype(models::CausalLm& model) {
-  const nn::Parameter& weight = model.backbone().input_embedding().weight;
-  check(weight.defined(), ErrorCode::invalid_argument, "the model has no weights: load a checkpoint first");
-  return ops::runs_in_fp32(weight.dtype, weight.packed) ? at::kFloat : weight.value.scalar_type();
-}
 
 Tensor index_tensor(std::span<const int32_t> values, at::Device device) {
   Tensor tensor = at::empty({std::ssize(values)}, at::kLong);
@@ -44,6 +28,11 @@ struct Extension {
 
 // Best first; equal scores by node, so that the order says nothing about how it was found.
 bool better(const Extension& a, const Extension& b) { return a.score != b.score ? a.score > b.score : a.node < b.node; }
+
+Tensor joined(std::vector<Tensor> states) {
+  std::erase_if(states, [](const Tensor& t) { return !t.defined(); });
+  return states.empty() ? Tensor() : at::cat(states);
+}
 
 }  // namespace
 
@@ -68,9 +57,10 @@ class TrieSearch::Group {
 
   // -> the hidden states after the prompts [U, C]
   Tensor run(std::span<std::vector<FoundPath>> results);
+  Tensor prompt_rows();
+  Tensor states(const Tensor& hidden) const;  // of prompt_rows(): those of the users
 
  private:
-  Tensor prompt_rows();
   Tensor beam_rows();
 
   const TrieSearch& search_;
@@ -86,19 +76,10 @@ TrieSearch::TrieSearch(models::CausalLm& model, const items::Trie& trie, TrieSea
   if (options.pack_weights) nn::pack_linears(model);
   check(options.beams > 0, ErrorCode::invalid_argument, "the number of beams must be positive, got {}", options.beams);
   check(trie.depth() > 0, ErrorCode::invalid_argument, "the trie holds no items");
-  const nn::Parameter& weight = head_weight(model);
-  const int64_t vocabulary = weight.shape[0];
   for (int64_t level = 0; level < trie.depth(); ++level) {
     const auto tokens = trie.level_tokens(level);
-    check(tokens.back() < vocabulary, ErrorCode::invalid_argument,
-          "the items' token {} is outside the model's vocabulary of {}: they belong to another model", tokens.back(),
-          vocabulary);
-    if (options.full_vocabulary) continue;
-    const Tensor dense = ops::dense(nn::view(weight), dtype);
-    LevelHead& head = heads_.emplace_back();
-    head.weight = dense.index_select(0, index_tensor(tokens, dense.device())).detach();
-    head.panels = ops::pack_panels(
-        {.value = head.weight, .dtype = DType::f32, .rows = head.weight.size(0), .columns = head.weight.size(1)});
+    check_token(model, tokens.back());
+    if (!options.full_vocabulary) heads_.emplace_back(model, index_tensor(tokens, device()));
   }
 }
 
@@ -133,39 +114,52 @@ std::vector<std::span<const TrieQuery>> TrieSearch::split(std::span<const TrieQu
   return groups;
 }
 
-std::vector<std::vector<FoundPath>> TrieSearch::run(std::span<const TrieQuery> queries, Tensor* prompt_states) {
+template <class F>
+void TrieSearch::for_each_group(std::span<const TrieQuery> queries, const F& f) const {
   for (const TrieQuery& query : queries) check_query(query);
-  std::vector<std::vector<FoundPath>> results(queries.size());
   const auto groups = split(queries);
-  std::vector<Tensor> states(groups.size());
-  const auto run_group = [&](size_t g) {
-    const auto first = static_cast<size_t>(groups[g].data() - queries.data());
-    states[g] = Group(*this, groups[g]).run(std::span(results).subspan(first, groups[g].size()));
-  };
   const auto threads = static_cast<int64_t>(at::get_num_threads());
   if (std::ssize(groups) < threads || !device().is_cpu()) {
-    for (size_t g = 0; g < groups.size(); ++g) run_group(g);
-  } else {
-    std::atomic<size_t> next = 0;
-    ops::parallel_pieces(threads, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t worker = begin; worker < end; ++worker) {
-        for (size_t g = next++; g < groups.size(); g = next++) run_group(g);
-      }
-    });
+    for (const auto& group : groups) f(group);
+    return;
   }
-  if (prompt_states != nullptr && !states.empty()) *prompt_states = at::cat(states);
+  std::atomic<size_t> next = 0;
+  ops::parallel_pieces(threads, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t worker = begin; worker < end; ++worker) {
+      for (size_t g = next++; g < groups.size(); g = next++) f(groups[g]);
+    }
+  });
+}
+
+std::vector<std::vector<FoundPath>> TrieSearch::run(std::span<const TrieQuery> queries, Tensor* prompt_states) {
+  std::vector<std::vector<FoundPath>> results(queries.size());
+  std::vector<Tensor> states(queries.size());  // of a group at its first query
+  for_each_group(queries, [&](std::span<const TrieQuery> group) {
+    const auto first = static_cast<size_t>(group.data() - queries.data());
+    states[first] = Group(*this, group).run(std::span(results).subspan(first, group.size()));
+  });
+  if (prompt_states != nullptr) *prompt_states = joined(states);
   return results;
+}
+
+Tensor TrieSearch::prompt_states(std::span<const TrieQuery> queries) {
+  std::vector<Tensor> states(queries.size());
+  for_each_group(queries, [&](std::span<const TrieQuery> group) {
+    const torch::InferenceMode guard;
+    Group one(*this, group);
+    states[static_cast<size_t>(group.data() - queries.data())] = one.states(one.prompt_rows());
+  });
+  return joined(states);
 }
 
 Tensor TrieSearch::Group::run(std::span<std::vector<FoundPath>> results) {
   const torch::InferenceMode guard;
-  Tensor states;
+  Tensor after_prompts;
   for (int64_t level = 0; level < search_.trie_->depth(); ++level) {
     const Tensor hidden = level == 0 ? prompt_rows() : beam_rows();
     if (!hidden.defined()) break;  // no beam goes on
     const Tensor log_p = search_.log_probabilities(hidden, level);
-    if (level == 0)
-      states = hidden.index_select(0, at::tensor(at::ArrayRef<int64_t>(first_rows_), at::kLong).to(hidden.device()));
+    if (level == 0) after_prompts = states(hidden);
     ops::parallel_pieces(std::ssize(users_), 1, [&](int64_t begin, int64_t end) {
       for (int64_t u = begin; u < end; ++u) search_.select(users_[u], log_p, first_rows_[u], level);
     });
@@ -176,7 +170,11 @@ Tensor TrieSearch::Group::run(std::span<std::vector<FoundPath>> results) {
     });
     results[i] = std::move(users_[i].found);
   }
-  return states;
+  return after_prompts;
+}
+
+Tensor TrieSearch::Group::states(const Tensor& hidden) const {
+  return hidden.index_select(0, at::tensor(at::ArrayRef<int64_t>(first_rows_), at::kLong).to(hidden.device()));
 }
 
 // The hidden state after each prompt, and as many rows before these as fill the last layer's products up.
@@ -231,10 +229,7 @@ Tensor TrieSearch::Group::beam_rows() {
 }
 
 Tensor TrieSearch::log_probabilities(const Tensor& hidden, int64_t level) const {
-  const auto level_logits = [&](const LevelHead& head) {
-    return head.panels.defined() ? ops::panel_linear(hidden, head.panels) : at::linear(hidden, head.weight);
-  };
-  const Tensor logits = options_.full_vocabulary ? model_->logits(hidden) : level_logits(heads_[level]);
+  const Tensor logits = options_.full_vocabulary ? model_->logits(hidden) : heads_[level].logits(hidden);
   return at::log_softmax(logits.to(at::kFloat), -1).to(at::kCPU).contiguous();  // [R, V or tokens of the level]
 }
 

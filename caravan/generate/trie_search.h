@@ -20,10 +20,10 @@
 #include <span>
 #include <vector>
 
+#include "caravan/generate/head_rows.h"
 #include "caravan/items/trie.h"
 #include "caravan/models/heads.h"
 #include "caravan/nn/tree_cache.h"
-#include "caravan/ops/panel_linear.h"
 
 namespace caravan::generate {
 
@@ -54,12 +54,16 @@ class TrieSearch {
   // `prompt_states`, where given, receives the final hidden state after each prompt, [queries, C].
   std::vector<std::vector<FoundPath>> run(std::span<const TrieQuery> queries, Tensor* prompt_states = nullptr);
   std::vector<FoundPath> run(const TrieQuery& query);
+  Tensor prompt_states(std::span<const TrieQuery> queries);  // those alone, without a search
 
  private:
   class Group;
   struct User;
   std::vector<std::span<const TrieQuery>> split(std::span<const TrieQuery> queries) const;
   at::Device device() const;
+  // Calls f(group, index) for all groups, beside one another where there are many.
+  template <class F>
+  void for_each_group(std::span<const TrieQuery> queries, const F& f) const;
   int64_t least_rows() const;
   Tensor log_probabilities(const Tensor& hidden, int64_t level) const;
   void select(User& user, const Tensor& log_p, int64_t first_row, int64_t level) const;
@@ -68,11 +72,7 @@ class TrieSearch {
   models::CausalLm* model_;
   const items::Trie* trie_;
   TrieSearchOptions options_;
-  struct LevelHead {
-    Tensor weight;  // the head's rows of the level's tokens
-    ops::Panels panels;
-  };
-  std::vector<LevelHead> heads_;   // [level]
+  std::vector<HeadRows> heads_;    // [level]
   bool rows_stand_alone_ = false;  // every product is one whose rows do not depend on their number
 };
 

@@ -71,6 +71,7 @@ PromptFormat read_prompt_format(const Json& config, std::string_view where) {
           .levels = read_levels(*object, where, vocabulary),
           .items = read_items(*object, where, vocabulary),
           .users = read_users(*object, where, vocabulary),
+          .parallel = get_bool(*object, "parallel", where, false),
           .prefix = get_bool(*object, "prefix", where, false)};
 }
 
@@ -80,6 +81,7 @@ void write_prompt_format(const PromptFormat& format, Json& config) {
                                {"max_items", format.max_items}};
   Json& object = config["item_prompt"];
   for (const TokenRun& level : format.levels) object["levels"].push_back({level.first, level.count});
+  if (format.parallel) object["parallel"] = true;
   if (format.prefix) object["prefix"] = true;
   if (format.users) object["users"] = {format.users->first, format.users->count};
   if (!format.items) return;

@@ -7,8 +7,9 @@
 //   "item_prompt": {"bos": 1, "separator": null, "max_items": 50,
 //                   "levels": [[4, 256], [260, 256]],                         runs of ids: first, how many
 //                   "items": {"first": 516, "count": 12101, "weight": 0.5},   where they have such tokens
-//                   "users": [12617, 2000],               a user's token stands behind the bos (TIGER): a hash of the
-//                   id "prefix": true}                       the history's tokens see one another in both directions
+//                   "users": [12617, 2000],      a user's token stands behind the bos (TIGER): a hash of the user's id
+//                   "prefix": true,              the history's tokens see one another in both directions
+//                   "parallel": true}            all of an item's codes are said at once, by the last token (RPG)
 //
 //   PromptFormat format = read_prompt_format(config, "config.json");
 //   std::vector<int32_t> prompt = make_prompt(history, tokens, format);   // tokens = item_tokens(codes, find)
@@ -43,6 +44,7 @@ struct PromptFormat {
   std::vector<TokenRun> levels = {};    // ids of each level's codes, where they are runs; else empty
   std::optional<OwnTokens> items = {};  // tokens of the items themselves
   std::optional<TokenRun> users = {};   // tokens of users: several users share one
+  bool parallel = false;                // an item's codes are independent given the history (RPG): nothing is decoded
   bool prefix = false;                  // the history is read in both directions (prefix-LM), as an encoder reads it
 };
 

@@ -38,12 +38,13 @@ TEST(PromptFormat, AnItemsOwnTokenFollowsItsCodes) {
   Json config = {{"vocab_size", 100}};
   PromptFormat written = format;
   written.levels = {{2, 4}, {6, 3}};
-  written.prefix = true;
+  written.prefix = written.parallel = true;
   written.users = TokenRun{60, 40};
   write_prompt_format(written, config);
   const PromptFormat read = read_prompt_format(config, "config.json");
   EXPECT_EQ(read.levels, written.levels);
   EXPECT_TRUE(read.prefix);
+  EXPECT_TRUE(read.parallel);
   EXPECT_EQ(read.users, written.users);
   EXPECT_EQ(read.items->run, format.items->run);
   EXPECT_EQ(read.items->weight, 0.3);

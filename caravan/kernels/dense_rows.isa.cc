@@ -131,8 +131,10 @@ void multiply_rows(const typename T::Weight* w, const typename T::Input* x, floa
   const int64_t deepest = s.width < kDepth ? s.width : kDepth;
   const int64_t chunk =
       s.inputs <= kSome ? kSome : fitting(kChunkBytes, deepest * static_cast<int64_t>(sizeof *x), kMostInputRows);
-  const int64_t strip =
-      s.inputs <= kMostInputRows ? kRows : fitting(kStripBytes, s.width * static_cast<int64_t>(sizeof *w), kRows);
+  const int64_t strip = s.inputs <= kStreamed ? 1  // a row's pieces one after another
+                        : s.inputs <= kMostInputRows
+                            ? kRows
+                            : fitting(kStripBytes, s.width * static_cast<int64_t>(sizeof *w), kRows);
   constexpr int64_t kNear = 16384, kAhead = 4096;
   const int64_t block_bytes = kRows * s.width * static_cast<int64_t>(sizeof *w);
   const int64_t streamed = s.inputs > kMostInputRows || block_bytes < kNear ? block_bytes : kAhead;

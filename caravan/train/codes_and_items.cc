@@ -3,10 +3,12 @@
 //   -log p(code | history, the item's codes before it)     over the codes of its level only, and
 //   -log p(item | history) * item_weight                   over the items' own tokens, all or a sample of them.
 // The objective item_codes is the first of them alone: a head a level instead of one over the whole vocabulary, with or
-// without tokens of the items. A history reads [bos] a b c <item:7> a b c <item:3> (items/prompt.h): the row before an
-// item's codes is where both its first code and the item itself are predicted. The sampled softmax draws its items
-// evenly, the same ones for a whole batch, and counts each with N / n, so that its normalizer is right on average
-// (Bengio & Senecal 2008). Left out: negatives by popularity.
+// without tokens of the items. parallel_codes is a head a level as well, but all of an item's codes are said at once,
+// by the row before it (RPG, Hou et al. 2025, arXiv 2506.05781; left out: its inputs pooled per item). A history reads
+// [bos] a b c <item:7> a b c <item:3> (items/prompt.h): the row before an item's codes is where both its first code and
+// the item itself are predicted. The sampled softmax draws its items evenly, the same ones for a whole batch, and
+// counts each with N / n, so that its normalizer is right on average (Bengio & Senecal 2008). Left out: negatives by
+// popularity.
 #include <torch/torch.h>
 
 #include "caravan/base/error.h"
@@ -18,6 +20,8 @@
 namespace caravan::train {
 namespace {
 
+enum class Kind { item_codes, codes_and_items, parallel_codes };
+
 struct Setting {
   models::CausalLm* lm;
   items::PromptFormat format;
@@ -26,11 +30,12 @@ struct Setting {
 Setting setting_of(models::Head& model) {
   auto* lm = dynamic_cast<models::CausalLm*>(&model);
   check(lm != nullptr, ErrorCode::invalid_argument,
-        "the objectives item_codes and codes_and_items need a causal language model, this is {}", model.kind());
+        "the objectives of item codes need a causal language model, this is {}", model.kind());
   Setting setting{.lm = lm, .format = items::read_prompt_format(lm->config(), "the model's config")};
-  check(!setting.format.levels.empty(), ErrorCode::invalid_argument,
-        "the objectives item_codes and codes_and_items need a recommendation data set (data.kind = \"items\") and, in "
-        "every level, codes whose ids are one run");
+  check(
+      !setting.format.levels.empty(), ErrorCode::invalid_argument,
+      "the objectives of item codes need a recommendation data set (data.kind = \"items\") and, in every level, codes "
+      "whose ids are one run");
   return setting;
 }
 
@@ -44,6 +49,25 @@ struct Targets {
   std::vector<Rows> levels;
   Rows items;
 };
+
+// The row before an item predicts all of its codes, where its first one is a target.
+std::vector<Rows> parallel_targets_of(const Batch& batch, const items::PromptFormat& format) {
+  std::vector<Rows> levels(format.levels.size());
+  const auto* ids = batch.ids.const_data_ptr<int64_t>();
+  const auto* next = batch.targets.const_data_ptr<int64_t>();
+  int64_t row = 0;
+  for (const int64_t length : batch.lengths) {
+    for (const int64_t end = row + length; row < end; ++row) {
+      if (!format.levels[0].holds(next[row])) continue;
+      for (size_t level = 0; level < levels.size(); ++level) {
+        const int64_t at = row + 1 + static_cast<int64_t>(level);
+        if (at >= end || !format.levels[level].holds(ids[at])) break;
+        levels[level].add(row, ids[at] - format.levels[level].first);
+      }
+    }
+  }
+  return levels;
+}
 
 // An item is a target where its first code is one: the row after which it begins says both.
 Targets targets_of(const Batch& batch, const items::PromptFormat& format) {
@@ -66,6 +90,11 @@ Targets targets_of(const Batch& batch, const items::PromptFormat& format) {
     }
   }
   return all;
+}
+
+Targets targets_of(const Batch& batch, const items::PromptFormat& format, Kind kind) {
+  if (kind == Kind::parallel_codes) return {.levels = parallel_targets_of(batch, format), .items = {}};
+  return targets_of(batch, format);
 }
 
 Tensor tensor_of(const std::vector<int64_t>& values, at::Device device) {
@@ -106,20 +135,21 @@ Tensor sampled_loss(const Tensor& hidden, const Tensor& weight, const Tensor& ta
   return (at::logsumexp(at::cat({right.unsqueeze(1), others}, 1), 1) - right).sum();
 }
 
-void check_model(models::Head& head, bool with_items) {
+void check_model(models::Head& head, Kind kind) {
   const Setting s = setting_of(head);
-  check(!with_items || s.format.items.has_value(), ErrorCode::invalid_argument,
+  check(kind != Kind::codes_and_items || s.format.items.has_value(), ErrorCode::invalid_argument,
         "the objective codes_and_items needs items with tokens of their own: data.item_tokens = true");
   heads(s.lm->output_weight(), s.format);
 }
 
-Tensor loss(models::Head& head, const Batch& batch, const ObjectiveOptions& options, bool with_items) {
-  check_model(head, with_items);
+template <Kind kKind>
+Tensor loss(models::Head& head, const Batch& batch, const ObjectiveOptions& options) {
+  check_model(head, kKind);
   const Setting s = setting_of(head);
   const at::Device device = s.lm->backbone().input_embedding().weight.value.device();
   nn::Step step = step_of(batch, device);
   const Tensor hidden = s.lm->hidden(batch.ids.to(device), step);  // [T, C]
-  const Targets targets = targets_of(batch, s.format);
+  const Targets targets = targets_of(batch, s.format, kKind);
   const std::vector<Tensor> rows = heads(s.lm->output_weight(), s.format);
   Tensor sum = hidden.slice(0, 0, 0).sum().to(at::kFloat);  // 0, and something to differentiate
   for (size_t level = 0; level < targets.levels.size(); ++level) {
@@ -129,7 +159,7 @@ Tensor loss(models::Head& head, const Batch& batch, const ObjectiveOptions& opti
                                           tensor_of(r.targets, device), options.label_smoothing);
   }
   const Rows& r = targets.items;
-  if (!with_items || r.rows.empty() || options.item_weight == 0) return sum;
+  if (kKind != Kind::codes_and_items || r.rows.empty() || options.item_weight == 0) return sum;
   const Tensor at_items = hidden.index_select(0, tensor_of(r.rows, device)), wanted = tensor_of(r.targets, device);
   const bool sampled = options.sampled_items > 0 && options.sampled_items < rows.back().size(0);
   const Tensor items = sampled ? sampled_loss(at_items, rows.back(), wanted, options.sampled_items)
@@ -138,12 +168,13 @@ Tensor loss(models::Head& head, const Batch& batch, const ObjectiveOptions& opti
 }
 
 // The codes alone, so that the loss is the mean of -log p(code): the items are measured by ranking them.
+template <Kind kKind>
 void measure(models::Head& head, const Batch& batch, Measurement& sums) {
   const Setting s = setting_of(head);
   const at::Device device = s.lm->backbone().input_embedding().weight.value.device();
   nn::Step step = step_of(batch, device);
   const Tensor hidden = s.lm->hidden(batch.ids.to(device), step);
-  const Targets targets = targets_of(batch, s.format);
+  const Targets targets = targets_of(batch, s.format, kKind);
   const std::vector<Tensor> rows = heads(s.lm->output_weight(), s.format);
   for (size_t level = 0; level < targets.levels.size(); ++level) {
     const Rows& r = targets.levels[level];
@@ -157,22 +188,17 @@ void measure(models::Head& head, const Batch& batch, Measurement& sums) {
   }
 }
 
+template <Kind kKind>
+Objective objective(const char* name) {
+  return {.name = name, .loss = loss<kKind>, .measure = measure<kKind>, .check = [](models::Head& model) {
+            check_model(model, kKind);
+          }};
+}
+
 }  // namespace
 
-Objective objective_codes_and_items() {
-  return {.name = "codes_and_items",
-          .loss = [](models::Head& model, const Batch& batch,
-                     const ObjectiveOptions& options) { return loss(model, batch, options, true); },
-          .measure = measure,
-          .check = [](models::Head& model) { check_model(model, true); }};
-}
-
-Objective objective_item_codes() {
-  return {.name = "item_codes",
-          .loss = [](models::Head& model, const Batch& batch,
-                     const ObjectiveOptions& options) { return loss(model, batch, options, false); },
-          .measure = measure,
-          .check = [](models::Head& model) { check_model(model, false); }};
-}
+Objective objective_codes_and_items() { return objective<Kind::codes_and_items>("codes_and_items"); }
+Objective objective_item_codes() { return objective<Kind::item_codes>("item_codes"); }
+Objective objective_parallel_codes() { return objective<Kind::parallel_codes>("parallel_codes"); }
 
 }  // namespace caravan::train

@@ -76,6 +76,20 @@ TEST(CodesAndItems, IsTheSumOverLevelsAndItems) {
   }
 }
 
+TEST(ParallelCodes, AllCodesAreSaidByTheRowBeforeTheItem) {
+  const auto model = small_model(true);
+  const Batch batch = two_histories();
+  const Objective& objective = find_objective("parallel_codes");
+  const std::vector<Wanted> all = {{2, 4, 3, 2},  {6, 3, 3, 8},  {2, 4, 6, 5},  {6, 3, 6, 7},
+                                   {2, 4, 10, 4}, {6, 3, 10, 7}, {2, 4, 13, 4}, {6, 3, 13, 6}};
+  const float expected = plain_loss(logits_of(*model, batch), all).item<float>();
+  EXPECT_NEAR(objective.loss(*model, batch, {}).item<float>(), expected, 1e-4);
+  Measurement sums;
+  objective.measure(*model, batch, sums);
+  EXPECT_NEAR(sums.loss, expected, 1e-4);
+  EXPECT_EQ(sums.targets, 8);
+}
+
 TEST(CodesAndItems, ASampleOfTheItemsIsRightOnAverage) {
   const torch::NoGradGuard no_grad;
   const auto model = small_model(true);

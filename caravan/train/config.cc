@@ -175,8 +175,7 @@ Fields training_fields(TrainConfig& c) {
   return {
       {"training.objective",
        "what is minimized: next_token; item_codes: an item's codes, each among those of its level; codes_and_items: "
-       "also "
-       "the item itself among all (needs data.item_tokens)",
+       "also the item itself among all (needs data.item_tokens); parallel_codes: an item's codes all at once",
        &t.objective},
       {"training.item_weight", "codes_and_items: weight of the items' loss; the codes' is 1", &t.item_weight, kFactor},
       {"training.sampled_items", "codes_and_items: the softmax over items has this many random ones; 0: all",

@@ -122,6 +122,8 @@ void check_data(const TrainConfig& c) {
   check(
       c.data.item_vectors.empty() || (c.data.item_tokens && c.model.path.empty()), ErrorCode::invalid_argument,
       "data.item_vectors starts the items' tokens of a new model: it needs data.item_tokens = true and no model.path");
+  check(c.training.objective != "parallel_codes" || !c.data.item_tokens, ErrorCode::invalid_argument,
+        "training.objective = \"parallel_codes\" scores items by their codes alone: leave data.item_tokens out");
   check(c.training.objective != "codes_and_items" || c.data.item_tokens, ErrorCode::invalid_argument,
         "training.objective = \"codes_and_items\" needs data.item_tokens = true");
 }

@@ -223,6 +223,7 @@ ItemTokens Run::tokens_of(const items::ItemCodes& codes, const items::FindToken&
 items::PromptFormat Run::prompt_format(const items::ItemCodes& codes, const items::FindToken& find) const {
   items::PromptFormat format{.max_items = config_.data.max_items,
                              .levels = items::level_runs(items::code_token_ids(codes, find)),
+                             .parallel = config_.training.objective == "parallel_codes",
                              .prefix = config_.data.prefix_mask};
   const int64_t bos = token_id(model_config_, "bos_token_id");
   if (config_.data.bos && bos >= 0) format.bos = static_cast<int32_t>(bos);
