@@ -83,6 +83,7 @@ TEST(Interactions, SaysWhichColumnNothingReads) {
   EXPECT_TRUE(read("a.csv", "1,2,5\n1,3,4\n", {.columns = {.time = "none"}}).notes.empty());
   EXPECT_TRUE(read("a.csv", "1,2,5\n1,3,4\n", {.min_rating = 2}).notes.empty());
   EXPECT_TRUE(read("a.csv", "1,2,881250949\n").notes.empty());
+  EXPECT_TRUE(read("a.csv", "1,10,5,300\n").notes.empty());
   EXPECT_TRUE(read("a.csv", "user,item,rating\n1,2,5\n").notes.empty());
 }
 

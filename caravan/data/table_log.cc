@@ -68,7 +68,7 @@ class TableLog {
   void note_unused(std::span<const std::string_view> first) {
     const ReadOptions& options = log_.options();
     const bool told = !options.columns.time.empty() || !options.columns.rating.empty() || options.min_rating;
-    if (columns_.header || columns_.time >= 0 || first.size() < 3 || told) return;
+    if (columns_.header || columns_.time >= 0 || first.size() != 3 || told) return;
     log_.note(fmt::format(
         "{}: no header, and column 3 ({} in the first row) is taken for a rating, which nothing asks for; if it is a "
         "time: --time-column 3",
