@@ -97,7 +97,7 @@ def exact_lists(args, folder, histories, beams):
         f.flush()
         subprocess.run([f"{args.bin}/caravan", "recommend", "-q", "-m", folder, "-i", f.name, "-o", out.name, "-k",
                         str(beams), "--beams", str(beams), "--seen", "include", "-t", str(args.threads),
-                        "--full-vocabulary"], check=True)
+                        "--full-vocabulary", "--overwrite"], check=True)
         return [json.loads(line)["items"] for line in open(out.name)]
 
 

@@ -2,9 +2,7 @@
 // answers. conversation.h keeps the messages and makes the answers; line_editor.h and message_reader.h read what is
 // typed.
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <memory>
 
 #include "caravan/base/error.h"
@@ -15,12 +13,12 @@
 #include "caravan/cli/decoding_options.h"
 #include "caravan/cli/history_file.h"
 #include "caravan/cli/interrupt.h"
-#include "caravan/cli/line_editor.h"
 #include "caravan/cli/log.h"
 #include "caravan/cli/message_reader.h"
 #include "caravan/cli/model_options.h"
 #include "caravan/cli/output.h"
 #include "caravan/cli/speed_line.h"
+#include "caravan/cli/typed_lines.h"
 
 namespace caravan::cli {
 namespace {
@@ -44,65 +42,23 @@ constexpr std::string_view kHelp =
     "  with \"\"\"; or end each line but the last with \\\n"
     "  Ctrl-C stops an answer or clears the line; Up and Ctrl-R bring back what was typed before\n";
 
-constexpr size_t kLongestLine = 1 << 26;
-
-// Lines of a pipe, a file, or a terminal that cannot move its cursor.
-class PlainLines {
- public:
-  PlainLines(Interrupt& interrupt, bool prompts) : interrupt_(interrupt), prompts_(prompts) {}
-
-  LineRead next(std::string_view prompt, std::string& line) {
-    if (prompts_) std::fwrite(prompt.data(), 1, prompt.size(), stderr);
-    for (size_t searched = 0;;) {
-      if (const size_t end = buffer_.find('\n', searched); end != std::string::npos) {
-        line = buffer_.substr(0, end);
-        buffer_.erase(0, end + 1);
-        return LineRead::line;
-      }
-      searched = buffer_.size();
-      check(searched <= kLongestLine, ErrorCode::invalid_argument, "chat: a line has more than {} bytes", kLongestLine);
-      char chunk[4096];
-      const ssize_t n = ::read(STDIN_FILENO, chunk, sizeof chunk);
-      if (n < 0 && errno == EINTR && interrupt_.raised()) {
-        interrupt_.clear();
-        if (prompts_) std::fputs("\n", stderr);
-        return LineRead::interrupted;
-      }
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) {
-        line = std::exchange(buffer_, "");
-        return line.empty() ? LineRead::end : LineRead::line;
-      }
-      buffer_.append(chunk, static_cast<size_t>(n));
-    }
-  }
-
- private:
-  Interrupt& interrupt_;
-  bool prompts_;
-  std::string buffer_;
-};
-
 // The conversation on a terminal or a pipe. What the program says itself stands in parentheses, on stderr.
 class Talk {
  public:
   Talk(Conversation& conversation, Interrupt& interrupt, const Options& options, const Settings& settings)
       : conversation_(conversation),
         interrupt_(interrupt),
-        plain_(interrupt, isatty(STDIN_FILENO) != 0),
+        lines_(interrupt),
         history_(options.no_history ? "" : HistoryFile::default_path()),
         quiet_(settings.verbosity < 0) {
     conversation_.set_notes([](std::string_view text) { note("{}", text); });
-    if (!LineEditor::usable()) return;
-    editor_ = std::make_unique<LineEditor>(interrupt);
-    for (const std::string& entry : history_.load()) editor_->remember(entry);
+    if (!lines_.edited()) return;
+    for (const std::string& entry : history_.load()) lines_.remember(entry);
   }
 
   void run() {
-    if (isatty(STDIN_FILENO) != 0) note("type a message; /help lists the commands, Ctrl-D leaves");
-    MessageReader messages([this](std::string_view prompt, std::string& line) {
-      return editor_ != nullptr ? editor_->read(prompt, line) : plain_.next(prompt, line);
-    });
+    if (lines_.terminal()) note("type a message; /help lists the commands, Ctrl-D leaves");
+    MessageReader messages([this](std::string_view prompt, std::string& line) { return lines_.next(prompt, line); });
     int interrupts = 0;
     for (std::string message;;) {
       const LineRead read = messages.next(message);
@@ -131,8 +87,8 @@ class Talk {
   // A message or a slash command; false to leave.
   bool take(const std::string& message) {
     if (message.find_first_not_of(" \t\r\n") == std::string::npos) return true;
-    if (editor_ != nullptr) {
-      editor_->remember(message);
+    if (lines_.edited()) {
+      lines_.remember(message);
       history_.append(message);
     }
     if (message.starts_with("/") && message.find('\n') == std::string::npos) return obey(message);
@@ -211,8 +167,7 @@ class Talk {
 
   Conversation& conversation_;
   Interrupt& interrupt_;
-  PlainLines plain_;
-  std::unique_ptr<LineEditor> editor_;  // none: plain_ serves
+  TypedLines lines_;
   HistoryFile history_;
   bool quiet_;
 };

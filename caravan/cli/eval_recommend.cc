@@ -68,13 +68,13 @@ std::vector<bool> seen_modes(const std::string& seen) {
 }
 
 std::string notes(const eval::Evaluation& e) {
-  std::string text = fmt::format("{} users", with_commas(static_cast<uint64_t>(e.users)));
+  std::string text = fmt::format("{} user{}", with_commas(static_cast<uint64_t>(e.users)), e.users == 1 ? "" : "s");
   const auto note = [&](int64_t n, std::string_view what) {
     if (n > 0) text += fmt::format("; {} {}", with_commas(static_cast<uint64_t>(n)), what);
   };
-  note(e.cold_targets, "have a target that training never saw");
-  note(e.seen_targets, "have a target that stands in their history");
-  note(e.without_history, "users without a history were left out");
+  note(e.cold_targets, "with a target that training never saw");
+  note(e.seen_targets, "with a target that stands in the history");
+  note(e.without_history, "without a history, left out");
   return text;
 }
 
@@ -104,6 +104,11 @@ void run(const Options& options, const CLI::App& app, const Settings& settings) 
                           .targets = eval::find_targets(options.targets),
                           .max_users = options.max_users};
   const std::vector<bool> modes = seen_modes(options.seen);
+  for (size_t i = 0; i < options.ks.size(); ++i) {
+    check(std::find(options.ks.begin(), options.ks.begin() + static_cast<int64_t>(i), options.ks[i]) ==
+              options.ks.begin() + static_cast<int64_t>(i),
+          ErrorCode::invalid_argument, "--k: the length {} is given twice", options.ks[i]);
+  }
   check_given(app, options);
   const data::Dataset data = data::read_dataset(options.data);
   const Interrupt interrupt;

@@ -60,6 +60,11 @@ std::string read_text(std::string_view option, const std::string& path) {
   return text;
 }
 
+void drop_byte_order_mark(std::string& first_line) {
+  constexpr std::string_view kMark = "\xEF\xBB\xBF";
+  if (first_line.starts_with(kMark)) first_line.erase(0, kMark.size());
+}
+
 bool LineReader::next_batch(std::vector<std::string>& lines, size_t bytes) {
   lines.clear();
   first_line_ = next_line_;

@@ -36,6 +36,9 @@ class InputStream {
   uint64_t size_ = 0, offset_ = 0;
 };
 
+// A UTF-8 byte order mark at the beginning of a file's first line goes: some editors put one there.
+void drop_byte_order_mark(std::string& first_line);
+
 // Lines end with "\n", which is not part of them; the last one needs none.
 class LineReader {
  public:

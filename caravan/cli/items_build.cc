@@ -4,15 +4,18 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <optional>
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/items.h"
+#include "caravan/cli/log.h"
 #include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
 #include "caravan/cli/progress.h"
+#include "caravan/cli/results_folder.h"
 #include "caravan/codes/build_codes.h"
 #include "caravan/codes/code_tokenizer.h"
 #include "caravan/codes/item_vectors.h"
@@ -78,17 +81,36 @@ void check_output(const Options& options) {
   check_not_there("items build", paths);
 }
 
+// The vectors' file is written when all is computed: what is in its way is looked for before.
+void check_vectors_file(const std::string& path) {
+  if (path.empty()) return;
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  check(folder.empty() || is_folder(folder), ErrorCode::not_found, "--save-vectors {}: there is no folder '{}'", path,
+        folder);
+  check(!is_folder(path), ErrorCode::invalid_argument, "--save-vectors {}: a file is expected, this is a folder", path);
+}
+
 void write_files(const Options& options, const data::Dataset& dataset, const codes::BuiltCodes& built,
-                 const codes::ItemVectors& vectors, const Json& report) {
+                 const codes::ItemVectors& vectors, const Json& report, ResultsFolder& out) {
   const items::ItemCodes item_codes = codes::to_item_codes(built.table);
-  codes::write_code_tokenizer(codes::create_rq_code_tokenizer(item_codes, options.tokenizer), options.out);
-  codes::write_codebooks(built.quantizer, fmt::format("{}/{}", options.out, kCodebooks));
-  write_file(fmt::format("{}/{}", options.out, kReport), dump_json(report) + "\n");
-  write_file(fmt::format("{}/{}", options.out, kPage),
+  codes::write_code_tokenizer(codes::create_rq_code_tokenizer(item_codes, options.tokenizer), out.staging());
+  codes::write_codebooks(built.quantizer, fmt::format("{}/{}", out.staging(), kCodebooks));
+  write_file(fmt::format("{}/{}", out.staging(), kReport), dump_json(report) + "\n");
+  write_file(fmt::format("{}/{}", out.staging(), kPage),
              codes::report_page(built.table, built.quality, vectors.vectors, dataset.items));
+  items::write_codes(item_codes, fmt::format("{}/{}", out.staging(), items::kCodesFile), items::ids_of(dataset.items));
   if (!options.save_vectors.empty()) models::write_tensors(options.save_vectors, {{"vectors", vectors.vectors}});
-  items::write_codes(item_codes,
-                     options.out + "/" + std::string(items::kCodesFile));  // last: it says that all is there
+  out.commit(items::kCodesFile);  // last: it says that all is there
+}
+
+// A level that tells no items apart: mostly vectors that are all alike, or far too large or small.
+void warn_of_single_codes(const codes::Quality& quality) {
+  for (size_t level = 0; level < quality.levels.size(); ++level) {
+    const codes::LevelQuality& q = quality.levels[level];
+    if (q.used != 1 || q.size == 1 || quality.items == 1) continue;
+    log_info("warning: level {} uses one code of {} for all {} items: the vectors do not tell them apart",
+             items::level_letters(static_cast<int64_t>(level)), q.size, quality.items);
+  }
 }
 
 // Options of another method, and of vectors that are not asked for.
@@ -116,15 +138,17 @@ void run(Options options, const CLI::App& app, const Settings& settings) {
   if (settings.threads > 0) at::set_num_threads(settings.threads);
   if (options.out.empty()) options.out = options.data;
   check_output(options);
-  make_output_folder(options.out);
+  check_vectors_file(options.save_vectors);
   options.build.rq.codebooks = codebooks_of(options);
   options.build.rq.seed = options.vector_options.seed = options.seed;
   options.build.rq.kmeans.balance_slack = options.balance;
   const data::Dataset dataset = data::read_dataset(options.data);
+  Stages stages(settings.verbosity >= 0);  // from here on Ctrl-C is an error, and nothing is left behind
+  ResultsFolder out(options.out, "codes.lock");
+  check_output(options);  // once more: another process may just have ended
   std::vector<int64_t> popularity;
   for (const items::Item& item : dataset.items) popularity.push_back(item.count);
 
-  Stages stages(settings.verbosity >= 0);
   options.vector_options.progress = [&](std::string_view what, uint64_t done, uint64_t total) {
     stages.at(fmt::format("vectors ({})", what), done, total);
   };
@@ -135,10 +159,11 @@ void run(Options options, const CLI::App& app, const Settings& settings) {
   const codes::ItemVectors vectors = codes::item_vectors(dataset, blocks, options.vector_options);
   const codes::BuiltCodes built = codes::build_codes(vectors.vectors, popularity, options.build);
   stages.finish();
+  warn_of_single_codes(built.before);
   Json report = codes::report_of(built, options.build);
   report["vectors"] = vectors.report;
   report["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  write_files(options, dataset, built, vectors, report);
+  write_files(options, dataset, built, vectors, report, out);
   if (options.json) return print_json(report);
   print(codes::to_text(built.quality));
   print(fmt::format("{}: codes.json, tokenizer.json, codebooks.safetensors, codes_report.html ({})\n", options.out,

@@ -29,7 +29,7 @@ void run(Options options) {
   const std::string codes_path = options.data + "/" + std::string(items::kCodesFile);
   check(file_exists(codes_path), ErrorCode::not_found, "{}: no item codes there; make them with caravan items build",
         options.data);
-  const items::ItemCodes codes = items::read_codes(codes_path);
+  const items::ItemCodes codes = items::read_item_set(options.data).codes;
   options.extension.side_files[std::string(items::kCodesFile)] = read_file(codes_path);
   options.extension.side_files[std::string(items::kItemsFile)] =
       read_file(options.data + "/" + std::string(items::kItemsFile));

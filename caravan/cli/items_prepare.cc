@@ -99,9 +99,16 @@ std::string summary(const Json& description, const std::string& out, double seco
     if (const auto n = filters[key].get<int64_t>(); n > 0)
       left_out.push_back(fmt::format("{} {}", with_commas(static_cast<uint64_t>(n)), words));
   }
-  if (const auto n = bad["skipped"].get<int64_t>(); n > 0) left_out.push_back(fmt::format("{} bad rows", n));
+  if (const auto n = filters["descriptions_unused"].get<int64_t>(); n > 0)
+    left_out.push_back(
+        fmt::format("{} description{} of other items", with_commas(static_cast<uint64_t>(n)), n == 1 ? "" : "s"));
+  if (const auto n = bad["skipped"].get<int64_t>(); n > 0)
+    left_out.push_back(fmt::format("{} bad row{}", n, n == 1 ? "" : "s"));
   if (!left_out.empty()) text += fmt::format("  {:<14}{}\n", "left out", fmt::join(left_out, ", "));
   for (const Json& message : bad["first"]) text += fmt::format("  {:<14}{}\n", "", message.get<std::string>());
+  if (const Json* notes = find_member(description, "notes"); notes != nullptr) {
+    for (const Json& note : *notes) text += fmt::format("  {:<14}{}\n", "note", note.get<std::string>());
+  }
   const auto rows = filters["read"].get<int64_t>();
   return text + fmt::format("  {:<14}{} ({} rows/s)\n", "time", human_seconds(seconds),
                             human_count(static_cast<uint64_t>(static_cast<double>(rows) / std::max(seconds, 1e-3))));

@@ -3,7 +3,7 @@
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
-#include "caravan/base/lines.h"
+#include "caravan/cli/input.h"
 #include "caravan/cli/items.h"
 #include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
@@ -21,12 +21,16 @@ struct Options {
 
 void run(const Options& options) {
   if (!options.overwrite) check_not_there("items tokenizer", paths_in(options.out, kTokenizerFiles));
-  make_output_folder(options.out);
   std::vector<std::string> lines;
   for (const std::string& file : options.files) {
-    for (LineReader reader(file); reader.next();) lines.emplace_back(reader.line());
+    std::vector<std::string> batch;
+    for (LineReader reader(file); reader.next_batch(batch, 4 << 20);) {
+      if (reader.first_line() == 1) drop_byte_order_mark(batch[0]);
+      for (std::string& line : batch) lines.push_back(std::move(line));
+    }
   }
   const codes::CodeTokenizer made = codes::create_rq_code_tokenizer(lines, options.tokenizer);
+  make_output_folder(options.out);
   codes::write_code_tokenizer(made, options.out);
   if (options.json) return print_json({{"path", options.out}, {"vocab_size", made.tokenizer.vocab_size()}});
   print(fmt::format("{}: tokenizer.json with {} words\n", options.out, made.tokenizer.vocab_size()));
@@ -37,7 +41,7 @@ void run(const Options& options) {
 Run setup_items_tokenizer(CLI::App& app, const Settings&) {
   auto options = std::make_shared<Options>();
   codes::CodeTokenizerOptions& t = options->tokenizer;
-  app.add_option("-f,--file", options->files, "text of code words: <a_101> <b_42> ...; any depth")
+  app.add_option("-f,--file", options->files, "text of code words: <a_101> <b_42> ...; any depth ('-': stdin)")
       ->required()
       ->check(filled());
   app.add_option("-o,--output", options->out,

@@ -1,17 +1,19 @@
 // `caravan recommend`: the items that follow a history, once, in a conversation, or from file to file.
 #include "caravan/cli/recommend.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
-#include <iostream>
+#include <set>
 
 #include "caravan/base/error.h"
+#include "caravan/base/file.h"
+#include "caravan/base/nearest.h"
+#include "caravan/cli/interrupt.h"
 #include "caravan/cli/log.h"
 #include "caravan/cli/model_recommender.h"
 #include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
+#include "caravan/cli/typed_lines.h"
 #include "caravan/generate/resemblance.h"
 
 namespace caravan::cli {
@@ -39,36 +41,83 @@ constexpr const char* kTyped =
     "/history       the items so far\n"
     "/clear         forgets them\n"
     "/help          this list\n"
-    "/quit, /exit   leaves, as Ctrl-D does\n";
+    "/quit, /exit   leaves, as Ctrl-D does; Ctrl-C clears a line that is half typed\n";
 
-// A line adds items to the history and is answered.
-void converse(RecommendSession& session) {
-  const bool shown = isatty(STDIN_FILENO) != 0;
-  log_info("{} items. Type items (ids, titles or codes, separated by commas); /help lists what else can be typed",
-           session.catalogue().size());
-  std::vector<int32_t> history;
-  for (std::string line; shown ? (std::cerr << "> ").good() : true;) {
-    if (!std::getline(std::cin, line)) break;
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    if (line == "/quit" || line == "/exit") break;
-    if (line == "/clear") {
-      history.clear();
-    } else if (line == "/history") {
-      for (int32_t item : history) print(name_of(session.catalogue()[item]) + "\n");
-      flush_output();
-    } else if (line == "/help") {
-      std::fputs(kTyped, stderr);
-    } else {
-      try {
-        const auto added = session.lookup().resolve_list(line);
-        history.insert(history.end(), added.begin(), added.end());
-        answer(session, history);
-      } catch (const Error& error) {
-        log_line(-1, error.what());
+// Lines that are typed or come through a pipe: each adds items to the history and is answered.
+class Talk {
+ public:
+  explicit Talk(RecommendSession& session) : session_(session) {}
+
+  void run() {
+    Interrupt interrupt(Interrupt::Second::counts);
+    TypedLines lines(interrupt);
+    log_info("{} items. Type items (ids, titles or codes, separated by commas); /help lists what else can be typed",
+             session_.catalogue().size());
+    int interrupts = 0;
+    for (std::string typed;;) {
+      const LineRead read = lines.next("> ", typed);
+      interrupts = read == LineRead::interrupted ? interrupts + 1 : 0;
+      check(!interrupt.terminated(), ErrorCode::cancelled, "terminated");
+      if (read == LineRead::end || interrupts == 2) return;
+      if (interrupts == 1) log_info("Ctrl-C once more leaves, and so does Ctrl-D");
+      if (read != LineRead::line) continue;
+      lines.remember(typed);
+      for (std::string_view rest = typed; !rest.empty();) {  // a paste holds several lines
+        const size_t end = std::min(rest.find('\n'), rest.size());
+        if (!take(trimmed(rest.substr(0, end)))) return;
+        rest.remove_prefix(std::min(end + 1, rest.size()));
       }
+      interrupt.clear();
     }
   }
-}
+
+ private:
+  static std::string_view trimmed(std::string_view line) {
+    const size_t begin = std::min(line.find_first_not_of(" \t\r"), line.size());
+    return line.substr(begin, line.find_last_not_of(" \t\r") + 1 - begin);
+  }
+
+  // False to leave.
+  bool take(std::string_view line) {
+    if (line.empty()) return true;
+    if (line == "/quit" || line == "/exit") return false;
+    try {
+      if (line == "/clear") {
+        history_.clear();
+        log_info("the history is empty");
+      } else if (line == "/history") {
+        show_history();
+      } else if (line == "/help") {
+        std::fputs(kTyped, stderr);
+      } else if (line.starts_with('/') && !session_.lookup().exact(line)) {
+        const std::string name(line.substr(0, line.find_first_of(" \t")));
+        fail(ErrorCode::invalid_argument, "unknown command {}{}; /help lists them", name,
+             did_you_mean(name, {"/history", "/clear", "/help", "/quit", "/exit"}));
+      } else {
+        const auto added = session_.lookup().resolve_list(line);
+        history_.insert(history_.end(), added.begin(), added.end());
+        answer(session_, history_);
+      }
+    } catch (const Error& error) {
+      log_line(-1, error.what());
+    }
+    return true;
+  }
+
+  void show_history() {
+    if (session_.options().json) {
+      Json items = Json::array();
+      for (const int32_t item : history_) items.push_back(to_json(session_.catalogue()[item]));
+      print_json({{"history", items}});
+    } else {
+      for (const int32_t item : history_) print(name_of(session_.catalogue()[item]) + "\n");
+    }
+    flush_output();
+  }
+
+  RecommendSession& session_;
+  std::vector<int32_t> history_;
+};
 
 void run(const RecommendOptions& options, const CLI::App& app, const Settings& settings) {
   check(options.seen == "exclude" || options.seen == "include", ErrorCode::invalid_argument,
@@ -78,12 +127,16 @@ void run(const RecommendOptions& options, const CLI::App& app, const Settings& s
   check_companions(app, options.input.empty(), {"--explain", "--user"},
                    "a single history (an --input names its users)");
   check_companions(app, !options.input.empty(), {"--output"}, "--input");
+  const bool to_file = !options.input.empty() && options.output != "-";
+  check_companions(app, to_file, {"--overwrite"}, "a file of answers (--output)");
+  check(!to_file || options.overwrite || !file_exists(options.output), ErrorCode::invalid_argument,
+        "recommend: '{}' exists already; choose another name (-o), or --overwrite to replace it", options.output);
   check(!options.beams || *options.beams >= options.count, ErrorCode::invalid_argument,
         "--beams {} cannot find {} items: give at least as many beams as items", options.beams.value_or(0),
         options.count);
   RecommendSession session(options, settings);
   if (!options.input.empty()) return recommend_file(session, settings);
-  if (options.history.empty()) return converse(session);
+  if (options.history.empty()) return Talk(session).run();
   answer(session, session.lookup().resolve_list(options.history));
 }
 
@@ -122,8 +175,17 @@ std::string RecommendSession::table(std::span<const int32_t> history, std::span<
                          r.shared_levels, r.cosine);
     }
   }
-  if (std::ssize(found) < options_.count) {
-    out += fmt::format("  {} of {} items were found; more --beams find more\n", found.size(), options_.count);
+  if (std::ssize(found) == options_.count) return out;
+  const bool exclude = options_.seen == "exclude";
+  const std::set<int32_t> seen(history.begin(), history.end());
+  const int64_t left = catalogue().size() - (exclude ? std::ssize(seen) : 0);
+  const std::string_view which = exclude ? " that the history does not hold" : "";
+  if (std::ssize(found) < left) {
+    out += fmt::format("  {} of {} items were found; there are {}{}: more --beams find more\n", found.size(),
+                       options_.count, left, which);
+  } else {
+    out += fmt::format("  {} of {} items were found: all{}\n", found.size(), options_.count,
+                       exclude ? which : " that there are");
   }
   return out;
 }
@@ -166,6 +228,7 @@ Run setup_recommend(CLI::App& app, const Settings& settings) {
   app.add_option("-i,--input", options->input, "histories, one a line ('-': stdin); see below")->check(filled());
   app.add_option("-o,--output", options->output, "answers to --input, one JSON object a line (default: '-', stdout)")
       ->check(filled());
+  app.add_flag("--overwrite", options->overwrite, "replace a file of answers that is there");
   app.add_option("--batch-tokens", options->batch_tokens, "tokens of histories that run together (default: 1024)")
       ->check(whole(1, 1 << 24));
   app.add_flag("--json", options->json, "print JSON");

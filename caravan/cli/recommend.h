@@ -20,7 +20,7 @@ struct RecommendOptions {
   int64_t count = 10, batch_tokens = generate::RecommenderOptions{}.batch_tokens;
   std::optional<int64_t> beams;       // none: 50, or as many as items are asked for
   std::optional<double> item_weight;  // none: the checkpoint's
-  bool json = false, explain = false, full_vocabulary = false;
+  bool json = false, explain = false, full_vocabulary = false, overwrite = false;
 };
 
 class RecommendSession {

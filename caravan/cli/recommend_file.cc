@@ -31,7 +31,8 @@ int32_t item_of(const Json& id, const RecommendSession& session) {
 
 User parse_user(std::string_view line, const std::string& where, const RecommendSession& session) {
   const size_t start = line.find_first_not_of(" \t\r");
-  if (start == std::string_view::npos || (line[start] != '{' && line[start] != '[')) {
+  if (start == std::string_view::npos) return {};  // as "[]": every line has its answer
+  if (line[start] != '{' && line[start] != '[') {
     return {.name = {}, .history = session.lookup().resolve_list(line)};
   }
   const Json json = parse_json(line, where);
@@ -93,6 +94,7 @@ void recommend_file(RecommendSession& session, const Settings& settings) {
   std::vector<std::string> lines;
   uint64_t bytes = 0, users = 0;
   while (reader.next_batch(lines, kLineBytes)) {
+    if (reader.first_line() == 1) drop_byte_order_mark(lines[0]);
     for (size_t begin = 0; begin < lines.size(); begin += kUsers) {
       interrupt.check("recommending");
       std::vector<User> group;
@@ -100,7 +102,6 @@ void recommend_file(RecommendSession& session, const Settings& settings) {
       std::vector<std::string> names;
       for (size_t i = begin; i < std::min(begin + kUsers, lines.size()); ++i) {
         bytes += lines[i].size() + 1;
-        if (lines[i].find_first_not_of(" \t\r") == std::string::npos) continue;
         group.push_back(
             read_user(lines[i], fmt::format("{} line {}", reader.name(), reader.first_line() + i), session));
         histories.push_back(group.back().history);
@@ -114,7 +115,7 @@ void recommend_file(RecommendSession& session, const Settings& settings) {
     }
   }
   out.commit();
-  log_info("{} users in {}, {:.1f} users/s", users, human_seconds(progress.seconds()),
+  log_info("{} user{} in {}, {:.1f} users/s", users, users == 1 ? "" : "s", human_seconds(progress.seconds()),
            static_cast<double>(users) / progress.seconds());
 }
 

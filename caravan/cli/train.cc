@@ -19,6 +19,7 @@
 #include "caravan/generate/engine.h"
 #include "caravan/generate/tokenizer_loading.h"
 #include "caravan/train/run.h"
+#include "caravan/train/run_folder.h"
 #include "caravan/train/toml.h"
 
 namespace caravan::cli {
@@ -55,6 +56,9 @@ TrainConfig resolve(const Options& options, const Settings& settings) {
     train::set_key(config, key, is_text ? Json(text) : train::parse_toml_value(text));
   }
   if (settings.threads > 0) config.threads = settings.threads;
+  check(!options.resume || config.output.empty() || file_exists(saved_config(config.output)) ||
+            train::holds_run(config.output),
+        ErrorCode::not_found, "{}: there is no run to resume; leave --resume out to begin one", config.output);
   return config;
 }
 

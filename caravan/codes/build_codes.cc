@@ -25,8 +25,11 @@ ResidualCodes by_vae(const Tensor& x, const BuildOptions& options, const Progres
   RqVaeOptions vae = options.rq_vae;
   vae.codebooks = options.rq.codebooks;
   vae.seed = options.rq.seed;
+  uint64_t done = 0;
+  vae.poll = [&] { progress(done, static_cast<uint64_t>(vae.epochs)); };
   vae.progress = [&](const RqVaeProgress& at) {
-    progress(static_cast<uint64_t>(at.epoch), static_cast<uint64_t>(vae.epochs));
+    done = static_cast<uint64_t>(at.epoch);
+    vae.poll();
   };
   return train_rq_vae(x, vae).codes;
 }

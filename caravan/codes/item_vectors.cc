@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "caravan/base/error.h"
+#include "caravan/base/file.h"
 #include "caravan/codes/co_occurrence.h"
 #include "caravan/codes/matrix_file.h"
 #include "caravan/codes/text_encoder.h"
@@ -72,7 +73,7 @@ Block ppmi_block(const data::Dataset& dataset, const VectorBlock&, const VectorO
 }
 
 Block file_block(const data::Dataset& dataset, const VectorBlock& block, const VectorOptions&) {
-  const size_t at = block.argument.rfind('@');
+  const size_t at = file_exists(block.argument) ? std::string::npos : block.argument.rfind('@');
   const std::string path = block.argument.substr(0, at);
   const Tensor matrix = read_matrix(path);
   if (at != std::string::npos) {
@@ -115,12 +116,13 @@ const Kind& find_kind(std::string_view name) {
   fail(ErrorCode::invalid_argument, "unknown item vectors '{}'; there are {}", name, known);
 }
 
+// "a,b" -> a, b; "a," -> a and nothing; "" -> none.
 std::vector<std::string_view> split(std::string_view list) {
   std::vector<std::string_view> parts;
-  while (!list.empty()) {
-    const size_t comma = list.find(',');
-    parts.push_back(list.substr(0, comma));
-    list = comma == std::string_view::npos ? std::string_view() : list.substr(comma + 1);
+  for (size_t at = 0; !list.empty() && at <= list.size();) {
+    const size_t end = std::min(list.find(',', at), list.size());
+    parts.push_back(list.substr(at, end - at));
+    at = end + 1;
   }
   return parts;
 }
@@ -128,8 +130,9 @@ std::vector<std::string_view> split(std::string_view list) {
 double parse_weight(std::string_view text) {
   double weight = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), weight);
-  check(error == std::errc() && end == text.data() + text.size() && std::isfinite(weight) && weight > 0,
-        ErrorCode::invalid_argument, "a weight must be a positive number, got '{}'", text);
+  constexpr double kLeast = 1e-6, kMost = 1e6;  // beyond them squares would leave the range of floats
+  check(error == std::errc() && end == text.data() + text.size() && weight >= kLeast && weight <= kMost,
+        ErrorCode::invalid_argument, "a weight must be a number from {} to {}, got '{}'", kLeast, kMost, text);
   return weight;
 }
 
@@ -166,8 +169,9 @@ ItemVectors item_vectors(const data::Dataset& dataset, const std::vector<VectorB
     const VectorBlock& block = blocks[i];
     if (options.progress) options.progress(block.kind, i, blocks.size());
     const Block made = find_kind(block.kind).make(dataset, block, options);
-    const Tensor lengths = made.vectors.norm(2, 1, /*keepdim=*/true);
-    parts.push_back(made.vectors / lengths.clamp_min(1e-12) * block.weight);
+    const Tensor wide = made.vectors.to(at::kDouble);  // the square of 1e20 is no float
+    const Tensor lengths = wide.norm(2, 1, /*keepdim=*/true);
+    parts.push_back((wide / lengths.clamp_min(1e-12) * block.weight).to(at::kFloat));
     Json line = {{"kind", block.kind}, {"weight", block.weight}, {"width", made.vectors.size(1)}};
     if (!block.argument.empty()) line["from"] = block.argument;
     if (made.explained >= 0) line["explained"] = made.explained;

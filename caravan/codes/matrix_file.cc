@@ -65,9 +65,10 @@ at::Tensor read_npy(const std::string& path) {
   const NpyHeader header = parse_header(bytes, path);
   const at::ScalarType type = npy_dtype(header.dtype, path);
   const auto size = checked_mul<uint64_t>(checked_numel(header.shape, path), c10::elementSize(type), path);
-  check_file(size == bytes.size() - header.data, FileFault::truncated, path,
-             "[{}, {}] values of type {} take {} bytes, {} are there", header.shape[0], header.shape[1], header.dtype,
-             size, bytes.size() - header.data);
+  const size_t there = bytes.size() - header.data;
+  check_file(size == there, size > there ? FileFault::truncated : FileFault::layout, path,
+             "[{}, {}] values of type {} take {} bytes, {} are there{}", header.shape[0], header.shape[1], header.dtype,
+             size, there, size > there ? "" : ": something stands behind the matrix");
   std::vector<int64_t> shape = header.shape;
   if (header.fortran) std::swap(shape[0], shape[1]);
   at::Tensor matrix = at::empty(shape, type);
@@ -101,7 +102,13 @@ at::Tensor read_matrix(const std::string& path, const std::string& tensor) {
 
 std::vector<std::string> read_ids(const std::string& path) {
   std::vector<std::string> ids;
-  for (LineReader lines(path); lines.next();) ids.emplace_back(lines.line());
+  std::unordered_map<std::string, size_t> seen;  // id -> line
+  for (LineReader lines(path); lines.next();) {
+    ids.emplace_back(lines.line());
+    const auto [first, fresh] = seen.emplace(ids.back(), lines.number());
+    check_file(fresh, FileFault::duplicate, lines.where(), "the id '{}' stands in line {} already", ids.back(),
+               first->second);
+  }
   return ids;
 }
 

@@ -60,6 +60,36 @@ TEST(MatrixFile, BrokenNumpyFilesAreRefused) {
   EXPECT_THROW(read_matrix(folder / "absent.npy"), Error);
 }
 
+TEST(MatrixFile, SaysWhetherBytesAreMissingOrTooMany) {
+  const TemporaryFolder folder;
+  const std::string good = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }";
+  const std::string data = bytes_of<float>({1, 2, 3, 4, 5, 6});
+  for (const auto& [bytes, fault] :
+       {std::pair(data.substr(4), FileFault::truncated), std::pair(data + "x", FileFault::layout)}) {
+    write_file(folder / "x.npy", npy(good, bytes));
+    try {
+      read_matrix(folder / "x.npy");
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.fault(), fault) << error.what();
+    }
+  }
+}
+
+TEST(MatrixFile, AnIdThatComesTwiceIsTheListsFault) {
+  const TemporaryFolder folder;
+  write_file(folder / "ids.txt", "a\r\nb\nc\n");
+  EXPECT_EQ(read_ids(folder / "ids.txt"), (std::vector<std::string>{"a", "b", "c"}));
+  write_file(folder / "ids.txt", "a\nb\na\n");
+  try {
+    read_ids(folder / "ids.txt");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("ids.txt:3: [duplicate] the id 'a' stands in line 1"), std::string::npos)
+        << error.what();
+  }
+}
+
 TEST(MatrixFile, ReadsTheOnlyMatrixOfSafetensors) {
   const TemporaryFolder folder;
   const at::Tensor m = at::arange(6, at::kFloat).view({3, 2});

@@ -90,11 +90,16 @@ class Training {
   }
 
  private:
+  void poll() const {
+    if (options_.poll) options_.poll();
+  }
+
   // k-means of the residuals of the first latents, level by level.
   void start_codebooks() {
     const torch::NoGradGuard no_grad;
     RqOptions rq{.codebooks = options_.codebooks, .seed = options_.seed};
     rq.kmeans.max_iterations = 10;
+    rq.progress = [this](int64_t, int, double) { poll(); };
     const Tensor latents = encoder_(x_);
     const ResidualCodes start = rq_kmeans(latents, rq);
     for (size_t l = 0; l < start.quantizer.codebooks.size(); ++l) {
@@ -114,6 +119,7 @@ class Training {
       optimizer.zero_grad();
       loss.backward();
       optimizer.step();
+      poll();
       const double share = static_cast<double>(last - first) / static_cast<double>(n);
       at.loss += share * loss.item<double>();
       at.reconstruction += share * reconstruction.item<double>();
@@ -140,6 +146,7 @@ class Training {
     int64_t revived = 0;
     Tensor rest = encoder_(x_);
     for (Tensor& codebook : codebooks_) {
+      poll();
       std::vector<int32_t> codes = nearest(rest, codebook).index;
       std::vector<int64_t> sizes(codebook.size(0), 0);
       for (int32_t code : codes) ++sizes[code];

@@ -35,6 +35,7 @@ struct RqVaeOptions {
   bool revive = true;
   uint64_t seed = 0;
   std::function<void(const RqVaeProgress&)> progress;
+  std::function<void()> poll;  // called again and again, between the steps too; may throw to stop
 };
 
 struct RqVae {

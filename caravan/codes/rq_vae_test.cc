@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "caravan/base/error.h"
 #include "caravan/codes/planted.h"
 #include "caravan/codes/quality.h"
 
@@ -33,6 +34,18 @@ TEST(RqVae, TheSameSeedGivesTheSameCodes) {
   const RqVae a = train_rq_vae(planted.vectors, options), b = train_rq_vae(planted.vectors, options);
   EXPECT_EQ(a.codes.codes, b.codes.codes);
   EXPECT_EQ(a.losses, b.losses);
+}
+
+TEST(RqVae, StopsBetweenTwoSteps) {
+  const Planted planted = plant({12, 8}, 16, 10, 5);  // ten steps an epoch
+  RqVaeOptions options = small_options();
+  int polls = 0, epochs = 0;
+  options.progress = [&](const RqVaeProgress&) { ++epochs; };
+  options.poll = [&] {
+    if (++polls == 30) fail(ErrorCode::cancelled, "stopped");
+  };
+  EXPECT_THROW(train_rq_vae(planted.vectors, options), Error);
+  EXPECT_LT(epochs, 3);
 }
 
 TEST(RqVae, DeadCodesAreRevived) {

@@ -7,8 +7,11 @@
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/base/json.h"
+#include "caravan/base/temporary_folder.h"
 #include "caravan/codes/co_occurrence.h"
+#include "caravan/codes/item_vectors.h"
 #include "caravan/codes/tfidf.h"
+#include "caravan/models/tensor_file.h"
 
 namespace caravan::codes {
 namespace {
@@ -126,6 +129,31 @@ TEST(CoOccurrence, CosineAndPpmiFollowTheirFormulas) {
   const SparseMatrix m = co_occurrence(sequences, 4, ppmi);
   EXPECT_NEAR(entry(m, 0, 1), std::log(2.0 * 8 / (3 * 2)), 1e-6);
   EXPECT_NEAR(entry(m, 3, 2), std::log(1.0 * 8 / (1 * 2)), 1e-6);
+}
+
+// The squares of these are no floats: all rows became zero, and all items got one code.
+TEST(ItemVectors, RowsOfAnySizeGetLengthOne) {
+  const TemporaryFolder folder;
+  const Tensor m = at::tensor({1.f, 2.f, -1.f, 0.f, 3.f, 0.25f}).view({3, 2});
+  data::Dataset dataset;
+  dataset.items = items::Catalogue({{.id = "a"}, {.id = "b"}, {.id = "c"}});
+  const auto vectors_of = [&](const std::string& name, double scale) {
+    models::write_tensors(folder / name, {{"m", m * scale}});
+    return item_vectors(dataset, parse_blocks("file:" + (folder / name), ""), {}).vectors;
+  };
+  const Tensor usual = vectors_of("a.safetensors", 1);
+  EXPECT_TRUE(at::allclose(usual.norm(2, 1), at::ones({3})));
+  EXPECT_TRUE(at::allclose(vectors_of("b.safetensors", 1e19), usual));
+  EXPECT_TRUE(at::allclose(vectors_of("c.safetensors", 1e38), usual));
+  EXPECT_TRUE(at::allclose(vectors_of("d@e.safetensors", 1e-3), usual));  // a file's name may hold an @
+}
+
+TEST(ItemVectors, ListsOfKindsAndWeightsAreWhole) {
+  for (const char* kinds : {"tfidf,", ",tfidf", "", "tfidf,,ppmi"})
+    EXPECT_THROW(parse_blocks(kinds, ""), Error) << kinds;
+  for (const char* weights : {"1,", "1", "1,2,3", "1,0", "1,nan", "1,1e19"})
+    EXPECT_THROW(parse_blocks("tfidf,ppmi", weights), Error) << weights;
+  EXPECT_EQ(parse_blocks("tfidf,ppmi", "1,0.5")[1].weight, 0.5);
 }
 
 TEST(CoOccurrence, AnItemOutsideTheCatalogueIsRefused) {

@@ -65,11 +65,23 @@ int find_chosen(const Names& header, const std::string& choice, bool named, std:
        named ? fmt::format(": {}", fmt::join(header, ", ")) : " columns, and no header: give its number, from 1");
 }
 
+// Of two columns of one name neither is the right one.
+void check_only(const Names& header, int column, std::string_view option, std::string_view where) {
+  for (int i = 0; column >= 0 && i < static_cast<int>(header.size()); ++i) {
+    const std::string_view name = header[static_cast<size_t>(column)];
+    check(i == column || header[static_cast<size_t>(i)] != name, ErrorCode::invalid_argument,
+          "{}: columns {} and {} are both called '{}'; say which: {} {}", where, std::min(i, column) + 1,
+          std::max(i, column) + 1, name, option, std::min(i, column) + 1);
+  }
+}
+
 // The columns of a header: chosen ones first, the others by the usual names.
 Columns by_names(const Names& header, const ColumnNames& names, std::string_view where) {
   const auto find = [&](const std::string& choice, const Names& usual, std::string_view option) {
     if (choice == "none") return -1;
-    return choice.empty() ? find_usual(header, usual) : find_chosen(header, choice, true, option, where);
+    const int column = choice.empty() ? find_usual(header, usual) : find_chosen(header, choice, true, option, where);
+    if (!parse_number(choice)) check_only(header, column, option, where);
+    return column;
   };
   return {.user = find(names.user, usual_users(), "--user-column"),
           .item = find(names.item, usual_items(), "--item-column"),
@@ -87,10 +99,10 @@ Columns by_position(const Names& first, const ColumnNames& names, std::string_vi
   Columns columns{.user = 0, .item = 1, .header = false};
   if (first.size() == 3) {
     (looks_like_time(first[2]) ? columns.time : columns.rating) = 2;
-  } else if (first.size() >= 4 && looks_like_time(first[3])) {
-    columns.rating = 2, columns.time = 3;
-  } else if (first.size() >= 4 && looks_like_time(first[2])) {
+  } else if (first.size() >= 4 && looks_like_time(first[2]) && !looks_like_time(first[3])) {
     columns.time = 2;
+  } else if (first.size() >= 4 && parse_time(first[3])) {
+    columns.rating = 2, columns.time = 3;
   }
   const auto choose = [&](int& column, const std::string& choice, std::string_view option) {
     if (choice == "none")

@@ -27,9 +27,9 @@ struct Columns {
   bool header = true;                                // the first record holds names
 };
 
-// By a table's first record. Without a header the order is user, item, then rating and time as MovieLens has it, or
-// only one of the two: a number of 10^6 or more, or a date, is a time. Throws invalid_argument where user or item
-// cannot be told, naming the columns that are there.
+// By a table's first record. Without a header the order is user, item, rating and time, as MovieLens has it; a number
+// of 10^6 or more, or a date, in the third column is the time already. Throws invalid_argument where user or item
+// cannot be told, naming the columns that are there, and where two columns have the name of one that is needed.
 Columns find_columns(const std::vector<std::string_view>& first, const ColumnNames& names, Header header,
                      std::string_view where);
 

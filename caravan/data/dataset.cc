@@ -94,12 +94,19 @@ std::string user_line(const Dataset& data, int64_t user) {
 // The dataset's own files, and what `caravan items build` puts beside them: codes of another numbering of items would
 // be wrong, so they go with the dataset that they were made for.
 bool is_dataset_file(const std::string& name) {
-  constexpr std::string_view kNames[] = {"dataset.json",          "items.jsonl",
-                                         "sequences.jsonl",       "codes.json",
-                                         "codebooks.safetensors", "codes_report.json",
-                                         "codes_report.html",     "tokenizer.json",
-                                         "tokenizer_config.json", "special_tokens_map.json"};
-  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+  constexpr std::string_view kNames[] = {"dataset.json",
+                                         "items.jsonl",
+                                         "sequences.jsonl",
+                                         "codes.json",
+                                         "codebooks.safetensors",
+                                         "codes_report.json",
+                                         "codes_report.html",
+                                         "tokenizer.json",
+                                         "tokenizer_config.json",
+                                         "special_tokens_map.json",
+                                         "codes.lock"};
+  constexpr std::string_view kUnfinished = "codes.lock.files.tmp-";  // of a build that was killed
+  return name.starts_with(kUnfinished) || std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
 Json counts(const Dataset& data) {
@@ -115,6 +122,23 @@ Json counts(const Dataset& data) {
           {"train", train},
           {"validation", validation},
           {"test", test}};
+}
+
+// A file that lost its last lines is well formed: only the counts tell.
+void check_counts(const Dataset& data, const std::string& folder) {
+  const std::string path = folder + "/dataset.json";
+  const Json* said = find_member(data.description, "counts");
+  if (said == nullptr) return;
+  check_file(said->is_object(), FileFault::type, path, "\"counts\" must be an object");
+  const auto check_count = [&](std::string_view key, int64_t found, std::string_view file) {
+    const int64_t expected = get_int(*said, key, path, {.min = 0}, found);
+    check_file(found == expected, FileFault::truncated, fmt::format("{}/{}", folder, file),
+               "{} {} in the folder, but dataset.json counts {}: lines were lost or added; prepare the dataset again",
+               found, key, expected);
+  };
+  check_count("items", data.items.size(), "items.jsonl");
+  check_count("users", data.user_count(), "sequences.jsonl");
+  check_count("interactions", data.interaction_count(), "sequences.jsonl");
 }
 
 }  // namespace
@@ -174,7 +198,8 @@ void Dataset::count_items() {
 }
 
 Dataset read_dataset(const std::string& folder) {
-  check(is_folder(folder), ErrorCode::not_found, "{}: no such folder; `caravan items prepare` makes one", folder);
+  check(is_folder(folder), ErrorCode::not_found, "{}: {}; `caravan items prepare` makes one", folder,
+        file_exists(folder) ? "a file, where a dataset's folder is expected" : "no such folder");
   const std::string path = folder + "/dataset.json";
   check(file_exists(path), ErrorCode::not_found,
         "{}: the folder holds no dataset.json; a dataset folder is made by `caravan items prepare`", folder);
@@ -200,6 +225,7 @@ Dataset read_dataset(const std::string& folder) {
                "either all users have \"times\" or none");
     data.add_user(std::move(user.id), user.items, user.times, user.cuts.train_end, user.cuts.validation_end);
   });
+  check_counts(data, folder);
   data.count_items();
   return data;
 }

@@ -61,7 +61,7 @@ TEST(Dataset, ReadsBackWhatItWrote) {
 TEST(Dataset, CodesOfAnOlderDatasetGoWithIt) {
   TemporaryFolder folder;
   write_dataset(small(), folder / "set");
-  for (const char* name : {"codes.json", "codebooks.safetensors", "codes_report.html", "tokenizer.json"})
+  for (const char* name : {"codes.json", "codebooks.safetensors", "codes_report.html", "tokenizer.json", "codes.lock"})
     write_file((folder / "set/") + name, "x");
   write_dataset(small(), folder / "set");
   EXPECT_EQ(list_folder(folder / "set"), (std::vector<std::string>{"dataset.json", "items.jsonl", "sequences.jsonl"}));
@@ -119,7 +119,16 @@ TEST(Dataset, NamesWhatIsWrongWithItsFiles) {
       fault_with("sequences.jsonl", "{\"id\": \"a\", \"items\": [1]}\n{\"id\": \"b\", \"items\": [1], \"times\": [1]}"),
       FileFault::layout);
   EXPECT_EQ(fault_with("sequences.jsonl", "7"), FileFault::type);
-  EXPECT_EQ(fault_with("sequences.jsonl", R"({"id": "a", "items": [3, 0]})"), FileFault::none);
+  // Lines that were lost leave well-formed files.
+  const std::string users = "{\"id\": \"a\", \"items\": [3, 0]}\n{\"id\": \"b\", \"items\": [1, 2, 3, 0]}\n";
+  EXPECT_EQ(fault_with("sequences.jsonl", users), FileFault::truncated);
+  EXPECT_EQ(fault_with("sequences.jsonl", users + R"({"id": "c", "items": [1, 2]})"), FileFault::truncated);
+  EXPECT_EQ(fault_with("sequences.jsonl", users + R"({"id": "c", "items": [1, 2, 3]})"), FileFault::none);
+  const std::string items = "{\"id\": \"a\"}\n{\"id\": \"b\"}\n{\"id\": \"c\"}\n{\"id\": \"d\"}\n";
+  EXPECT_EQ(fault_with("items.jsonl", items), FileFault::none);
+  EXPECT_EQ(fault_with("items.jsonl", items + "{\"id\": \"e\"}\n"), FileFault::truncated);
+  EXPECT_EQ(fault_with("dataset.json", R"({"format": "caravan-dataset", "version": 1, "counts": 3})"), FileFault::type);
+  EXPECT_EQ(fault_with("dataset.json", R"({"format": "caravan-dataset", "version": 1})"), FileFault::none);
 }
 
 }  // namespace

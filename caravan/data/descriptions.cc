@@ -16,6 +16,7 @@
 #include "caravan/data/columns.h"
 #include "caravan/data/table.h"
 #include "caravan/data/words.h"
+#include "caravan/items/codes.h"
 
 namespace caravan::data {
 namespace {
@@ -47,6 +48,14 @@ struct Layout {
   std::vector<int> text;
 };
 
+// Of two columns of one name neither is the right one.
+void check_only(const std::vector<std::string>& names, int column, std::string_view option, std::string_view where) {
+  if (column < 0) return;
+  const std::string& name = names[static_cast<size_t>(column)];
+  check(std::count(names.begin(), names.end(), name) == 1, ErrorCode::invalid_argument,
+        "{}: several columns are called '{}': rename one, or choose another with {}", where, name, option);
+}
+
 int find_name(const std::vector<std::string>& names, const std::string& choice, std::string_view option,
               std::string_view where) {
   for (size_t i = 0; i < names.size(); ++i) {
@@ -68,6 +77,8 @@ Layout find_layout(const std::vector<std::string>& header, int id, const Descrip
   };
   layout.title = choose(options.title_column, usual_titles(), "--title-column");
   layout.categories = choose(options.category_column, usual_categories(), "--category-column");
+  check_only(layout.names, layout.title, "--title-column", where);
+  check_only(layout.names, layout.categories, "--category-column", where);
   if (layout.categories >= 0)
     layout.spaced_categories = header[static_cast<size_t>(layout.categories)].ends_with(":token_seq");
   for (const std::string& name : options.text_columns) {
@@ -95,7 +106,7 @@ items::Item make_item(const Layout& layout, std::span<const std::string_view> fi
     check_file(find_invalid_utf8(value) == std::string_view::npos, FileFault::utf8, where,
                "not valid UTF-8 (--latin1 reads ISO 8859-1)");
   }
-  items::Item item{.id = std::string(field(layout.id))};
+  items::Item item{.id = std::string(fields[static_cast<size_t>(layout.id)])};
   check_file(!item.id.empty(), FileFault::range, where, "the item id is empty");
   if (layout.title >= 0) item.title = field(layout.title);
   if (layout.categories >= 0) item.categories = split_categories(field(layout.categories), layout.spaced_categories);
@@ -151,7 +162,7 @@ int find_id_column(const std::string& path, const Interner& known, const Descrip
     if (!more) break;
     if (found.empty()) names.assign(table.fields().begin(), table.fields().end()), found.resize(names.size());
     for (size_t i = 0; i < found.size(); ++i) {
-      const int32_t id = known.find(trimmed(table.fields()[i]));
+      const int32_t id = known.find(table.trimmed_field(i));
       if (id >= 0) found[i].insert(id);
     }
   }
@@ -177,10 +188,12 @@ void read_table(const std::string& path, const Interner& known, const Descriptio
   const Layout layout = find_layout(header, id, options, table.where());
   to.sources.push_back(fmt::format("{}: table, {}", path, layout_words(layout)));
   Joiner joiner(to);
+  Names fields(header.size());
   for (bool more = true; more;) {
     to.bad.accept([&] {
       more = table.next();
-      if (more) joiner.add(make_item(layout, table.fields(), table.where()), table.where());
+      for (size_t i = 0; more && i < fields.size(); ++i) fields[i] = table.trimmed_field(i);
+      if (more) joiner.add(make_item(layout, fields, table.where()), table.where());
     });
   }
 }
@@ -284,6 +297,11 @@ void read_document(const std::string& path, const DescriptionOptions& options, D
       for (const Json& word : value) {
         check_file(word.is_string(), FileFault::type, where, "expected code words such as \"<a_101>\"");
         item.codes.push_back(word.get<std::string>());
+        const auto code = items::parse_code_token(item.codes.back());
+        const auto level = std::ssize(item.codes) - 1;
+        check_file(code && code->level == level, FileFault::range, where,
+                   "expected a code of level {} such as \"{}\", got \"{}\"", items::level_letters(level),
+                   items::code_token(level, 12), item.codes.back().substr(0, 40));
       }
       joiner.add(std::move(item), where);
     });

@@ -103,6 +103,8 @@ Interactions read_interactions(std::span<const std::string> paths, const ReadOpt
     log.end_file();
   }
   Interactions result = log.take();
+  check_file(!result.rows.empty() || result.low_ratings > 0 || result.bad.count > 0, FileFault::layout,
+             fmt::format("{}", fmt::join(paths, ", ")), "no interactions: nothing but a header");
   check(!result.rows.empty(), ErrorCode::invalid_argument,
         "{}: no interactions ({} rows could not be read, {} were rated too low)", fmt::join(paths, ", "),
         result.bad.count, result.low_ratings);

@@ -49,6 +49,7 @@ struct Interactions {
   bool has_times = false;
   int64_t low_ratings = 0;           // left out by min_rating
   BadRows bad;                       // left out by skip_bad_rows
+  std::vector<std::string> notes;    // what may be meant otherwise than it was read
   std::vector<std::string> sources;  // "ratings.csv: table, ',', columns userId, movieId, timestamp"
 };
 

@@ -65,11 +65,26 @@ TEST(Interactions, ReadsTablesWithoutHeader) {
             "1>1193@978300760 1>661@978302109");
   EXPECT_EQ(shown(read("u.data", "196\t242\t3\t881250949\n")), "196>242@881250949");
   EXPECT_EQ(shown(read("a.csv", "u,1,2014-07-22\nu,2,1970-01-02T00:00:01.5\n")), "u>1@1405987200 u>2@86401.5");
-  EXPECT_EQ(shown(read("a.csv", "1,2,5\n1,3,4\n")), "1>2 1>3");  // the third column is a rating
+  EXPECT_EQ(shown(read("a.csv", "1,2,5\n1,3,4\n")), "1>2 1>3");                      // the third column is a rating
+  EXPECT_EQ(shown(read("a.csv", "1,10,5,300\n1,11,4,100\n")), "1>10@300 1>11@100");  // the fourth a time, however small
+  EXPECT_EQ(shown(read("a.csv", "1,10,881250949,5\n")), "1>10@881250949");
+  EXPECT_EQ(shown(read("a.csv", "1,10,5,x\n")), "1>10");
   EXPECT_EQ(shown(read("a.txt", "1 2 5 881250949\n1 3 4 881250950\n")), "1>2@881250949 1>3@881250950");
   EXPECT_EQ(shown(read("a.csv", "a,b,c\nd,e,f\n", {.header = Header::absent})), "a>b d>e");
   EXPECT_EQ(shown(read("a.csv", "9,8,7\n1,2,3\n", {.header = Header::absent, .columns = {.user = "3", .item = "1"}})),
             "7>9 3>1");
+}
+
+// Small numbers in the third column may be times.
+TEST(Interactions, SaysWhichColumnNothingReads) {
+  ASSERT_EQ(read("a.csv", "1,2,5\n1,3,4\n").notes.size(), 1u);
+  EXPECT_NE(read("a.csv", "1,2,5\n1,3,4\n").notes[0].find("column 3 (5 in the first row)"), std::string::npos);
+  EXPECT_TRUE(read("a.csv", "1,2,5\n1,3,4\n", {.columns = {.time = "3"}}).notes.empty());
+  EXPECT_TRUE(read("a.csv", "1,2,5\n1,3,4\n", {.columns = {.time = "none"}}).notes.empty());
+  EXPECT_TRUE(read("a.csv", "1,2,5\n1,3,4\n", {.min_rating = 2}).notes.empty());
+  EXPECT_TRUE(read("a.csv", "1,2,881250949\n").notes.empty());
+  EXPECT_TRUE(read("a.csv", "1,10,5,300\n").notes.empty());
+  EXPECT_TRUE(read("a.csv", "user,item,rating\n1,2,5\n").notes.empty());
 }
 
 TEST(Interactions, ReadsQuotedFields) {
@@ -82,6 +97,9 @@ TEST(Interactions, ReadsQuotedFields) {
                  "user\ttitle\titem\n1\t12\" vinyl\t7\n2\t\"Foo\" bar\t8\n\"3\"\t\"a \"\"b\"\"\"\t9\n4\t\"\t10\n")),
       "1>7 2>8 3>9 4>10");
   EXPECT_EQ(shown(read("a.inter", "user_id:token\titem_id:token\n\"1\"\t7\n")), "\"1\">7");
+  // Spaces inside quotes belong to an id, those around a plain one do not.
+  EXPECT_EQ(shown(read("a.csv", "user,item\n\" a \",x\n a ,x\na,\" \"\n")), " a >x a>x a> ");
+  EXPECT_EQ(shown(read("a.tsv", "user\titem\n\" a \"\tx\n a \tx\n")), " a >x a>x");
 }
 
 TEST(Interactions, ReadsSequencesAndPairs) {
@@ -173,6 +191,11 @@ TEST(Interactions, SaysWhatItCannotTell) {
   expect_error("a.csv", "user,item\nx,y\n", "--user-column 'who': no such column; there are 2: user, item",
                {.columns = {.user = "who"}});
   expect_error("a.csv", "user,item\nx,y\n", "the same column", {.columns = {.user = "item"}});
+  expect_error("a.csv", "user,item,item\nx,y,z\n",
+               "columns 2 and 3 are both called 'item'; say which: --item-column 2");
+  expect_error("a.csv", "ts,user,item,ts\n1,x,y,2\n", "columns 1 and 4 are both called 'ts'");
+  EXPECT_EQ(shown(read("a.csv", "user,item,item\nx,y,z\n", {.columns = {.item = "3"}})), "x>z");
+  EXPECT_EQ(shown(read("a.csv", "user,item,x,x\nx,y,z,z\n")), "x>y");  // nobody reads these
   expect_error("a.csv", "alice,matrix\nbob,alien\n", "names or data?", {.columns = {.user = "1", .item = "2"}});
   expect_error("a.csv", "user\nx\n", "name the delimiter");
   expect_error("a.csv", "user,item\nx,y\n", "no column of ratings", {.min_rating = 1});

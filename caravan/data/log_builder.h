@@ -39,6 +39,7 @@ class LogBuilder {
 
   // A file begins: with times or without; all files must agree.
   void begin_file(const std::string& path, uint64_t bytes, bool has_times, std::string description);
+  void note(std::string text) { log_.notes.push_back(std::move(text)); }
   void read_to(uint64_t position);  // in the file that was begun: progress, and room for the rows to come
   void end_file();
   Interactions take() { return std::move(log_); }

@@ -258,7 +258,8 @@ Dataset prepare(Interactions log, const Descriptions& about, const PrepareOption
                         {"k_core_rounds", core.rounds},
                         {"older_than_max_length", cut},
                         {"cold_items_kept", numbering.cold},
-                        {"items_described", numbering.described}};
+                        {"items_described", numbering.described},
+                        {"descriptions_unused", std::ssize(about.items) - numbering.described}};
   Dataset data = make_dataset(rows, log.users, std::move(numbering), options, log.has_times);
   data.description["source"] = {{"interactions", log.sources}, {"items", about.sources}};
   Json& settings = data.description["settings"];
@@ -270,6 +271,7 @@ Dataset prepare(Interactions log, const Descriptions& about, const PrepareOption
   settings["seed"] = options.seed;
   data.description["filters"] = filters;
   data.description["bad_rows"] = bad_rows(log.bad, about.bad);
+  if (!log.notes.empty()) data.description["notes"] = log.notes;
   data.description["report"] = make_report(data);
   return data;
 }

@@ -75,6 +75,14 @@ TEST(Prepare, SplitsByTimeAtGlobalCuts) {
   EXPECT_THROW(prepare(log_of(csv), {}, {.split = Split::time, .validation_from = -8, .test_from = 7}), Error);
 }
 
+TEST(Prepare, CountsDescriptionsThatItLeavesOut) {
+  Descriptions about;
+  about.items["a"] = {.id = "a", .title = "A"};
+  about.items["z"] = {.id = "z", .title = "Z"};
+  EXPECT_EQ(prepare(log_of(kLog), about, {}).description["filters"]["descriptions_unused"], 1);
+  EXPECT_EQ(prepare(log_of(kLog), about, {.keep_cold_items = true}).description["filters"]["descriptions_unused"], 0);
+}
+
 TEST(Prepare, CountsItemsInTheTrainingPartAlone) {
   const Dataset data = prepare(log_of(kLog), {}, {});
   EXPECT_EQ(data.items[*data.items.find("a")].count, 1);

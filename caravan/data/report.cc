@@ -115,6 +115,10 @@ std::string with_commas(int64_t value) {
   return digits;
 }
 
+std::string counted(int64_t n, std::string_view noun) {
+  return fmt::format("{} {}{}", with_commas(n), noun, n == 1 ? "" : "s");
+}
+
 }  // namespace
 
 double gini(std::vector<int64_t> counts) {
@@ -166,22 +170,21 @@ std::string format_report(const Json& report) {
        fmt::format("mean {:.2f}, median {}, 90% at most {}, from {} to {}", number(length, "mean"),
                    count(length, "median"), count(length, "p90"), count(length, "min"), count(length, "max")));
   if (report.contains("time")) {
-    line("ties", fmt::format("{} interactions share their time with the one before; {} users have such; the tie rule "
-                             "decides {} test items",
-                             with_commas(count(tie, "interactions")), with_commas(count(tie, "users")),
-                             with_commas(count(tie, "test_items"))));
+    line("ties", fmt::format("{} of {} at the time of the one before; the tie rule decides {}",
+                             counted(count(tie, "interactions"), "interaction"), counted(count(tie, "users"), "user"),
+                             counted(count(tie, "test_items"), "test item")));
   } else {
     line("ties", "unknown: the log has no times, its order counts");
   }
-  line("repeats", fmt::format("{} interactions with an item that the user had before ({} users)",
-                              with_commas(count(repeat, "interactions")), with_commas(count(repeat, "users"))));
+  line("repeats",
+       fmt::format("{} with an item that the user had before ({})",
+                   counted(count(repeat, "interactions"), "interaction"), counted(count(repeat, "users"), "user")));
   line("popularity",
-       fmt::format(
-           "Gini {:.3f}; the top 1% of items have {:.1f}% of the training, the top 10% {:.1f}%; {} items have none",
-           number(popular, "gini"), 100 * number(popular, "top_1_percent"), 100 * number(popular, "top_10_percent"),
-           with_commas(count(popular, "without_training"))));
-  line("text", fmt::format("{} titles, {} with categories, {} with other text, {} with codes",
-                           with_commas(count(about, "titles")), with_commas(count(about, "categories")),
+       fmt::format("Gini {:.3f}; the top 1% of items have {:.1f}% of the training, the top 10% {:.1f}%; {} without any",
+                   number(popular, "gini"), 100 * number(popular, "top_1_percent"),
+                   100 * number(popular, "top_10_percent"), counted(count(popular, "without_training"), "item")));
+  line("text", fmt::format("{}, {} with categories, {} with other text, {} with codes",
+                           counted(count(about, "titles"), "title"), with_commas(count(about, "categories")),
                            with_commas(count(about, "text")), with_commas(count(about, "codes"))));
   constexpr double kSuspicious = 0.005;
   if (number(report, "numbering_leak") > kSuspicious) {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "caravan/data/words.h"
+
 namespace caravan::data {
 namespace {
 
@@ -56,6 +58,11 @@ std::string detect_delimiter(std::string_view line) {
 TableReader::TableReader(const std::string& path, TableOptions options)
     : lines_(path), options_(std::move(options)), delimiter_(spelled_delimiter(options_.delimiter)) {}
 
+std::string_view TableReader::trimmed_field(size_t field) const {
+  const bool quoted = !quoted_.empty() && quoted_[field];
+  return quoted ? fields_[field] : trimmed(fields_[field]);
+}
+
 std::string TableReader::where() const { return fmt::format("{}:{}", lines_.path(), line_); }
 
 // A record is broken: the next one is looked for in the line behind its first one.
@@ -90,6 +97,7 @@ bool TableReader::next() {
   }
   fields_.clear();
   unquoted_.clear();
+  quoted_.clear();
   if (options_.quotes && delimiter_ != "\t" && text_.find('"') != std::string_view::npos) {
     split_quoted();
   } else {
@@ -114,14 +122,18 @@ void TableReader::split_plain() {
 
 void TableReader::take_within_line() {
   unquoted_.reserve(text_.size());  // the fields that point into it stay valid
-  for (std::string_view& field : fields_) {
+  for (size_t i = 0; i < fields_.size(); ++i) {
+    std::string_view& field = fields_[i];
     if (field.size() < 2 || field.front() != '"' || field.back() != '"') continue;
     const std::string_view inner = field.substr(1, field.size() - 2);
     bool doubled = true;  // every quote inside has its twin
-    for (size_t i = 0; i < inner.size() && doubled; ++i) {
-      if (inner[i] == '"') doubled = i + 1 < inner.size() && inner[++i] == '"';
+    for (size_t at = 0; at < inner.size() && doubled; ++at) {
+      if (inner[at] == '"') doubled = at + 1 < inner.size() && inner[++at] == '"';
     }
-    if (doubled) field = append_unquoted(unquoted_, inner);
+    if (!doubled) continue;
+    field = append_unquoted(unquoted_, inner);
+    quoted_.resize(fields_.size());
+    quoted_[i] = true;
   }
 }
 
@@ -174,6 +186,7 @@ void TableReader::split_quoted() {
   for (const Part& part : parts) {
     const std::string_view field = text_.substr(part.begin, part.end - part.begin);
     fields_.push_back(part.quoted ? append_unquoted(unquoted_, field) : field);
+    quoted_.push_back(part.quoted);
   }
 }
 

@@ -35,6 +35,8 @@ class TableReader {
   // call after that goes on behind it.
   bool next();
   std::span<const std::string_view> fields() const { return fields_; }  // valid until next()
+  // A field without the spaces around it. Those inside quotes belong to it (RFC 4180).
+  std::string_view trimmed_field(size_t field) const;
 
   std::string where() const;  // "PATH:LINE" of the record's first line
   const std::string& path() const { return lines_.path(); }
@@ -57,6 +59,7 @@ class TableReader {
   std::string unquoted_;  // fields with doubled quotes, unquoted
   std::string_view text_;
   std::vector<std::string_view> fields_;
+  std::vector<bool> quoted_;  // of each field; empty where none is
   size_t line_ = 0, field_count_ = 0;
   LineReader::Mark after_line_{};  // where to go on where a record of several lines turns out to be none
 };

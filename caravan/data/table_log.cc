@@ -39,6 +39,7 @@ class TableLog {
     check(!log_.options().min_rating || columns_.rating >= 0, ErrorCode::invalid_argument,
           "{}: there is no column of ratings for --min-rating; name it with --rating-column", table_.where());
     log_.begin_file(table_.path(), table_.size(), columns_.time >= 0, named(table_, columns_, first));
+    note_unused(first);
     if (!columns_.header) log_.bad().accept([&] { add(); });
   }
 
@@ -54,7 +55,8 @@ class TableLog {
       time = parse_time(field(columns_.time));
       check_number(time.has_value(), "time", "a number or a date such as 2014-07-22T10:15:30", columns_.time);
     }
-    const std::string_view user = trimmed(field(columns_.user)), item = trimmed(field(columns_.item));
+    const std::string_view user = table_.trimmed_field(static_cast<size_t>(columns_.user)),
+                           item = table_.trimmed_field(static_cast<size_t>(columns_.item));
     if (rating && *rating < *log_.options().min_rating) return log_.add_low_rating(user, item, where);
     if (columns_.history < 0) return log_.add(user, item, time, where);
     for (const std::string& one : log_.histories().add(std::string(user), parse_list(field(columns_.history)), item))
@@ -62,6 +64,16 @@ class TableLog {
   }
 
  private:
+  // Three columns without a header: the last one may be a rating or a time, and small numbers do not tell.
+  void note_unused(std::span<const std::string_view> first) {
+    const ReadOptions& options = log_.options();
+    const bool told = !options.columns.time.empty() || !options.columns.rating.empty() || options.min_rating;
+    if (columns_.header || columns_.time >= 0 || first.size() != 3 || told) return;
+    log_.note(fmt::format(
+        "{}: no header, and column 3 ({} in the first row) is taken for a rating, which nothing asks for; if it is a "
+        "time: --time-column 3",
+        table_.path(), trimmed(first[2]).substr(0, 40)));
+  }
   std::string_view field(int column) const { return table_.fields()[static_cast<size_t>(column)]; }
   void check_number(bool good, std::string_view what, std::string_view wanted, int column) const {
     if (good) [[likely]]

@@ -28,6 +28,7 @@ RankingMeter::RankingMeter(std::vector<int64_t> ks, std::span<const int64_t> tra
         ErrorCode::invalid_argument, "metrics need at least one K, and each K must be positive");
   sums_.resize(ks_.size());
   for (size_t i = 0; i < ks_.size(); ++i) sums_[i].k = ks_[i];
+  filled_.assign(ks_.size(), 0);
   recommended_.assign(ks_.size(), std::vector<int64_t>(train_counts.size(), 0));
 }
 
@@ -78,7 +79,9 @@ void RankingMeter::add_at(size_t which, std::span<const int32_t> ranked, const s
   sum.map += precisions / static_cast<double>(possible);
   sum.precision += static_cast<double>(found) / static_cast<double>(k);
   sum.invalid_rate += static_cast<double>(n - valid) / static_cast<double>(k);
-  if (valid > 0) sum.average_popularity += popularity / static_cast<double>(valid);
+  if (valid == 0) return;
+  sum.average_popularity += popularity / static_cast<double>(valid);
+  ++filled_[which];
 }
 
 std::vector<RankingMetrics> RankingMeter::result() const {
@@ -86,9 +89,8 @@ std::vector<RankingMetrics> RankingMeter::result() const {
   const double cases = static_cast<double>(std::max<int64_t>(cases_, 1));
   for (size_t i = 0; i < means.size(); ++i) {
     RankingMetrics& m = means[i];
-    for (double* sum :
-         {&m.recall, &m.hit_rate, &m.ndcg, &m.mrr, &m.map, &m.precision, &m.average_popularity, &m.invalid_rate})
-      *sum /= cases;
+    for (double* sum : {&m.recall, &m.hit_rate, &m.ndcg, &m.mrr, &m.map, &m.precision, &m.invalid_rate}) *sum /= cases;
+    m.average_popularity /= static_cast<double>(std::max<int64_t>(filled_[i], 1));
     const std::vector<int64_t>& counts = recommended_[i];
     const auto never = std::count(counts.begin(), counts.end(), 0);
     m.coverage = counts.empty() ? 0.0 : 1.0 - static_cast<double>(never) / static_cast<double>(counts.size());

@@ -23,7 +23,7 @@ struct RankingMetrics {
   int64_t k = 0;
   double recall = 0, hit_rate = 0, ndcg = 0, mrr = 0, map = 0, precision = 0;
   double coverage = 0;            // part of all items that were recommended to anybody
-  double average_popularity = 0;  // mean training count of recommended items (ARP)
+  double average_popularity = 0;  // mean training count of a list's items (ARP); lists without any say nothing
   double gini = 0;                // of how often each item was recommended: 0 all alike, towards 1 few items only
   double invalid_rate = 0;        // part of the K places that hold no item of the catalogue, or one a second time
 };
@@ -45,6 +45,7 @@ class RankingMeter {
   std::span<const int64_t> train_counts_;
   std::vector<RankingMetrics> sums_;
   std::vector<std::vector<int64_t>> recommended_;  // [K][N]
+  std::vector<int64_t> filled_;                    // [K] lists that hold an item
   int64_t cases_ = 0;
 };
 

@@ -72,7 +72,7 @@ TEST(RankingMeter, CountsPlacesWithoutAnItem) {
   EXPECT_DOUBLE_EQ(m.precision, 0.125);
   EXPECT_DOUBLE_EQ(m.invalid_rate, 3.0 / 8);
   EXPECT_DOUBLE_EQ(m.coverage, 0.25);
-  EXPECT_DOUBLE_EQ(m.average_popularity, 2.5);
+  EXPECT_DOUBLE_EQ(m.average_popularity, 5);  // of the one list that holds an item
   EXPECT_DOUBLE_EQ(m.gini, 0.75);
 }
 

@@ -87,6 +87,12 @@ std::string full_text(const Item& item) {
   return text;
 }
 
+std::vector<std::string> ids_of(const Catalogue& items) {
+  std::vector<std::string> ids;
+  for (const Item& item : items) ids.push_back(item.id);
+  return ids;
+}
+
 Catalogue read_catalogue(const std::string& path) {
   std::vector<Item> items;
   std::unordered_map<std::string, size_t> lines;  // id -> line

@@ -57,6 +57,8 @@ class Catalogue {
 // in it.
 std::string full_text(const Item& item);
 
+std::vector<std::string> ids_of(const Catalogue& items);  // in their order
+
 Catalogue read_catalogue(const std::string& path);
 void write_catalogue(const Catalogue& items, const std::string& path);  // atomic
 

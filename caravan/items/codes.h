@@ -65,11 +65,16 @@ std::vector<std::vector<int32_t>> code_token_ids(const ItemCodes& codes, const F
 std::vector<std::vector<int32_t>> item_tokens(const ItemCodes& codes, const FindToken& find);
 
 // --- files -------------------------------------------------------------------------------------------------------
-// codes.json: {"format": "caravan.item_codes", "version": 1, "sizes": [256, ...], "codes": [[101, 42, 7], ...]}, in the
-// order of the data set's items.jsonl. Throws corrupt_file for a file that breaks these rules.
+// codes.json: {"format": "caravan.item_codes", "version": 1, "items_crc32c": 2671383228, "sizes": [256, ...],
+// "codes": [[101, 42, 7], ...]}, in the order of the data set's items.jsonl. Throws corrupt_file for a file that breaks
+// these rules. The fingerprint says which items, in which order; files of others may lack it.
 inline constexpr std::string_view kCodesFile = "codes.json";
 ItemCodes read_codes(const std::string& path);
-void write_codes(const ItemCodes& codes, const std::string& path);
+// The codes of these items: corrupt_file where the file says that it was made for others, or for another number.
+ItemCodes read_codes(const std::string& path, std::span<const std::string> ids);
+void write_codes(const ItemCodes& codes, const std::string& path, std::span<const std::string> ids = {});
+std::string codes_json(const ItemCodes& codes, std::span<const std::string> ids = {});  // the file's contents
+uint32_t fingerprint(std::span<const std::string> ids);  // CRC-32C of the ids, behind each a NUL
 
 // Codes under the ids of their file.
 struct NamedCodes {
@@ -91,5 +96,8 @@ NamedCodes read_named_codes(const std::string& path);
 
 // The codes in the order of `ids`. Throws not_found where ids have no codes (names the first few).
 ItemCodes arrange(const NamedCodes& codes, std::span<const std::string> ids);
+
+// Any of the three files, for these items: codes.json goes by their order, the others by their ids.
+ItemCodes read_codes_for(std::span<const std::string> ids, const std::string& path);
 
 }  // namespace caravan::items

@@ -1,8 +1,10 @@
 // The files that item codes come in; see codes.h. Their numbers are checked before anything is made of them.
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <unordered_map>
 
+#include "caravan/base/crc32c.h"
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/base/json.h"
@@ -13,6 +15,7 @@ namespace caravan::items {
 namespace {
 
 constexpr int64_t kMaxCode = (1 << 30) - 1, kMaxLevels = 1024;
+constexpr std::string_view kFormat = "caravan.item_codes", kFingerprint = "items_crc32c";
 
 int32_t read_code(const Json& value, std::string_view path, size_t item) {
   check_file(value.is_number_integer(), FileFault::type, path, "item {}: a code must be an integer, got {}", item,
@@ -46,6 +49,8 @@ void check_ids(std::span<const std::string> ids, std::string_view path) {
 }
 
 ItemCodes codes_of(const Json& json, const std::string& path) {
+  const std::string format = get_string(json, "format", path, std::string(kFormat));
+  check_file(format == kFormat, FileFault::magic, path, "\"format\" must be \"{}\", got \"{}\"", kFormat, format);
   const int64_t version = get_int(json, "version", path);
   check_file(version == 1, FileFault::version, path, "version {} of item codes; this program reads version 1", version);
   const Json* sizes = find_member(json, "sizes");
@@ -79,6 +84,22 @@ ItemCodes codes_of(const Json& json, const std::string& path) {
   return all;
 }
 
+// Nothing in a tuple of codes says which item it belongs to: codes of another numbering would be wrong silently.
+ItemCodes codes_of(const Json& json, const std::string& path, std::span<const std::string> ids) {
+  constexpr std::string_view kAdvice = "`caravan items build` makes codes for this data set";
+  ItemCodes codes = codes_of(json, path);
+  check_file(codes.items() == std::ssize(ids), FileFault::layout, path,
+             "codes of {} items, but there are {}: they were made for another data set; {}", codes.items(), ids.size(),
+             kAdvice);
+  constexpr int64_t kMax = std::numeric_limits<uint32_t>::max();
+  const int64_t made_for = get_int(json, kFingerprint, path, {.min = 0, .max = kMax}, -1);
+  check_file(made_for < 0 || made_for == fingerprint(ids), FileFault::checksum, path,
+             "the codes were made for other items, or for these in another order (the ids' fingerprint is {:08x}, not "
+             "{:08x}); {}",
+             fingerprint(ids), made_for, kAdvice);
+  return codes;
+}
+
 NamedCodes index_of(const Json& json, const std::string& path) {
   NamedCodes named;
   std::vector<std::vector<int32_t>> rows;
@@ -95,6 +116,7 @@ NamedCodes index_of(const Json& json, const std::string& path) {
     }
     named.ids.push_back(id);
   }
+  check_file(!rows.empty(), FileFault::layout, path, "there are no items in it");
   check_ids(named.ids, path);
   named.codes = from_rows(rows);
   return named;
@@ -152,6 +174,8 @@ NamedCodes table_of(std::string_view text, char delimiter, const std::string& pa
     named.ids.emplace_back(cells[0]);
     rows.push_back(read_row(cells, path, line));
   }
+  check_file(!rows.empty(), FileFault::layout, path, "there are no items in it{}",
+             line == 0 ? ": the file is empty" : ", nothing but a header");
   check_ids(named.ids, path);
   named.codes = from_rows(rows);
   return named;
@@ -171,24 +195,45 @@ Json read_object(const std::string& path) {
   return json;
 }
 
-}  // namespace
-
-ItemCodes read_codes(const std::string& path) {
-  const Json json = read_object(path);
+Json read_codes_object(const std::string& path) {
+  Json json = read_object(path);
   check_file(is_codes_file(json), FileFault::layout, path,
              "not a codes.json (no \"sizes\"); an index.json is taken in by `caravan items`");
-  return codes_of(json, path);
+  return json;
 }
 
-void write_codes(const ItemCodes& codes, const std::string& path) {
-  AtomicFile out(path);
-  out.write(fmt::format("{{\"format\": \"caravan.item_codes\", \"version\": 1, \"sizes\": [{}], \"codes\": [\n",
-                        fmt::join(codes.sizes(), ", ")));
-  for (int64_t item = 0; item < codes.items(); ++item) {
-    out.write(fmt::format("[{}]{}\n", fmt::join(codes.codes(item), ", "), item + 1 < codes.items() ? "," : ""));
-  }
-  out.write("]}\n");
-  out.commit();
+bool is_json(std::string_view text) {
+  const size_t start = text.find_first_not_of(" \t\r\n");
+  return start != std::string_view::npos && text[start] == '{';
+}
+
+}  // namespace
+
+uint32_t fingerprint(std::span<const std::string> ids) {
+  uint32_t crc = 0;
+  for (const std::string& id : ids) crc = crc32c(std::as_bytes(std::span(id.c_str(), id.size() + 1)), crc);
+  return crc;
+}
+
+ItemCodes read_codes(const std::string& path) { return codes_of(read_codes_object(path), path); }
+
+ItemCodes read_codes(const std::string& path, std::span<const std::string> ids) {
+  return codes_of(read_codes_object(path), path, ids);
+}
+
+std::string codes_json(const ItemCodes& codes, std::span<const std::string> ids) {
+  check(ids.empty() || std::ssize(ids) == codes.items(), ErrorCode::invalid_argument,
+        "{} ids for the codes of {} items", ids.size(), codes.items());
+  std::string text = fmt::format("{{\"format\": \"{}\", \"version\": 1, ", kFormat);
+  if (!ids.empty()) text += fmt::format("\"{}\": {}, ", kFingerprint, fingerprint(ids));
+  text += fmt::format("\"sizes\": [{}], \"codes\": [\n", fmt::join(codes.sizes(), ", "));
+  for (int64_t item = 0; item < codes.items(); ++item)
+    text += fmt::format("[{}]{}\n", fmt::join(codes.codes(item), ", "), item + 1 < codes.items() ? "," : "");
+  return text + "]}\n";
+}
+
+void write_codes(const ItemCodes& codes, const std::string& path, std::span<const std::string> ids) {
+  write_file(path, codes_json(codes, ids));
 }
 
 NamedCodes read_index_json(const std::string& path) { return index_of(read_object(path), path); }
@@ -216,8 +261,7 @@ NamedCodes read_codes_table(const std::string& path, char delimiter) {
 
 NamedCodes read_named_codes(const std::string& path) {
   const std::string text = read_file(path);
-  const size_t start = text.find_first_not_of(" \t\r\n");
-  if (start == std::string::npos || text[start] != '{') {
+  if (!is_json(text)) {
     return read_codes_table(path, text.substr(0, text.find('\n')).find('\t') == std::string::npos ? ',' : '\t');
   }
   const Json json = read_object(path);
@@ -242,6 +286,14 @@ ItemCodes arrange(const NamedCodes& codes, std::span<const std::string> ids) {
   check(missing.empty(), ErrorCode::not_found, "{} of {} items have no codes: {}{}", missing.size(), ids.size(),
         fmt::join(shown, ", "), missing.size() > kShown ? " ..." : "");
   return arranged;
+}
+
+ItemCodes read_codes_for(std::span<const std::string> ids, const std::string& path) {
+  if (is_json(read_file(path))) {
+    const Json json = read_object(path);
+    if (is_codes_file(json)) return codes_of(json, path, ids);
+  }
+  return arrange(read_named_codes(path), ids);
 }
 
 }  // namespace caravan::items

@@ -111,6 +111,30 @@ TEST(CodeFiles, RoundTrips) {
   EXPECT_EQ(named.codes.sizes()[2], 1000);
 }
 
+TEST(CodeFiles, KnowWhichItemsTheyAreOf) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "codes.json";
+  ItemCodes codes({4, 8});
+  codes.add(std::array{3, 7});
+  codes.add(std::array{1});
+  const std::vector<std::string> ids = {"B01", "x"}, swapped = {"x", "B01"}, more = {"B01", "x", "y"};
+  const std::vector<std::string> joined = {"B01x", ""};
+  EXPECT_NE(fingerprint(ids), fingerprint(swapped));
+  EXPECT_NE(fingerprint(ids), fingerprint(joined));
+  write_codes(codes, path, ids);
+  EXPECT_EQ(read_codes(path), codes);
+  EXPECT_EQ(read_codes(path, ids), codes);
+  EXPECT_EQ(read_codes_for(ids, path), codes);
+  EXPECT_NE(message_of([&] { read_codes(path, swapped); }).find("[checksum]"), std::string::npos);
+  EXPECT_NE(message_of([&] { read_codes_for(swapped, path); }).find("[checksum]"), std::string::npos);
+  EXPECT_NE(message_of([&] { read_codes(path, more); }).find("codes of 2 items, but there are 3"), std::string::npos);
+  EXPECT_THROW(write_codes(codes, path, more), Error);
+  // Files of others say nothing about the ids: their number alone is compared.
+  write_codes(codes, path);
+  EXPECT_EQ(read_codes(path, swapped), codes);
+  EXPECT_THROW(read_codes(path, more), Error);
+}
+
 TEST(CodeFiles, ReadsTables) {
   const TemporaryFolder folder;
   write_file(folder / "t.tsv", "id\ta\tb\r\n1\t5\t6\r\n2\t7\t\r\n\n");
@@ -129,8 +153,12 @@ TEST(CodeFiles, MalformedFilesGetTheirError) {
   const std::vector<std::pair<std::string, FileFault>> files = {
       {"{", FileFault::json},
       {"[]", FileFault::layout},
+      {"", FileFault::layout},
+      {"{}", FileFault::layout},
+      {"id\ta\n", FileFault::layout},
       {R"({"sizes": [4]})", FileFault::range},
       {R"({"version": 2, "sizes": [4], "codes": []})", FileFault::version},
+      {R"({"format": "x", "version": 1, "sizes": [4], "codes": []})", FileFault::magic},
       {R"({"version": 1, "sizes": 4, "codes": []})", FileFault::type},
       {R"({"version": 1, "sizes": [4], "codes": [[4]]})", FileFault::range},
       {R"({"version": 1, "sizes": [4], "codes": [[-1]]})", FileFault::range},

@@ -37,6 +37,17 @@ std::string_view without_year(std::string_view title) {
   return title.substr(0, title.size() - kForm.size());
 }
 
+// What was typed, in a message: control characters would steer the terminal, and a NUL would end the message.
+std::string shown(std::string_view text) {
+  constexpr size_t kLongest = 200;
+  std::string out;
+  for (const char c : text.substr(0, kLongest)) {
+    const auto byte = static_cast<unsigned char>(c);
+    byte < 0x20 || byte == 0x7F ? out += fmt::format("\\x{:02x}", byte) : out += c;
+  }
+  return out + (text.size() > kLongest ? " ..." : "");
+}
+
 std::string in_folder(const std::string& folder, std::string_view name) { return folder + "/" + std::string(name); }
 
 }  // namespace
@@ -46,11 +57,8 @@ bool has_item_set(const std::string& folder) {
 }
 
 ItemSet read_item_set(const std::string& folder) {
-  ItemSet set{.catalogue = read_catalogue(in_folder(folder, kItemsFile)),
-              .codes = read_codes(in_folder(folder, kCodesFile))};
-  check_file(set.catalogue.size() == set.codes.items(), FileFault::layout, in_folder(folder, kCodesFile),
-             "codes of {} items, but {} holds {}: both must come from the same data set", set.codes.items(), kItemsFile,
-             set.catalogue.size());
+  ItemSet set{.catalogue = read_catalogue(in_folder(folder, kItemsFile)), .codes = {}};
+  set.codes = read_codes(in_folder(folder, kCodesFile), ids_of(set.catalogue));
   return set;
 }
 
@@ -58,11 +66,12 @@ void write_item_set(const ItemSet& set, const std::string& folder) {
   check(set.catalogue.size() == set.codes.items(), ErrorCode::invalid_argument, "codes of {} items for {} items",
         set.codes.items(), set.catalogue.size());
   write_catalogue(set.catalogue, in_folder(folder, kItemsFile));
-  write_codes(set.codes, in_folder(folder, kCodesFile));
+  write_codes(set.codes, in_folder(folder, kCodesFile), ids_of(set.catalogue));
 }
 
 ItemLookup::ItemLookup(const ItemSet& set) : set_(&set) {
   for (int32_t i = 0; i < set.catalogue.size(); ++i) {
+    if (set.catalogue[i].id.find(',') != std::string::npos) comma_ids_.insert(set.catalogue[i].id);
     if (set.catalogue[i].title.empty()) continue;
     const std::string title = folded(set.catalogue[i].title);
     if (const auto undated = without_year(title); !undated.empty()) undated_.emplace(undated, i);
@@ -106,34 +115,39 @@ std::vector<int32_t> ItemLookup::titles_of_any_year(const std::string& folded) c
   return found;
 }
 
-int32_t ItemLookup::most_popular(std::span<const int32_t> items) const {
-  const auto& catalogue = set_->catalogue;
-  return *std::max_element(items.begin(), items.end(),
-                           [&](int32_t a, int32_t b) { return catalogue[a].count < catalogue[b].count; });
+std::optional<int32_t> ItemLookup::exact(std::string_view typed) const {
+  const std::string_view text = trimmed(typed);
+  for (const std::string_view id : {typed, text}) {  // an id may have spaces around it
+    if (const auto item = set_->catalogue.find(id)) return item;
+  }
+  std::vector<int32_t> titled = find_title(text);
+  if (titled.empty()) {
+    for (auto [it, end] = titles_.equal_range(folded(text)); it != end; ++it) titled.push_back(it->second);
+  }
+  if (titled.size() > 1)
+    fail_several(fmt::format("several items have the title \"{}\"; give one's id", shown(text)), titled);
+  return titled.empty() ? std::nullopt : std::optional(titled.front());
 }
 
-std::optional<int32_t> ItemLookup::exact(std::string_view text) const {
-  if (const auto item = set_->catalogue.find(text)) return item;
-  if (const auto titled = find_title(text); !titled.empty()) return most_popular(titled);
-  std::vector<int32_t> same;
-  for (auto [it, end] = titles_.equal_range(folded(text)); it != end; ++it) same.push_back(it->second);
-  return same.empty() ? std::nullopt : std::optional(most_popular(same));
+bool ItemLookup::goes_on(std::string_view beginning) const {
+  const std::string id = std::string(beginning) + ",";
+  const auto next = comma_ids_.lower_bound(id);
+  return (next != comma_ids_.end() && next->starts_with(id)) || !titles_from(folded(id), 1).empty();
 }
 
 std::vector<int32_t> ItemLookup::resolve_list(std::string_view text) const {
-  constexpr size_t kMostCommas = 16;  // in a title
+  constexpr size_t kMostCommas = 16;  // in an id or a title
   std::vector<size_t> ends;           // of the pieces
   for (size_t at = text.find(','); at != std::string_view::npos; at = text.find(',', at + 1)) ends.push_back(at);
   ends.push_back(text.size());
   std::vector<int32_t> items;
   for (size_t begin = 0, piece = 0; piece < ends.size();) {
-    const std::string beginning = folded(trimmed(text.substr(begin, ends[piece] - begin))) + ",";
-    const bool goes_on = !titles_from(beginning, 1).empty();
-    size_t last = goes_on ? std::min(piece + kMostCommas, ends.size() - 1) : piece;
+    const bool longer = goes_on(trimmed(text.substr(begin, ends[piece] - begin)));
+    size_t last = longer ? std::min(piece + kMostCommas, ends.size() - 1) : piece;
     std::optional<int32_t> item;
     for (; last > piece; --last) {
-      const std::string_view run = trimmed(text.substr(begin, ends[last] - begin));
-      if ((item = exact(run)) || undated_.contains(folded(run))) break;
+      const std::string_view run = text.substr(begin, ends[last] - begin);
+      if ((item = exact(run)) || undated_.contains(folded(trimmed(run)))) break;
     }
     if (!item && (ends.size() == 1 || !trimmed(text.substr(begin, ends[last] - begin)).empty())) {
       item = resolve(text.substr(begin, ends[last] - begin));
@@ -146,9 +160,9 @@ std::vector<int32_t> ItemLookup::resolve_list(std::string_view text) const {
 }
 
 int32_t ItemLookup::resolve(std::string_view typed) const {
+  if (const auto item = exact(typed)) return *item;
   const std::string_view text = trimmed(typed);
   check(!text.empty(), ErrorCode::invalid_argument, "an item's id, title or codes are expected, got nothing");
-  if (const auto item = exact(text)) return *item;
   if (const auto codes = parse_code_tuple(text)) {
     const auto sharing = find_codes(*codes);
     if (sharing.empty()) fail_codes(text, codes->size());
@@ -158,15 +172,15 @@ int32_t ItemLookup::resolve(std::string_view typed) const {
   const auto any_year = titles_of_any_year(lower);
   if (any_year.size() == 1) return any_year.front();
   if (!any_year.empty())
-    fail_several(fmt::format("several items are called \"{}\"; give one's id or add its year", text), any_year);
+    fail_several(fmt::format("several items are called \"{}\"; give one's id or add its year", shown(text)), any_year);
   const auto longer = titles_from(lower, kListed + 1);
   if (longer.size() == 1) return longer.front();
   if (longer.empty()) {
     const auto near = near_names(lower);
-    fail(ErrorCode::not_found, "no item has the id or title \"{}\" among {} items{}", text, set_->catalogue.size(),
-         near.empty() ? "" : fmt::format(" (did you mean {}?)", fmt::join(near, ", ")));
+    fail(ErrorCode::not_found, "no item has the id or title \"{}\" among {} items{}", shown(text),
+         set_->catalogue.size(), near.empty() ? "" : fmt::format(" (did you mean {}?)", fmt::join(near, ", ")));
   }
-  fail_several(fmt::format("several items begin with \"{}\"; give one's id or more of its title", text), longer);
+  fail_several(fmt::format("several items begin with \"{}\"; give one's id or more of its title", shown(text)), longer);
 }
 
 void ItemLookup::fail_several(std::string_view problem, std::span<const int32_t> items) const {

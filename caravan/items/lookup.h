@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -40,24 +41,28 @@ class ItemLookup {
   std::vector<int32_t> find_codes(std::span<const int32_t> codes) const;  // most popular first
 
   // An id; a code tuple (of several items the most popular); a title, exactly and then without regard to (ASCII) case;
-  // one title only without its year ("Toy Story" of "Toy Story (1995)"); the beginning of one title only. Throws
-  // not_found, with the nearest names, or invalid_argument where several titles fit, with some of them.
+  // a title without its year ("Toy Story" of "Toy Story (1995)"); the beginning of a title. Throws not_found, with the
+  // nearest names, or invalid_argument where several items fit, with some of them: nobody but who typed it can tell
+  // which is meant.
   int32_t resolve(std::string_view text) const;
 
-  // Several of them, separated by commas. A title may hold commas itself: the longest run of pieces that is exactly an
-  // item's title, with or without its year, counts as one.
+  // Several of them, separated by commas. Ids and titles may hold commas themselves: the longest run of pieces that is
+  // exactly an item's id or title, with or without its year, counts as one.
   std::vector<int32_t> resolve_list(std::string_view text) const;
 
+  // An id or a whole title; nullopt where there is none. Throws as resolve() where several items have the title.
+  std::optional<int32_t> exact(std::string_view text) const;
+
  private:
-  std::optional<int32_t> exact(std::string_view text) const;  // an id or a whole title
+  bool goes_on(std::string_view beginning) const;  // whether an id or a title is this, a comma and more
   std::vector<int32_t> titles_from(const std::string& beginning, size_t limit) const;
   std::vector<int32_t> titles_of_any_year(const std::string& folded) const;
   [[noreturn]] void fail_several(std::string_view problem, std::span<const int32_t> items) const;
   [[noreturn]] void fail_codes(std::string_view text, size_t levels) const;
-  int32_t most_popular(std::span<const int32_t> items) const;
   std::vector<std::string> near_names(const std::string& folded) const;
   const ItemSet* set_;
   std::multimap<std::string, int32_t> titles_;                   // without case
+  std::set<std::string, std::less<>> comma_ids_;                 // ids that hold commas
   std::multimap<std::string, int32_t> undated_;                  // of these the ones that end in a year, without it
   std::map<std::vector<int32_t>, std::vector<int32_t>> tuples_;  // items of a tuple, most popular first
 };

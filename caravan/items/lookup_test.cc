@@ -43,7 +43,10 @@ TEST(ItemLookup, FindsItemsByIdCodesTitleAndBeginning) {
   EXPECT_EQ(lookup.resolve("ALIENS"), 1);
   EXPECT_EQ(lookup.resolve("Heat"), 2);  // exactly, before without case
   EXPECT_EQ(lookup.resolve("heat"), 3);
-  EXPECT_EQ(lookup.resolve("HEAT"), 3);
+  const std::string several = message_of(lookup, "HEAT");
+  EXPECT_NE(several.find("several items have the title \"HEAT\"; give one's id:\n  m3  Heat\n  42  heat"),
+            std::string::npos)
+      << several;
 }
 
 TEST(ItemLookup, UnknownItemsAreAnsweredWithNearNames) {
@@ -57,6 +60,9 @@ TEST(ItemLookup, UnknownItemsAreAnsweredWithNearNames) {
   EXPECT_NE(message_of(lookup, "<a_3>").find("1 level, items have 2 (such as <a_0><b_1>)"), std::string::npos);
   EXPECT_NE(message_of(lookup, " "), "");
   EXPECT_NE(message_of(lookup, "qqqqqqqqqqqq"), "");
+  // Nothing that was typed steers a terminal or ends the message.
+  EXPECT_NE(message_of(lookup, std::string_view("x\0\x1b[31m", 7)).find("\"x\\x00\\x1b[31m\" among 4 items"),
+            std::string::npos);
 }
 
 TEST(ItemLookup, AListIsSeparatedByCommasThatTitlesMayHoldToo) {
@@ -75,6 +81,32 @@ TEST(ItemLookup, AListIsSeparatedByCommasThatTitlesMayHoldToo) {
   EXPECT_EQ(lookup.resolve_list("1,2,"), (Items{0, 1}));
   EXPECT_THROW(lookup.resolve_list(""), Error);
   EXPECT_THROW(lookup.resolve_list("1,nothing"), Error);
+}
+
+TEST(ItemLookup, IdsMayHoldCommasAndSpaces) {
+  ItemCodes codes({8});
+  for (int32_t i = 0; i < 5; ++i) codes.add(std::array{i});
+  const ItemSet set{Catalogue({{.id = "a,b"}, {.id = "a"}, {.id = " a "}, {.id = "b"}, {.id = "a,b,c", .title = "X"}}),
+                    codes};
+  const ItemLookup lookup(set);
+  using Items = std::vector<int32_t>;
+  EXPECT_EQ(lookup.resolve_list("a,b"), (Items{0}));
+  EXPECT_EQ(lookup.resolve_list("b,a"), (Items{3, 1}));
+  EXPECT_EQ(lookup.resolve_list("a,b,c,a,b,x"), (Items{4, 0, 4}));
+  EXPECT_EQ(lookup.resolve_list("b, a ,a,b"), (Items{3, 2, 0}));
+  EXPECT_EQ(lookup.resolve(" a "), 2);
+  EXPECT_EQ(lookup.resolve(" b "), 3);
+}
+
+TEST(ItemLookup, SeveralItemsOfOneTitleAreAnError) {
+  ItemCodes codes({8});
+  for (int32_t i = 0; i < 3; ++i) codes.add(std::array{i});
+  const ItemSet set{Catalogue({{.id = "1", .title = "Heat", .count = 9}, {.id = "2", .title = "Heat"}, {.id = "3"}}),
+                    codes};
+  const ItemLookup lookup(set);
+  EXPECT_NE(message_of(lookup, "Heat").find("several items have the title"), std::string::npos);
+  EXPECT_THROW(lookup.resolve_list("3,Heat"), Error);
+  EXPECT_EQ(lookup.resolve("2"), 1);
 }
 
 TEST(ItemLookup, ATitlesYearMayBeLeftOut) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "caravan/base/error.h"
+
 namespace caravan::models {
 namespace {
 
@@ -18,6 +20,8 @@ bool has_another_head(const formats::Checkpoint& checkpoint) {
 
 Json stored_config(const formats::Checkpoint& checkpoint) {
   Json config = checkpoint.config();
+  check(!config.empty() || !checkpoint.side_file("config.json").empty(), ErrorCode::not_found,
+        "{}: no such file; it says what the model is, and lies beside the weights", checkpoint.place_of("config.json"));
   if (get_bool(config, "tie_word_embeddings", checkpoint.path(), false) && has_another_head(checkpoint)) {
     config["tie_word_embeddings"] = false;
   }

@@ -3,8 +3,12 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <array>
+#include <limits>
 #include <numeric>
+#include <span>
 
+#include "caravan/base/crc32c.h"
 #include "caravan/base/error.h"
 #include "caravan/ops/cross_entropy.h"
 
@@ -43,6 +47,18 @@ Example TokenExamples::get(int64_t index) const {
   return {.ids = {ids_.begin() + begin, ids_.begin() + end},
           .learned = {learned_.begin() + begin, learned_.begin() + end},
           .prefix = prefixes_[static_cast<size_t>(index)]};
+}
+
+uint32_t fingerprint(const Examples& examples) {
+  uint32_t crc = 0;
+  for (int64_t i = 0; i < examples.size(); ++i) {
+    const Example example = examples.get(i);
+    const std::array<int64_t, 2> sizes = {std::ssize(example.ids), example.prefix};
+    crc = crc32c(std::as_bytes(std::span(sizes)), crc);
+    crc = crc32c(std::as_bytes(std::span(example.ids)), crc);
+    crc = crc32c(std::as_bytes(std::span(example.learned)), crc);
+  }
+  return crc;
 }
 
 int64_t target_count(const Example& example) {
@@ -141,7 +157,15 @@ std::vector<Example> PackedBatches::next_examples() {
 }
 
 Json PackedBatches::state() const {
-  return {{"epoch", epoch_}, {"position", position_}, {"examples", examples_->size()}};
+  return {{"epoch", epoch_},
+          {"position", position_},
+          {"examples", examples_->size()},
+          {"crc32c", fingerprint_of_examples()}};
+}
+
+uint32_t PackedBatches::fingerprint_of_examples() const {
+  if (!fingerprint_) fingerprint_ = fingerprint(*examples_);
+  return *fingerprint_;
 }
 
 void PackedBatches::restore(const Json& state) {
@@ -150,6 +174,13 @@ void PackedBatches::restore(const Json& state) {
   check(examples == examples_->size(), ErrorCode::invalid_argument,
         "the run was stopped with {} training examples, now there are {}: resume with the same data", examples,
         examples_->size());
+  constexpr int64_t kMax = std::numeric_limits<uint32_t>::max();
+  const int64_t crc = get_int(state, "crc32c", kWhere, {.min = 0, .max = kMax}, -1);  // earlier versions saved none
+  check(
+      crc < 0 || crc == fingerprint_of_examples(), ErrorCode::invalid_argument,
+      "the run was stopped with other training examples, though as many (CRC-32C {:08x}, now {:08x}): resume with the "
+      "same data and item codes",
+      crc, fingerprint_of_examples());
   enter_epoch(get_int(state, "epoch", kWhere, {.min = 0}));
   position_ = get_int(state, "position", kWhere, {.min = 0, .max = examples - 1});
 }

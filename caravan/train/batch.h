@@ -2,7 +2,7 @@
 //
 //   PackedBatches batches(examples, {.token_budget = 4096, .seed = 1});
 //   Batch batch = batches.next();            // forever: epoch after epoch, each in an order of its own
-//   Json state = batches.state();            // {"epoch": 3, "position": 812}; restore() goes on from there
+//   Json state = batches.state();            // {"epoch": 3, "position": 812 ...}; restore() goes on from there
 //
 // A batch is ragged: examples one after another, nothing padded, as many as fit the token budget. The order of an epoch
 // follows from (seed, epoch) alone, so a position in the data is two numbers.
@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,9 @@ class TokenExamples final : public Examples {
   std::vector<int32_t> prefixes_;  // of each example
 };
 
+// CRC-32C of all their tokens, marks and prefixes: whether a run that goes on has the data that it began with.
+uint32_t fingerprint(const Examples& examples);
+
 struct Batch {
   std::vector<int64_t> lengths;   // tokens of each sequence
   std::vector<int64_t> prefixes;  // of each sequence; empty where none has one
@@ -86,10 +90,11 @@ class PackedBatches {
   int64_t batches_in_epoch(int64_t epoch) const;  // counted, without touching the examples' tokens
 
   Json state() const;
-  void restore(const Json& state);
+  void restore(const Json& state);  // invalid_argument where the examples are others
 
  private:
   void enter_epoch(int64_t epoch);
+  uint32_t fingerprint_of_examples() const;
   std::vector<int64_t> order_of(int64_t epoch) const;
   // How many examples from `position` on make the next batch.
   int64_t take(const std::vector<int64_t>& order, int64_t position) const;
@@ -98,6 +103,7 @@ class PackedBatches {
   PackingOptions options_;
   int64_t epoch_ = 0, position_ = 0;  // position_: examples of this epoch that were given out
   std::vector<int64_t> order_;
+  mutable std::optional<uint32_t> fingerprint_;  // of the examples, once it was asked for
 };
 
 // A well mixed function of two numbers (splitmix64), for everything that must be random and repeatable.

@@ -330,7 +330,7 @@ TrainConfig read_config(const std::string& path) {
   try {
     set_all(config, parse_toml(read_file(path, 1 << 24), path), "");
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::invalid_argument) throw;
+    if (error.code() != ErrorCode::invalid_argument || std::string_view(error.what()).starts_with(path + ":")) throw;
     fail(ErrorCode::invalid_argument, "{}: {}", path, error.what());
   }
   return config;

@@ -240,8 +240,6 @@ TEST(ItemVocabulary, ItsTokenizerKnowsEveryCodeWord) {
       text::Tokenizer::from_json(item_tokenizer_json(codes, {.items = true, .users = 2}), "tokenizer.json");
   EXPECT_EQ(own.encode("<user:1> <a_2> <b_1> <item:0>").ids, (std::vector<int32_t>{11, 6, 8, 9}));
   const TemporaryFolder folder;
-  write_file(folder / "codes.json", codes_json(codes));
-  EXPECT_EQ(items::read_codes(folder / "codes.json"), codes);
 }
 
 // The bytes that tensorboard 2.20's own writer gives for these events (scripts/golden/train.py says how to compare).

@@ -8,19 +8,6 @@
 namespace caravan::train {
 namespace {
 
-std::vector<std::string> item_ids(const data::Dataset& dataset) {
-  std::vector<std::string> ids;
-  for (const items::Item& item : dataset.items) ids.push_back(item.id);
-  return ids;
-}
-
-// index.json files number their items: "0", "1", ...
-std::vector<std::string> item_numbers(const data::Dataset& dataset) {
-  std::vector<std::string> numbers;
-  for (int64_t i = 0; i < dataset.items.size(); ++i) numbers.push_back(std::to_string(i));
-  return numbers;
-}
-
 items::ItemCodes catalogue_codes(const data::Dataset& dataset) {
   std::vector<int32_t> sizes;
   std::vector<std::vector<int32_t>> tuples;
@@ -52,11 +39,7 @@ items::ItemCodes read_item_codes(const data::Dataset& dataset, const std::string
   if (path == kItemIds) return own_codes(dataset.items.size());
   const std::string own = folder + "/" + std::string(items::kCodesFile);
   if (path.empty() && !file_exists(own)) return catalogue_codes(dataset);
-  const std::string file = path.empty() ? own : path;
-  const items::NamedCodes named = items::read_named_codes(file);
-  const bool numbered = !named.ids.empty() && named.ids.front() == "0" && !dataset.items.find("0");
-  const std::vector<std::string> ids = numbered ? item_numbers(dataset) : item_ids(dataset);
-  return items::arrange(named, ids);
+  return items::read_codes_for(items::ids_of(dataset.items), path.empty() ? own : path);
 }
 
 std::string item_word(int64_t item) { return fmt::format("<item:{}>", item); }
@@ -91,16 +74,6 @@ std::string item_tokenizer_json(const items::ItemCodes& codes, const ItemWords& 
                     {"post_processor", nullptr},
                     {"decoder", nullptr},
                     {"model", {{"type", "WordLevel"}, {"vocab", vocabulary}, {"unk_token", "<unk>"}}}});
-}
-
-std::string codes_json(const items::ItemCodes& codes) {
-  Json rows = Json::array();
-  for (int64_t item = 0; item < codes.items(); ++item) {
-    const auto tuple = codes.codes(item);
-    rows.push_back(std::vector<int32_t>(tuple.begin(), tuple.end()));
-  }
-  const std::vector<int32_t> sizes(codes.sizes().begin(), codes.sizes().end());
-  return Json{{"format", "caravan.item_codes"}, {"version", 1}, {"sizes", sizes}, {"codes", rows}}.dump() + "\n";
 }
 
 }  // namespace caravan::train

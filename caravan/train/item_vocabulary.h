@@ -13,7 +13,7 @@ namespace caravan::train {
 constexpr std::string_view kItemIds = "ids";
 
 // From `path` (codes.json, index.json, a table), else codes.json of the data set's folder, else the codes in its
-// catalogue. Throws not_found where there are none.
+// catalogue. Throws not_found where there are none, corrupt_file where codes.json was made for other items.
 items::ItemCodes read_item_codes(const data::Dataset& dataset, const std::string& folder, const std::string& path);
 
 // Words beside the codes'.
@@ -27,7 +27,5 @@ struct ItemWords {
 std::string item_tokenizer_json(const items::ItemCodes& codes, const ItemWords& words = {});
 std::string item_word(int64_t item);    // "<item:7>"
 std::string user_word(int64_t number);  // "<user:7>"
-
-std::string codes_json(const items::ItemCodes& codes);  // the contents of codes.json
 
 }  // namespace caravan::train

@@ -84,6 +84,18 @@ ScheduleOptions schedule_options(const TrainConfig& c, int64_t total_steps) {
           .timescale = s.timescale};
 }
 
+// Positions of the model: the config's, else as many as a table of positions has rows; 0 where nothing limits them.
+int64_t positions_of(models::Head& model, const Json& config) {
+  constexpr std::string_view kTable = "embed_positions.weight";
+  if (const int64_t said = get_int(config, "max_position_embeddings", "model", {}, 0); said > 0) return said;
+  for (const nn::NamedParameter& p : model.named_parameters()) {
+    if (p.name.ends_with(kTable)) return p.parameter->shape.at(0);
+  }
+  return 0;
+}
+
+std::string saved_settings(const std::string& folder) { return folder + "/config.toml"; }
+
 // What the trainer would refuse, before anything is read or removed.
 void check_method(const TrainConfig& c) {
   find_objective(c.training.objective);
@@ -112,6 +124,7 @@ Run::Run(TrainConfig config, RunHooks hooks) : config_(std::move(config)), hooks
   }
   if (start_ == nullptr) config_.model.inline_config = model_config_;
   make_model();
+  if (config_.data.kind == "items") check_positions();
   const Objective& objective = find_objective(config_.training.objective);
   if (objective.check != nullptr) objective.check(*model_);
   count_steps();
@@ -180,6 +193,7 @@ void Run::load_items() {
   set_default(model_config_, "vocab_size", static_cast<int64_t>(tokenizer_->vocab_size()));
   const items::FindToken find = [this](std::string_view word) { return tokenizer_->token_to_id(word); };
   ItemTokens tokens = tokens_of(codes, find);
+  for (const std::vector<int32_t>& item : tokens) item_width_ = std::max(item_width_, std::ssize(item));
   const items::PromptFormat format = prompt_format(codes, find);
   items::write_prompt_format(format, model_config_);
   train_ = item_sequences(dataset, tokens, format);
@@ -189,7 +203,7 @@ void Run::load_items() {
     const Example example = validation_->get(0);
     for (size_t i = 0; i < example.ids.size() && example.learned[i] == 0; ++i) sample_prompt_.push_back(example.ids[i]);
   }
-  side_files_[std::string(items::kCodesFile)] = codes_json(codes);
+  side_files_[std::string(items::kCodesFile)] = items::codes_json(codes, items::ids_of(dataset.items));
   side_files_[std::string(items::kItemsFile)] = read_file(config_.data.dataset + "/" + std::string(items::kItemsFile));
   prepare_ranking(std::move(dataset), std::move(tokens), format);
 }
@@ -269,6 +283,24 @@ void Run::start_item_tokens(double std) {
         "data.item_vectors needs a causal language model whose items have tokens");
   const items::TokenRun& run = format.items->run;
   start_items(*lm, run, read_item_vectors(config_.data.item_vectors, run.count), std);
+}
+
+// A model that cannot hold a whole history and the item after it would be trained, and then refuse to recommend.
+void Run::check_positions() const {
+  const int64_t positions = positions_of(*model_, model_config_), most = config_.data.max_items;
+  const items::PromptFormat format = items::read_prompt_format(model_config_, "the model's config");
+  const int64_t item = item_width_ + (format.items ? 1 : 0) + (format.separator ? 1 : 0);
+  const int64_t beside = (format.bos ? 1 : 0) + (format.users ? 1 : 0);
+  const int64_t needed = beside + item * (most + 1), fitting = (positions - beside) / item - 1;
+  if (positions == 0 || needed <= positions) return;
+  std::vector<std::string> ways;
+  if (start_ == nullptr) ways.push_back(fmt::format("model.max_position_embeddings to at least {}", needed));
+  if (fitting > 0) ways.push_back(fmt::format("data.max_items to at most {}", fitting));
+  fail(
+      ErrorCode::invalid_argument,
+      "data.max_items = {}: a history of so many items and the item after it are {} tokens ({} an item), but the model "
+      "has {} positions{}{}",
+      most, needed, item, positions, ways.empty() ? "" : ": set ", fmt::join(ways, ", or "));
 }
 
 void Run::count_steps() {
@@ -379,9 +411,9 @@ TrainerHooks Run::trainer_hooks() {
   return hooks;
 }
 
-void Run::prepare_folder(RunMode mode) {
+void Run::prepare_folder(RunMode mode) const {
   const std::string& folder = config_.output;
-  const std::string saved = folder + "/config.toml", text = to_toml(config_);
+  const std::string saved = saved_settings(folder);
   check(mode != RunMode::fresh || !holds_run(folder), ErrorCode::invalid_argument,
         "{} holds a run already: --resume continues it, --overwrite begins anew, --output names another folder",
         folder);
@@ -401,7 +433,18 @@ void Run::prepare_folder(RunMode mode) {
       hooks_.say(fmt::format("the settings differ from those in {}; the run goes on with the new ones: {}", saved,
                              fmt::join(changed, ", ")));
   }
-  write_file(saved, text);
+}
+
+// Only once the run goes on with them: settings that the checkpoint does not fit would leave a run that nobody resumes.
+void Run::keep_settings() const {
+  const auto write = [&] {
+    if (writes()) write_file(saved_settings(config_.output), to_toml(config_));
+  };
+  if (hooks_.processes == nullptr) {
+    write();
+  } else {
+    together(*hooks_.processes, write);
+  }
 }
 
 bool Run::writes() const { return hooks_.processes == nullptr || hooks_.processes->rank() == 0; }
@@ -425,6 +468,7 @@ Outcome Run::execute(RunMode mode) {
   }
   if (mode == RunMode::resume && !trainer.resume() && hooks_.say)
     hooks_.say("there is no checkpoint to resume from: the run begins at step 0");
+  keep_settings();
   const Outcome outcome = trainer.run();
   metrics_ = trainer.metrics();
   if (!writes()) return outcome;

@@ -70,8 +70,10 @@ class Run {
   void prepare_ranking(data::Dataset dataset, ItemTokens tokens, const items::PromptFormat& format);
   void make_model();
   void start_item_tokens(double std);
+  void check_positions() const;
   void count_steps();
-  void prepare_folder(RunMode mode);
+  void prepare_folder(RunMode mode) const;
+  void keep_settings() const;
   bool writes() const;  // of several processes the first one
   TrainerOptions trainer_options() const;
   TrainerHooks trainer_hooks();
@@ -90,6 +92,7 @@ class Run {
   ItemTokens item_tokens_;  // the same
   std::optional<RankingTask> ranking_;
   std::vector<int32_t> sample_prompt_;
+  int64_t item_width_ = 0;  // tokens of the deepest item
   int64_t total_steps_ = 0, total_batches_ = 0;
   std::vector<Json> metrics_;
 };
