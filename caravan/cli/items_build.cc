@@ -160,6 +160,11 @@ void run(Options options, const CLI::App& app, const Settings& settings) {
   const codes::BuiltCodes built = codes::build_codes(vectors.vectors, popularity, options.build);
   stages.finish();
   warn_of_single_codes(built.before);
+  if (const int64_t first = options.build.rq.codebooks.front(); first >= dataset.items.size() && first > 1)
+    log_info(
+        "warning: {} codes in the first level for {} items: every item may have its own, which says nothing about "
+        "the others; a smaller --codebook lets items share codes",
+        first, dataset.items.size());
   Json report = codes::report_of(built, options.build);
   report["vectors"] = vectors.report;
   report["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

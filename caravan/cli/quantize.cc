@@ -19,6 +19,7 @@
 #include "caravan/cli/quantize_report.h"
 #include "caravan/cli/tokenizer_files.h"
 #include "caravan/cli/tokenizer_source.h"
+#include "caravan/items/lookup.h"
 #include "caravan/quant/imatrix.h"
 #include "caravan/quant/methods.h"
 
@@ -226,7 +227,13 @@ void run(const Options& options, const Settings& settings) {
   if (requantized) log_info("{} is quantized already: a second rounding adds to its error", options.in);
 
   // Before anything is written: a report's text may turn out to be of no use.
-  const std::optional<ScoredText> text = options.no_report ? std::nullopt : report_text(options.in, options.report);
+  const bool speaks_items = options.report.file.empty() && is_folder(options.in) && items::has_item_set(options.in);
+  if (speaks_items && !options.no_report)
+    log_info("a recommender: text says nothing about it; what it lost is said by caravan eval recommend -m {}",
+             options.out);
+  const bool reports = !options.no_report && !speaks_items;
+  const std::optional<ScoredText> text =
+      reports ? std::optional(report_text(options.in, options.report)) : std::nullopt;
   const Interrupt interrupt;
   const Sizes sizes = sizes_of(*from, job.plan());
   const double seconds = job.run(interrupt);

@@ -124,8 +124,8 @@ void run(const RecommendOptions& options, const CLI::App& app, const Settings& s
         "--seen: expected exclude or include, got '{}'", options.seen);
   check(options.history.empty() || options.input.empty(), ErrorCode::invalid_argument,
         "recommend: --history and --input exclude each other");
-  check_companions(app, options.input.empty(), {"--explain", "--user"},
-                   "a single history (an --input names its users)");
+  check_companions(app, options.input.empty(), {"--explain"}, "a single history, not an --input");
+  check_companions(app, options.input.empty(), {"--user"}, "a single history (an --input names its users)");
   check_companions(app, !options.input.empty(), {"--output"}, "--input");
   const bool to_file = !options.input.empty() && options.output != "-";
   check_companions(app, to_file, {"--overwrite"}, "a file of answers (--output)");

@@ -17,8 +17,9 @@ ItemModel load_item_model(const std::string& folder, const models::LoadOptions& 
   if (!is_folder(folder)) formats::Checkpoint::open(folder);  // says what is there instead, or that nothing is
   check(items::has_item_set(folder), ErrorCode::not_found,
         "{}: no recommender's checkpoint: it must hold {} and {} (training copies them from the data set that `caravan "
-        "items` made)",
-        folder, items::kItemsFile, items::kCodesFile);
+        "items` made){}",
+        folder, items::kItemsFile, items::kCodesFile,
+        items::has_item_set(folder + "/final") ? fmt::format("; did you mean {}/final?", folder) : "");
   const auto checkpoint = formats::Checkpoint::open(folder);
   models::LoadOptions load = options;
   load.keep_blocks = true;

@@ -65,12 +65,18 @@ std::string item_tokenizer_json(const items::ItemCodes& codes, const ItemWords& 
   }
   for (int64_t item = 0; words.items && item < codes.items(); ++item) vocabulary[item_word(item)] = next++;
   for (int64_t user = 0; user < words.users; ++user) vocabulary[user_word(user)] = next++;
+  // White space separates and goes; a word stands alone whatever is beside it, as in the codes' own tokenizer.
+  const Json split = Json::array({{{"type", "WhitespaceSplit"}},
+                                  {{"type", "Split"},
+                                   {"pattern", {{"Regex", "<[a-z]+[_:][0-9]+>"}}},
+                                   {"behavior", "Isolated"},
+                                   {"invert", false}}});
   return dump_json({{"version", "1.0"},
                     {"truncation", nullptr},
                     {"padding", nullptr},
                     {"added_tokens", added},
                     {"normalizer", nullptr},
-                    {"pre_tokenizer", {{"type", "WhitespaceSplit"}}},
+                    {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", split}}},
                     {"post_processor", nullptr},
                     {"decoder", nullptr},
                     {"model", {{"type", "WordLevel"}, {"vocab", vocabulary}, {"unk_token", "<unk>"}}}});
