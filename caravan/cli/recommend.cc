@@ -150,6 +150,8 @@ RecommendSession::RecommendSession(const RecommendOptions& options, const Settin
                             .full_vocabulary = options.full_vocabulary,
                             .batch_tokens = options.batch_tokens,
                             .item_weight = options.item_weight}) {
+  check(!options.beams || !model_.prompt.parallel, ErrorCode::invalid_argument,
+        "--beams says nothing here: the model says all codes of an item at once and scores every item; leave it out");
   check(options.user.empty() || model_.prompt.users.has_value(), ErrorCode::invalid_argument,
         "--user: the model has no tokens of users (it was not trained with data.user_tokens): leave it out");
 }
