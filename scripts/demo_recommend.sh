@@ -22,7 +22,7 @@ step "3. a small LLaMA learns the users' sequences"
 "$caravan" train examples/recommend/movielens.toml --output "$work/run" --data.dataset "$work/data" \
   --data.codes "$work/data/codes.json"
 step "4. how good is it? The last film of every user, ranked among all films, beside counting"
-"$caravan" eval recommend -m "$work/run/final" --data "$work/data" --baseline popularity,item-knn
+"$caravan" eval recommend -m "$work/run/final" --data "$work/data" --baseline all
 step "5. recommendations for three users"
 for history in "Star Wars,Empire Strikes Back, The,Raiders of the Lost Ark" "Toy Story,Aladdin,Lion King, The" \
                "Scream,Psycho,Shining, The"; do
