@@ -125,12 +125,14 @@ def main():
         pathlib.Path(f"{folder}/train.jsonl").write_text("".join(json.dumps({"ids": e}) + "\n" for e in examples))
         ours = run_caravan(folder, checkpoint, args)
         theirs = run_peer(model, examples, args)
+        memory = [resource.getrusage(who).ru_maxrss / 1e6 for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF)]
     gap = max(abs(a - b) / b for a, b in zip(ours[0], theirs[0]))
     print(f"{args.model}, {args.precision}, {args.threads} threads, {args.steps} steps of {args.examples} examples, "
           f"{'all of' if args.equal else 'about'} {args.mean} tokens")
     print(f"caravan       {ours[1]:8.0f} tokens/s   {ours[2]:8.0f} tokens per processor second")
     print(f"transformers  {theirs[1]:8.0f} tokens/s   {theirs[2]:8.0f} tokens per processor second")
     print(f"ratio         {ours[1] / theirs[1]:8.2f}            {ours[2] / theirs[2]:8.2f}")
+    print(f"peak memory: caravan {memory[0]:.2f} GB, transformers {memory[1]:.2f} GB")
     print(f"losses differ by at most {gap:.1e} of their value; last: {ours[0][-1]:.4f} and {theirs[0][-1]:.4f}")
 
 

@@ -4,8 +4,10 @@
 #include <nmmintrin.h>
 #endif
 
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <vector>
 
 #include "caravan/base/file.h"
 
@@ -80,10 +82,17 @@ namespace reference {
 uint32_t crc32c(std::span<const std::byte> bytes, uint32_t before) { return ~divide(bytes, ~before); }
 }  // namespace reference
 
+// Read piece by piece: mapped pages would count as this process's memory.
 uint32_t crc32c_of_file(const std::string& path) {
-  const auto file = MappedFile::open(path);
-  const uint32_t crc = crc32c(file->bytes());
-  file->check();
+  constexpr uint64_t kPiece = uint64_t{1} << 20;
+  const FileReader file(path);
+  std::vector<std::byte> piece(std::min(kPiece, file.size()));
+  uint32_t crc = 0;
+  for (uint64_t at = 0; at < file.size(); at += piece.size()) {
+    const std::span some(piece.data(), std::min<uint64_t>(piece.size(), file.size() - at));
+    file.read_at(at, some);
+    crc = crc32c(some, crc);
+  }
   return crc;
 }
 

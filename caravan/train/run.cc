@@ -455,6 +455,7 @@ Outcome Run::execute(RunMode mode) {
                                  .shuffle = config_.data.shuffle,
                                  .seed = static_cast<uint64_t>(config_.seed)});
   Trainer trainer(*model_, find_objective(config_.training.objective), batches, trainer_options(), trainer_hooks());
+  start_.reset();  // the trainer has its weights: no mapped file is kept for them
   std::unique_ptr<const FileLock> lock;
   const auto take = [&] {
     if (!writes()) return;
