@@ -40,6 +40,13 @@ const std::vector<Case> kCases = {
     {"int8", R"({"quant_method": "compressed-tensors", "format": "int-quantized", "config_groups": {"group_0":
         {"weights": {"num_bits": 8, "type": "int"}, "input_activations": {"dynamic": true}}}})",
      DType::f32, 0},
+    {"int8_tensor", R"({"quant_method": "compressed-tensors", "format": "int-quantized", "config_groups": {"group_0":
+        {"weights": {"num_bits": 8, "type": "int", "strategy": "tensor"}}}})",
+     DType::f32, 0},
+    {"packed8_tensor",
+     R"({"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"group_0":
+        {"weights": {"num_bits": 8, "type": "int", "strategy": "tensor"}}}})",
+     DType::f16, 5e-4},
 };
 
 // The golden's tensors of one case as a checkpoint of one layer, "layer".
@@ -186,6 +193,10 @@ TEST(PackedCheckpoint, RefusesWhatIsBrokenOrUnknown) {
   refused(with("awq", R"({"quant_method": "awq", "bits": 4, "group_size": 32, "version": "gemv"})"));
   refused(with("int8", R"({"quant_method": "compressed-tensors", "format": "float-quantized"})"));
   refused(with("packed4", R"({"quant_method": "compressed-tensors", "format": "pack-quantized"})"));
+  refused(with("packed4", R"({"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups":
+      {"group_0": {"weights": {"num_bits": 4, "type": "int", "strategy": "block"}}}})"));
+  refused(with("packed4", R"({"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups":
+      {"group_0": {"weights": {"num_bits": 4, "type": "int", "strategy": "tensor"}}}})"));  // there are 32 scales
 }
 
 }  // namespace

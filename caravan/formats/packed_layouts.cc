@@ -270,6 +270,10 @@ class Compressed final : public NamedLayout {
     const std::string type = get_string(weights, "type", where, std::string("int"));
     check(type == "int" && (bits_ == 4 || bits_ == 8), ErrorCode::unsupported, "{}: {}-bit '{}' weights are not read",
           where, bits_, type);
+    const std::string strategy = get_string(weights, "strategy", where, std::string("group"));
+    check(strategy == "group" || strategy == "channel" || strategy == "tensor", ErrorCode::unsupported,
+          "{}: scales by '{}' are not read", where, strategy);
+    one_scale_ = strategy == "tensor";
   }
 
   std::vector<PackedLayer> layers() const override {
@@ -288,6 +292,7 @@ class Compressed final : public NamedLayout {
   PackedMatrix read(const PackedLayer& layer, bool with_levels) const override {
     PackedMatrix m{.rows = layer.shape[0], .columns = layer.shape[1], .bits = bits_};
     const TensorInfo& scales = need(from_, layer.name + ".weight_scale");
+    if (one_scale_) return read_with_one_scale(layer, scales, std::move(m), with_levels);
     check_file(!scales.shape.empty() && scales.shape.size() <= 2, FileFault::layout, from_.path(),
                "'{}' must be a matrix", scales.name);
     m.groups = scales.shape.size() == 2 ? scales.shape[1] : 1;
@@ -301,6 +306,26 @@ class Compressed final : public NamedLayout {
   }
 
  private:
+  // Every row gets the matrix's scale and zero.
+  PackedMatrix read_with_one_scale(const PackedLayer& layer, const TensorInfo& scale, PackedMatrix m,
+                                   bool with_levels) const {
+    check_file(checked_numel(scale.shape, scale.name) == 1, FileFault::layout, from_.path(), "'{}' must be one number",
+               scale.name);
+    m.groups = 1;
+    m.scales.assign(static_cast<size_t>(m.rows), read_floats(from_, scale)[0]);
+    set_groups(m, {}, layer.name);
+    const int middle = 1 << (bits_ - 1);
+    uint8_t zero = static_cast<uint8_t>(middle);
+    if (const TensorInfo* t = from_.find(layer.name + ".weight_zero_point")) {
+      check_file(t->dtype == DType::i8 && checked_numel(t->shape, t->name) == 1, FileFault::layout, from_.path(),
+                 "'{}' must be one 8-bit integer", t->name);
+      zero = static_cast<uint8_t>(static_cast<int8_t>(from_.read(t->name).bytes[0]) + middle);
+    }
+    m.zeros.assign(static_cast<size_t>(m.rows), zero);
+    if (with_levels) read_levels(layer, m);
+    return m;
+  }
+
   std::vector<int64_t> shape_of(const std::string& name, const TensorInfo& stored) const {
     const TensorInfo& t = need(from_, name + ".weight_shape");
     check_file(t.dtype == DType::i64 && checked_numel(t.shape, t.name) == 2, FileFault::layout, from_.path(),
@@ -363,7 +388,7 @@ class Compressed final : public NamedLayout {
     }
   }
 
-  bool packed_;
+  bool packed_, one_scale_ = false;
   int bits_ = 4;
 };
 

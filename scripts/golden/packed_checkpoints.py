@@ -71,12 +71,25 @@ def compressed(rng, bits, packed, symmetric=True):
     return case
 
 
+def one_scale(rng, bits, packed):
+    """The strategy "tensor": a scale, and where packed a zero, of the whole matrix."""
+    q, scale = levels(rng, bits), np.array([0.03], np.float16 if packed else np.float32)
+    middle = 2 ** (bits - 1)
+    zero = middle + 5 if packed else middle
+    case = {"weight_scale": scale, "expected": (scale.astype(np.float32) * (q - zero)).astype(np.float32)}
+    if not packed:
+        return case | {"weight": (q - middle).astype(np.int8)}
+    return case | {"weight_packed": words(q, bits, 1), "weight_shape": np.array([OUT, IN]),
+                   "weight_zero_point": np.array([zero - middle], np.int8)}
+
+
 def main(path):
     rng = np.random.default_rng(9)
     cases = {"gptq4": gptq(rng, 4, True, False), "gptq4_zeros": gptq(rng, 4, False, False),
              "gptq4_act": gptq(rng, 4, False, True), "gptq8": gptq(rng, 8, True, False), "awq": awq(rng),
              "packed4": compressed(rng, 4, True), "packed4_zeros": compressed(rng, 4, True, False),
-             "int8": compressed(rng, 8, False)}
+             "int8": compressed(rng, 8, False), "int8_tensor": one_scale(rng, 8, False),
+             "packed8_tensor": one_scale(rng, 8, True)}
     save_file({f"{case}.{name}": t for case, tensors in cases.items() for name, t in tensors.items()}, path)
 
 
