@@ -85,11 +85,22 @@ class Search {
   Search(const formats::Checkpoint& from, GramSource& grams, const AwqOptions& options)
       : from_(from), grams_(grams), options_(options) {}
 
-  // The factors of a site's columns; undefined where nothing is to be gained.
-  Tensor best(const Site& site) {
+  // The factors of the columns that readers share; undefined where nothing is to be gained or nothing can move them.
+  Tensor best(const Site& site, bool movable) {
     const InputStatistics* seen = grams_.find(site.readers[0]);
     if (seen == nullptr || !seen->gram.defined()) return {};
     const Tensor gram = seen->gram / static_cast<double>(seen->rows);
+    const Tensor factors = movable ? search(site, gram) : Tensor();
+    if (options_.importances == nullptr) return factors;
+    const std::vector<float> importance = scaled_importance(gram, factors);
+    for (const std::string& reader : site.readers) {
+      if (!importance.empty()) (*options_.importances)[reader] = importance;
+    }
+    return factors;
+  }
+
+ private:
+  Tensor search(const Site& site, const Tensor& gram) const {
     const Tensor size = gram.diagonal().clamp_min(1e-12).sqrt();
     std::vector<std::pair<Tensor, DType>> weights;
     for (const std::string& reader : site.readers) {
@@ -109,7 +120,15 @@ class Search {
     return found;
   }
 
- private:
+  // What an error in a column of W s costs: its input is x / s.
+  static std::vector<float> scaled_importance(const Tensor& gram, const Tensor& factors) {
+    Tensor squares = gram.diagonal();
+    if (factors.defined()) squares = squares / factors.square();
+    squares = squares.contiguous();
+    const auto* values = squares.const_data_ptr<float>();
+    return above_zero({values, values + squares.numel()});
+  }
+
   Tensor sampled(const Tensor& weight) const {
     const int64_t rows = weight.size(0);
     if (rows <= options_.sampled_rows) return weight;
@@ -120,12 +139,13 @@ class Search {
   // sum over readers of |(Q(W s) / s - W) x|^2
   static double loss(const std::vector<std::pair<Tensor, DType>>& weights, const Tensor& gram, const Tensor& factors) {
     double sum = 0;
+    const std::vector<float> importance = scaled_importance(gram, factors);
     for (const auto& [weight, dtype] : weights) {
       const Tensor scaled = (weight * factors).contiguous();
       const int64_t rows = scaled.size(0), columns = scaled.size(1);
       const auto n = static_cast<size_t>(scaled.numel());
       std::vector<std::byte> blocks(static_cast<size_t>(tensor_bytes(dtype, scaled.sizes(), "awq")));
-      ops::quantize_rows({dtype, rows, columns}, {scaled.const_data_ptr<float>(), n}, {}, blocks.data());
+      ops::quantize_rows({dtype, rows, columns}, {scaled.const_data_ptr<float>(), n}, importance, blocks.data());
       Tensor rounded = at::empty_like(scaled);
       ops::dequantize(dtype, blocks.data(), rounded.mutable_data_ptr<float>(), scaled.numel());
       const Tensor error = rounded / factors - weight;
@@ -161,8 +181,8 @@ std::unique_ptr<formats::Checkpoint> awq(const formats::Checkpoint& from, GramSo
   for (int64_t i = 0; i < layers; ++i) {
     if (options.progress) options.progress(i);
     for (const Site& site : sites_of(fmt::format("model.layers.{}.", i))) {
-      if ((site.own_values_only && !own_values) || !is_there(from, site)) continue;
-      const Tensor found = search.best(site);
+      if (!is_there(from, site)) continue;
+      const Tensor found = search.best(site, own_values || !site.own_values_only);
       if (!found.defined()) continue;
       for (const std::string& reader : site.readers) multiply(factors[reader + ".weight"].columns, found);
       const Tensor inverse = found.reciprocal();

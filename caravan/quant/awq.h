@@ -1,6 +1,7 @@
 // AWQ (Lin et al. 2024): columns that large activations meet are scaled up before rounding, and the layer before scales
 // its outputs down by as much; the model computes the same, and rounding hurts it less. The scales are powers of the
-// activations' size, the exponent searched for each layer against the error of its outputs.
+// activations' size, the exponent searched for each layer against the error of its outputs. Unlike the paper's, the
+// rounding itself weighs errors by the squares of the scaled columns' inputs.
 //
 //   auto rescaled = awq(std::move(checkpoint), grams, choose);    // then quantize it like any other
 //
@@ -21,6 +22,7 @@ struct AwqOptions {
   int64_t sampled_rows = 256;                               // of each matrix, that errors are measured on
   int steps = 20;                                           // exponents 0, 1 / steps ...
   std::function<void(int64_t layers_done)> progress = {};   // may throw to stop
+  Importances* importances = nullptr;  // gets those of the matrices' columns, scaled ones included: to round with
 };
 
 // The same model with other numbers; `from` must outlive it.

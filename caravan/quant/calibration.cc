@@ -62,13 +62,18 @@ std::vector<float> above_zero(std::vector<float> importance) {
   return importance;
 }
 
+std::vector<float> importance_of(const InputStatistics& seen) {
+  if (seen.rows == 0) return {};
+  const Tensor mean = (seen.squares / static_cast<double>(seen.rows)).to(at::kFloat).contiguous();
+  const auto* values = mean.const_data_ptr<float>();
+  return above_zero({values, values + mean.numel()});
+}
+
 Importances importances_of(const Calibration& calibration) {
   Importances all;
   for (const auto& [path, seen] : calibration.all()) {
-    if (seen == nullptr || seen->rows == 0) continue;
-    const Tensor mean = (seen->squares / static_cast<double>(seen->rows)).to(at::kFloat).contiguous();
-    const auto* values = mean.const_data_ptr<float>();
-    std::vector<float> importance = above_zero({values, values + mean.numel()});
+    if (seen == nullptr) continue;
+    std::vector<float> importance = importance_of(*seen);
     if (!importance.empty()) all.emplace(path, std::move(importance));
   }
   return all;

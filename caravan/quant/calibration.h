@@ -55,6 +55,7 @@ class Calibration final : public nn::LinearInputs {
 // keep a millionth of the mean.
 using Importances = std::map<std::string, std::vector<float>>;
 Importances importances_of(const Calibration& calibration);
+std::vector<float> importance_of(const InputStatistics& seen);  // empty where every input was zero
 std::vector<float> above_zero(std::vector<float> importance);
 
 // Token ids cut into windows of `length`; the rest is left out unless it is all there is.

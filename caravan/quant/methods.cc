@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "caravan/base/error.h"
+#include "caravan/ops/quantize.h"
 #include "caravan/quant/awq.h"
 #include "caravan/quant/gptq.h"
 #include "caravan/quant/grid.h"
@@ -24,10 +25,15 @@ Other prepare_gptq(MethodContext& context) {
         context.options.recipe.recipe);
   context.options.method = [grams = context.grams](const formats::TensorInfo& t, std::span<float> values,
                                                    std::span<std::byte> blocks) {
-    if (!has_grid(t.dtype) || !t.name.ends_with(".weight")) return false;
+    if (!t.name.ends_with(".weight")) return false;
     const InputStatistics* seen = grams->find(t.name.substr(0, t.name.rfind('.')));
     if (seen == nullptr || !seen->gram.defined()) return false;
-    gptq({t.dtype, std::ssize(values) / t.shape.back(), t.shape.back()}, values, seen->gram, blocks);
+    const ops::RowsOf shape{t.dtype, std::ssize(values) / t.shape.back(), t.shape.back()};
+    if (has_grid(t.dtype)) {
+      gptq(shape, values, seen->gram, blocks);
+    } else {
+      ops::quantize_rows(shape, values, importance_of(*seen), blocks.data());
+    }
     return true;
   };
   return nullptr;
@@ -35,7 +41,9 @@ Other prepare_gptq(MethodContext& context) {
 
 Other prepare_awq(MethodContext& context) {
   return awq(context.from, *context.grams,
-             {.choose = TypeChooser(context.from, context.options.recipe), .progress = context.progress});
+             {.choose = TypeChooser(context.from, context.options.recipe),
+              .progress = context.progress,
+              .importances = &context.options.importances});
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -224,6 +225,14 @@ TEST(Awq, ChangesNumbersButNotTheModel) {
     changed = changed || !std::equal(a.bytes.begin(), a.bytes.end(), b.bytes.begin(), b.bytes.end());
   }
   EXPECT_TRUE(changed);
+  // What the rounding weighs errors with: of columns that were scaled up, less than of the source's.
+  Importances importances;
+  awq(*checkpoint, grams, {.choose = TypeChooser(*checkpoint, {.recipe = "q4_0"}), .importances = &importances});
+  EXPECT_EQ(importances.size(), 14U);  // o_proj's, too
+  const std::string up = "model.layers.1.mlp.up_proj";
+  const std::vector<float> plain = importance_of(*grams.find(up));
+  const auto spread = [](const std::vector<float>& v) { return std::ranges::max(v) / std::ranges::min(v); };
+  EXPECT_LE(spread(importances.at(up)), spread(plain));
   const torch::InferenceMode guard;
   const int64_t length = 24;
   const Tensor ids = at::arange(length, at::kLong);
