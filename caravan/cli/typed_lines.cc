@@ -1,5 +1,6 @@
 #include "caravan/cli/typed_lines.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -38,13 +39,17 @@ LineRead TypedLines::next_plain(std::string_view prompt, std::string& line) {
     searched = buffer_.size();
     check(searched <= kLongestLine, ErrorCode::invalid_argument, "standard input: a line has more than {} bytes",
           kLongestLine);
-    char chunk[4096];
-    const ssize_t n = ::read(STDIN_FILENO, chunk, sizeof chunk);
-    if (n < 0 && errno == EINTR && interrupt_.raised()) {
+    if (interrupt_.raised()) {
       interrupt_.clear();
       if (terminal_) std::fputs("\n", stderr);
       return LineRead::interrupted;
     }
+    // A signal that comes before read() would not wake it: the interrupt's pipe does.
+    pollfd waiting[2] = {{STDIN_FILENO, POLLIN, 0}, {interrupt_.wake_fd(), POLLIN, 0}};
+    if (::poll(waiting, 2, -1) > 0 && waiting[0].revents == 0) continue;
+    if (interrupt_.raised()) continue;
+    char chunk[4096];
+    const ssize_t n = ::read(STDIN_FILENO, chunk, sizeof chunk);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
       line = std::exchange(buffer_, "");
