@@ -34,8 +34,7 @@ void check_token(models::CausalLm& model, int64_t token) {
 HeadRows::HeadRows(models::CausalLm& model, const Tensor& ids) {
   check_token(model, ids.max().item<int64_t>());
   const nn::Parameter& weight = head_weight(model);
-  const Tensor dense = ops::dense(nn::view(weight), activation_dtype(model));
-  weight_ = dense.index_select(0, ids.to(dense.device())).detach();
+  weight_ = ops::embedding(ids.to(weight.value.device()), nn::view(weight)).detach();
   panels_ =
       ops::pack_panels({.value = weight_, .dtype = DType::f32, .rows = weight_.size(0), .columns = weight_.size(1)});
 }

@@ -77,6 +77,12 @@ std::vector<int32_t> items_in_order(const items::Trie& trie) {
   return order;
 }
 
+std::vector<int32_t> sorted(std::span<const int32_t> items) {
+  std::vector<int32_t> copy(items.begin(), items.end());
+  std::sort(copy.begin(), copy.end());
+  return copy;
+}
+
 RecommenderOptions packed(RecommenderOptions options) {
   options.pack_weights = true;
   return options;
@@ -104,7 +110,20 @@ Recommender::Recommender(models::CausalLm& lm, std::span<const std::vector<int32
   check(!options.full_vocabulary, ErrorCode::invalid_argument,
         "the model says all codes of an item at once, each among those of its level: it has no scores over the whole "
         "vocabulary");
-  parallel_ = ParallelScores(lm, tokens);
+  prepare_scores_at_once();
+}
+
+void Recommender::prepare_scores_at_once() {
+  const int64_t depth = trie_.depth(), count = trie_.item_count();
+  std::vector<std::vector<int64_t>> columns(static_cast<size_t>(depth));
+  for (int64_t item = 0; item < count; ++item) {
+    int32_t node = trie_.node_of(item);
+    check(trie_.same_depth() && node != items::Trie::kNone, ErrorCode::invalid_argument,
+          "codes that are said at once must be as many for every item");
+    for (int64_t level = depth; level-- > 0; node = trie_.parent(node))
+      columns[static_cast<size_t>(level)].push_back(trie_.column(node));
+  }
+  for (const auto& level : columns) columns_.push_back(at::tensor(at::ArrayRef<int64_t>(level), at::kLong));
   order_ = items_in_order(trie_);
 }
 
@@ -128,7 +147,12 @@ Tensor Recommender::item_log_probabilities(const Tensor& states) const {
   const torch::InferenceMode guard;
   const int64_t missing = static_cast<int64_t>(kItemRows) - states.size(0);
   const Tensor rows = at::constant_pad_nd(states, {0, 0, 0, missing});
-  if (parallel_.defined()) return parallel_.log_probabilities(rows);
+  if (!columns_.empty()) {
+    Tensor sum = at::zeros({rows.size(0), std::ssize(order_)}, at::kFloat);
+    for (size_t level = 0; level < columns_.size(); ++level)
+      sum += search_.log_probabilities(rows, static_cast<int64_t>(level)).index_select(1, columns_[level]);
+    return sum;
+  }
   return at::log_softmax(item_head_.logits(rows).to(at::kFloat), -1).to(at::kCPU).contiguous();
 }
 
@@ -145,8 +169,7 @@ std::vector<Recommendation> Recommender::items_of(std::span<const FoundPath> pat
 
 std::vector<Recommendation> Recommender::items_of(std::span<const FoundPath> paths, std::span<const int32_t> exclude,
                                                   int64_t count) const {
-  std::vector<int32_t> excluded(exclude.begin(), exclude.end());
-  std::sort(excluded.begin(), excluded.end());
+  const std::vector<int32_t> excluded = sorted(exclude);
   std::vector<Recommendation> out;
   for (const FoundPath& path : paths) {
     for (int32_t item : trie_.items(path.node)) {
@@ -159,46 +182,33 @@ std::vector<Recommendation> Recommender::items_of(std::span<const FoundPath> pat
 
 std::vector<std::vector<Recommendation>> Recommender::recommend(std::span<const RecommendRequest> requests,
                                                                 int64_t count) {
+  const bool at_once = !columns_.empty();
   std::vector<TrieQuery> queries;
   for (const RecommendRequest& request : requests) {
-    queries.push_back({.prompt = items::make_prompt(request.history, tokens_, prompt_, request.user),
-                       .banned = covered_nodes(trie_, request.exclude)});
+    queries.push_back({.prompt = items::make_prompt(request.history, tokens_, prompt_, request.user)});
+    if (!at_once) queries.back().banned = covered_nodes(trie_, request.exclude);
   }
-  if (parallel_.defined()) return recommend_at_once(requests, queries, count);
   Tensor states;
-  const auto found = search_.run(queries, item_head_.defined() ? &states : nullptr);
-  std::vector<std::vector<Recommendation>> out;
-  for (size_t begin = 0; begin < requests.size(); begin += kItemRows) {
-    const size_t end = std::min(begin + kItemRows, requests.size());
-    Tensor own;
-    if (item_head_.defined())
-      own = item_log_probabilities(states.slice(0, static_cast<int64_t>(begin), static_cast<int64_t>(end)));
-    for (size_t i = begin; i < end; ++i) {
-      if (!own.defined()) {
-        out.push_back(items_of(found[i], requests[i].exclude, count));
-        continue;
-      }
-      const float* row = own.const_data_ptr<float>() + static_cast<int64_t>(i - begin) * own.size(1);
-      out.push_back(items_of(found[i], requests[i].exclude, count, {row, static_cast<size_t>(own.size(1))}));
-    }
+  std::vector<std::vector<FoundPath>> found;
+  if (at_once) {
+    states = search_.prompt_states(queries);
+  } else {
+    found = search_.run(queries, item_head_.defined() ? &states : nullptr);
   }
-  return out;
-}
-
-std::vector<std::vector<Recommendation>> Recommender::recommend_at_once(std::span<const RecommendRequest> requests,
-                                                                        std::span<const TrieQuery> queries,
-                                                                        int64_t count) {
-  const Tensor states = search_.prompt_states(queries);
   std::vector<std::vector<Recommendation>> out(requests.size());
   for (size_t begin = 0; begin < requests.size(); begin += kItemRows) {
     const size_t end = std::min(begin + kItemRows, requests.size());
-    const Tensor scores =
-        item_log_probabilities(states.slice(0, static_cast<int64_t>(begin), static_cast<int64_t>(end)));
+    Tensor own;
+    if (states.defined())
+      own = item_log_probabilities(states.slice(0, static_cast<int64_t>(begin), static_cast<int64_t>(end)));
     ops::parallel_pieces(static_cast<int64_t>(end - begin), 1, [&](int64_t first, int64_t last) {
-      for (int64_t i = first; i < last; ++i) {
-        const std::span row(scores.const_data_ptr<float>() + i * scores.size(1), static_cast<size_t>(scores.size(1)));
-        const size_t request = begin + static_cast<size_t>(i);
-        out[request] = best_items(row, requests[request].exclude, count);
+      for (int64_t row = first; row < last; ++row) {
+        const size_t i = begin + static_cast<size_t>(row);
+        std::span<const float> scores;
+        if (own.defined()) scores = {own.const_data_ptr<float>() + row * own.size(1), static_cast<size_t>(own.size(1))};
+        out[i] = at_once          ? best_items(scores, requests[i].exclude, count)
+                 : scores.empty() ? items_of(found[i], requests[i].exclude, count)
+                                  : items_of(found[i], requests[i].exclude, count, scores);
       }
     });
   }
@@ -207,8 +217,7 @@ std::vector<std::vector<Recommendation>> Recommender::recommend_at_once(std::spa
 
 std::vector<Recommendation> Recommender::best_items(std::span<const float> scores, std::span<const int32_t> exclude,
                                                     int64_t count) const {
-  std::vector<int32_t> excluded(exclude.begin(), exclude.end());
-  std::sort(excluded.begin(), excluded.end());
+  const std::vector<int32_t> excluded = sorted(exclude);
   std::vector<int32_t> ranks;  // in order_
   for (int32_t rank = 0; rank < std::ssize(order_); ++rank) {
     if (!std::binary_search(excluded.begin(), excluded.end(), order_[static_cast<size_t>(rank)])) ranks.push_back(rank);

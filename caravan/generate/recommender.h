@@ -19,7 +19,6 @@
 #include <string_view>
 #include <vector>
 
-#include "caravan/generate/parallel_scores.h"
 #include "caravan/generate/trie_search.h"
 #include "caravan/items/lookup.h"
 #include "caravan/items/prompt.h"
@@ -83,21 +82,22 @@ class Recommender {
   // The same, ordered with the items' own log probabilities [N].
   std::vector<Recommendation> items_of(std::span<const FoundPath> paths, std::span<const int32_t> exclude,
                                        int64_t count, std::span<const float> own) const;
-  // Of all items by these log probabilities [N], without a search.
+  // Of all items, ordered by these log probabilities [N].
   std::vector<Recommendation> best_items(std::span<const float> scores, std::span<const int32_t> exclude,
                                          int64_t count) const;
-  std::vector<std::vector<Recommendation>> recommend_at_once(std::span<const RecommendRequest> requests,
-                                                             std::span<const TrieQuery> queries, int64_t count);
+  void prepare_scores_at_once();
   void prepare_item_head(models::CausalLm& lm, const std::optional<double>& weight);
   Tensor item_log_probabilities(const Tensor& states) const;
   std::span<const std::vector<int32_t>> tokens_;  // [N]
   items::PromptFormat prompt_;
   items::Trie trie_;
   TrieSearch search_;
-  double item_weight_ = 0;      // 0: codes alone
-  HeadRows item_head_;          // [N] where the weight is not 0
-  ParallelScores parallel_;     // where the model says all codes of an item at once
-  std::vector<int32_t> order_;  // all items; of equal scores the first one here wins
+  double item_weight_ = 0;  // 0: codes alone
+  HeadRows item_head_;      // [N] where the weight is not 0
+  // Where the model says all codes of an item at once (RPG, Hou et al. 2025, arXiv 2506.05781): each item's column
+  // among the tokens of every level, [level] int64 [N], and all items in the order in which equal scores leave them.
+  std::vector<Tensor> columns_;
+  std::vector<int32_t> order_;
 };
 
 // Nodes below which every item is one of `items`: a search that must not find these need not enter. Sorted.

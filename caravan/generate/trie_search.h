@@ -55,6 +55,8 @@ class TrieSearch {
   std::vector<std::vector<FoundPath>> run(std::span<const TrieQuery> queries, Tensor* prompt_states = nullptr);
   std::vector<FoundPath> run(const TrieQuery& query);
   Tensor prompt_states(std::span<const TrieQuery> queries);  // those alone, without a search
+  // Of the level's tokens (items::Trie::level_tokens) after these hidden states [R, C]: fp32 [R, tokens] on the CPU.
+  Tensor log_probabilities(const Tensor& hidden, int64_t level) const;
 
  private:
   class Group;
@@ -65,7 +67,6 @@ class TrieSearch {
   template <class F>
   void for_each_group(std::span<const TrieQuery> queries, const F& f) const;
   int64_t least_rows() const;
-  Tensor log_probabilities(const Tensor& hidden, int64_t level) const;
   void select(User& user, const Tensor& log_p, int64_t first_row, int64_t level) const;
   void check_query(const TrieQuery& query) const;
 
