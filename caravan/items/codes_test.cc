@@ -7,19 +7,11 @@
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
+#include "caravan/base/message_of.h"
 #include "caravan/base/temporary_folder.h"
 
 namespace caravan::items {
 namespace {
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 TEST(CodeSpelling, LettersGoOnBehindZ) {
   EXPECT_EQ(level_letters(0), "a");

@@ -12,6 +12,7 @@
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/base/file_lock.h"
+#include "caravan/base/message_of.h"
 #include "caravan/base/temporary_folder.h"
 #include "caravan/train/item_vocabulary.h"
 #include "caravan/train/report.h"
@@ -22,17 +23,6 @@
 
 namespace caravan::train {
 namespace {
-
-std::string message_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
 constexpr std::string_view kText = R"(
 output = "runs/x"

@@ -437,14 +437,14 @@ void Run::prepare_folder(RunMode mode) const {
 
 // Only once the run goes on with them: settings that the checkpoint does not fit would leave a run that nobody resumes.
 void Run::keep_settings() const {
-  const auto write = [&] {
-    if (writes()) write_file(saved_settings(config_.output), to_toml(config_));
-  };
-  if (hooks_.processes == nullptr) {
-    write();
-  } else {
-    together(*hooks_.processes, write);
-  }
+  for_all([&] { write_file(saved_settings(config_.output), to_toml(config_)); });
+}
+
+void Run::for_all(const std::function<void()>& work) const {
+  if (hooks_.processes == nullptr) return work();
+  together(*hooks_.processes, [&] {
+    if (writes()) work();
+  });
 }
 
 bool Run::writes() const { return hooks_.processes == nullptr || hooks_.processes->rank() == 0; }
@@ -457,16 +457,10 @@ Outcome Run::execute(RunMode mode) {
   Trainer trainer(*model_, find_objective(config_.training.objective), batches, trainer_options(), trainer_hooks());
   start_.reset();  // the trainer has its weights: no mapped file is kept for them
   std::unique_ptr<const FileLock> lock;
-  const auto take = [&] {
-    if (!writes()) return;
+  for_all([&] {
     lock = lock_run_folder(config_.output);
     prepare_folder(mode);
-  };
-  if (hooks_.processes == nullptr) {
-    take();
-  } else {
-    together(*hooks_.processes, take);
-  }
+  });
   if (mode == RunMode::resume && !trainer.resume() && hooks_.say)
     hooks_.say("there is no checkpoint to resume from: the run begins at step 0");
   keep_settings();

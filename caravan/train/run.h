@@ -74,7 +74,8 @@ class Run {
   void count_steps();
   void prepare_folder(RunMode mode) const;
   void keep_settings() const;
-  bool writes() const;  // of several processes the first one
+  bool writes() const;                                    // of several processes the first one
+  void for_all(const std::function<void()>& work) const;  // done by that one; where it fails all end
   TrainerOptions trainer_options() const;
   TrainerHooks trainer_hooks();
   Metrics evaluate(models::Head& model) const;

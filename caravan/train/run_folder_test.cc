@@ -9,21 +9,11 @@
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
+#include "caravan/base/message_of.h"
 #include "caravan/base/temporary_folder.h"
 
 namespace caravan::train {
 namespace {
-
-std::string message_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
 constexpr const char* kWritten[] = {"config.toml",
                                     "metrics.jsonl",

@@ -5,22 +5,12 @@
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
+#include "caravan/base/message_of.h"
 #include "caravan/base/temporary_folder.h"
 #include "caravan/train/item_vocabulary.h"
 
 namespace caravan::train {
 namespace {
-
-std::string message_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
 // ids "0" to "2" in another order than the items': what codes.json says goes by the order, an index.json by the ids.
 TEST(ItemVocabulary, CodesGoByTheItemsOrderOrByTheirIds) {
