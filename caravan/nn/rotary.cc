@@ -111,8 +111,6 @@ RotaryConfig RotaryConfig::full_width_from_json(const Json& config, int64_t head
   return parse(config, head_dim, /*partial_default=*/false, where);
 }
 
-RotaryEmbedding::RotaryEmbedding(RotaryConfig config) : config_(std::move(config)) {}
-
 namespace {
 
 // base^(2i / R) for i in [0, R/2), in fp32 as transformers computes it.
@@ -167,15 +165,25 @@ Tensor llama3_frequencies(const RotaryConfig& c) {
   return at::where(at::logical_or(is_long, is_short), scaled, blended);
 }
 
+bool depends_on_length(const RotaryConfig& c) { return c.type == "dynamic" || c.type == "longrope"; }
+
+Tensor fixed_frequencies(const RotaryConfig& c) {
+  if (c.type == "linear") return 1.0 / powers(c, scalar(c.theta)) / c.factor;
+  if (c.type == "yarn") return yarn_frequencies(c);
+  if (c.type == "llama3") return llama3_frequencies(c);
+  return 1.0 / powers(c, scalar(c.theta));
+}
+
 }  // namespace
 
+RotaryEmbedding::RotaryEmbedding(RotaryConfig config) : config_(std::move(config)) {
+  const torch::NoGradGuard no_grad;
+  if (!depends_on_length(config_)) fixed_ = fixed_frequencies(config_);
+}
+
 Tensor RotaryEmbedding::frequencies(int64_t length) const {
-  if (config_.type == "linear") return 1.0 / powers(config_, scalar(config_.theta)) / config_.factor;
-  if (config_.type == "dynamic") return dynamic_frequencies(config_, length);
-  if (config_.type == "yarn") return yarn_frequencies(config_);
-  if (config_.type == "longrope") return longrope_frequencies(config_, length);
-  if (config_.type == "llama3") return llama3_frequencies(config_);
-  return 1.0 / powers(config_, scalar(config_.theta));
+  if (fixed_.defined()) return fixed_;
+  return config_.type == "dynamic" ? dynamic_frequencies(config_, length) : longrope_frequencies(config_, length);
 }
 
 double RotaryEmbedding::attention_factor() const {
@@ -196,14 +204,14 @@ double RotaryEmbedding::attention_factor() const {
 void RotaryEmbedding::prepare(Step& step, at::ScalarType dtype) {
   const torch::NoGradGuard no_grad;
   int64_t length = step.rotary_length;
-  const bool depends_on_length = config_.type == "dynamic" || config_.type == "longrope";
-  if (length == 0 && depends_on_length) length = step.positions.max().item<int64_t>() + 1;
+  if (length == 0 && depends_on_length(config_)) length = step.positions.max().item<int64_t>() + 1;
   const Tensor inverse = frequencies(length).to(step.positions.device());
   const Tensor angles = step.positions.to(at::kFloat).unsqueeze(1) * inverse;  // [T, R/2]
   const Tensor both = at::cat({angles, angles}, -1);                           // [T, R]
   const double factor = attention_factor();
-  step.cos = (both.cos() * factor).to(dtype);
-  step.sin = (both.sin() * factor).to(dtype);
+  const auto scaled = [&](const Tensor& t) { return (factor == 1.0 ? t : t * factor).to(dtype); };
+  step.cos = scaled(both.cos());
+  step.sin = scaled(both.sin());
 }
 
 }  // namespace caravan::nn

@@ -41,13 +41,14 @@ class RotaryEmbedding final : public Module {
   // Fills step.cos and step.sin, [T, R], in the dtype of the hidden states.
   void prepare(Step& step, at::ScalarType dtype);
 
-  // Inverse frequencies [R/2], fp32, for sequences of this length.
+  // Inverse frequencies [R/2], fp32, for sequences of this length. Those that do not depend on it are computed once.
   Tensor frequencies(int64_t length) const;
   double attention_factor() const;  // on cos and sin
   std::string_view kind() const override { return "RotaryEmbedding"; }
 
  private:
   RotaryConfig config_;
+  Tensor fixed_;  // [R/2]: undefined where frequencies depend on the length
 };
 
 }  // namespace caravan::nn
