@@ -72,7 +72,7 @@ void multiply_tasks(const Part& part, const Tensor& x, const RowInputs& inputs, 
 void multiply_all(const std::vector<Part>& parts, const Tensor& x, const RowInputs& inputs) {
   int64_t tasks = 0;
   for (const Part& part : parts) tasks += part.product.tasks();
-  parallel_rows(tasks, kTaskRows * inputs.columns * inputs.m, [&](int64_t begin, int64_t end) {
+  parallel_tasks(tasks, kTaskRows * inputs.columns * inputs.m, [&](int64_t begin, int64_t end) {
     for (const Part& part : parts) {
       const int64_t count = part.product.tasks();
       const int64_t first = std::max<int64_t>(0, begin), last = std::min(end, count);

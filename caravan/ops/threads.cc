@@ -35,8 +35,10 @@ void Team::barrier(kernels::Ahead ahead) {
 
 void SharedTasks::prepare(int64_t count, int threads) {
   if (threads > room_) parts_ = std::make_unique<Part[]>(static_cast<size_t>(threads)), room_ = threads;
+  constexpr int64_t kMany = 256;  // tasks of a thread that are worth more pieces
   count_ = count;
   threads_ = threads;
+  pieces_ = count < kMany * threads ? 4 : 13;
   for (int i = 0; i < threads; ++i) parts_[static_cast<size_t>(i)].next.store(1, std::memory_order_relaxed);
 }
 

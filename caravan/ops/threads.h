@@ -65,27 +65,31 @@ class SharedTasks {
     for (int i = 0; i < threads_; ++i) {
       const int whose = (team.index + i) % threads_;
       std::atomic<int>& next = parts_[static_cast<size_t>(whose)].next;
-      while (next.load(std::memory_order_relaxed) < kPieces) {
+      while (next.load(std::memory_order_relaxed) < pieces_) {
         const int piece = next.fetch_add(1, std::memory_order_relaxed);
-        if (piece < kPieces) run(whose, piece, f);
+        if (piece < pieces_) run(whose, piece, f);
       }
     }
   }
 
  private:
-  static constexpr int kPieces = 4, kEighths[kPieces + 1] = {0, 5, 6, 7, 8};
   template <class F>
   void run(int whose, int piece, const F& f) const {
     const int64_t begin = first(whose), count = first(whose + 1) - begin;
-    const int64_t from = begin + count * kEighths[piece] / 8, to = begin + count * kEighths[piece + 1] / 8;
+    const int64_t from = begin + before(piece, count), to = begin + before(piece + 1, count);
     if (from < to) f(from, to);
+  }
+  // Of `count` tasks of a part: the first piece has five eighths, the others share the rest.
+  int64_t before(int piece, int64_t count) const {
+    const int64_t others = pieces_ - 1;
+    return piece == 0 ? 0 : count * (5 * others + 3 * (piece - 1)) / (8 * others);
   }
 
   struct alignas(64) Part {
     std::atomic<int> next{1};  // piece; the first is the thread's own
   };
   int64_t count_ = 0;
-  int threads_ = 0, room_ = 0;
+  int threads_ = 0, pieces_ = 0, room_ = 0;
   std::unique_ptr<Part[]> parts_;
 };
 
@@ -93,6 +97,20 @@ class SharedTasks {
 // are too short for a fork-join each: a barrier of threads that spin costs a tenth of one. f must not throw.
 int team_size();
 void parallel_team(const std::function<void(Team&)>& f);
+
+// As parallel_rows, for tasks that weigh the same and must not throw: a thread that is done goes on with what others
+// have not begun.
+template <class F>
+void parallel_tasks(int64_t tasks, int64_t work_per_task, const F& f) {
+  constexpr int64_t kSmall = 1 << 16;
+  if (tasks <= 1 || tasks * work_per_task < kSmall || team_size() == 1) {
+    if (tasks > 0) f(int64_t{0}, tasks);
+    return;
+  }
+  SharedTasks shared;
+  shared.prepare(tasks, team_size());
+  parallel_team([&](Team& team) { shared.take(team, f); });
+}
 
 inline const kernels::bf16* bf16_data(const Tensor& t) {
   return reinterpret_cast<const kernels::bf16*>(t.const_data_ptr<at::BFloat16>());
