@@ -63,9 +63,10 @@ struct Piece {
 };
 
 // What will be read soon is asked for: a core's own prefetching ends at every page and every change of rows.
+constexpr int64_t kAhead = 8192;  // bytes; as in packed.isa.cc
+
 template <class T, int R, int M>
 void multiply_block(const typename T::Weight* w, const typename T::Input* x, float* y, const Piece& p) {
-  constexpr int64_t kAhead = 4096;
   const int64_t ahead = R > 1 ? p.next : kAhead;
   Floats sums[M][R];
   for (auto& row : sums) {
@@ -135,7 +136,7 @@ void multiply_rows(const typename T::Weight* w, const typename T::Input* x, floa
                         : s.inputs <= kMostInputRows
                             ? kRows
                             : fitting(kStripBytes, s.width * static_cast<int64_t>(sizeof *w), kRows);
-  constexpr int64_t kNear = 16384, kAhead = 4096;
+  constexpr int64_t kNear = 16384;
   const int64_t block_bytes = kRows * s.width * static_cast<int64_t>(sizeof *w);
   const int64_t streamed = s.inputs > kMostInputRows || block_bytes < kNear ? block_bytes : kAhead;
   const int64_t next = s.inputs > kSome ? 0 : streamed;  // from the second level they come by themselves
