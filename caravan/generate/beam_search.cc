@@ -179,11 +179,14 @@ class BeamSearch final : public Strategy {
     for (int64_t b = 0; b < beams_ && generated() > 0; ++b) {
       auto open = std::find_if(finished_.begin(), finished_.end(), [](const Hypothesis& h) { return !h.finished; });
       if (open == finished_.end()) break;
-      *open = {
-          .ids = ids_[b], .details = details_[b], .score = scores_[b] / length_norm(generated()), .finished = true};
+      *open = {.ids = ids_[b],
+               .details = details_[b],
+               .score = scores_[b] / length_norm(generated()),
+               .finished = true,
+               .reason = FinishReason::cancelled};
     }
     for (Hypothesis& h : finished_) {
-      if (std::ssize(h.ids) == std::ssize(ids_[0])) h.reason = FinishReason::cancelled;
+      if (!h.finished) h.reason = FinishReason::cancelled;
     }
   }
 

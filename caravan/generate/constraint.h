@@ -1,8 +1,8 @@
 // Constraints: which tokens may come next, given what was generated so far (prefix_allowed_tokens_fn of transformers).
 //
 //   auto trie = std::make_shared<TrieConstraint>(std::vector<std::vector<int32_t>>{{5, 6, 2}, {5, 7, 2}});
-//   auto rule = std::make_shared<FunctionConstraint>([](auto prompt, auto generated, auto& allowed) { allowed = {1, 2};
-//   });
+//   auto rule = std::make_shared<FunctionConstraint>(
+//       [](auto prompt, auto generated, auto& allowed) { allowed = {1, 2}; });
 //
 // The answer is a list of ids, not a mask over the vocabulary: a head may compute these rows only.
 #pragma once

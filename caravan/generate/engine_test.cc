@@ -195,6 +195,42 @@ TEST(Engine, CancellingReturnsWhatThereIs) {
   }
 }
 
+TEST(Engine, CancellingBeforeTheFirstTokenAnswersWithNoTokens) {
+  for (const Json& kind : kinds()) {
+    Engine engine(model());
+    const RequestId id = engine.submit(request_of(prompt_of(8, 6), kind));
+    engine.cancel(id);
+    const GenerateResult result = engine.take(id);
+    ASSERT_EQ(std::ssize(result.sequences), kind.value("num_return_sequences", 1)) << kind.dump();
+    for (const GeneratedSequence& sequence : result.sequences) {
+      EXPECT_TRUE(sequence.ids.empty()) << kind.dump();
+      EXPECT_EQ(sequence.reason, FinishReason::cancelled) << kind.dump();
+    }
+  }
+}
+
+// Two beams, of which one ends in the very step before the search is cancelled.
+TEST(Engine, ACancelledBeamSearchKeepsTheReasonOfWhatWasFinished) {
+  Engine engine(model());
+  GenerateRequest request = request_of(
+      prompt_of(8, 6), {{"max_new_tokens", 9}, {"num_beams", 2}, {"num_return_sequences", 2}, {"eos_token_id", 1}});
+  request.constraint = std::make_shared<FunctionConstraint>([](TokenSpan, TokenSpan generated, auto& allowed) {
+    if (generated.empty()) {
+      allowed = {5, 6};
+    } else {
+      allowed = {generated[0] == 5 && generated.size() == 1 ? 1 : 7};
+    }
+  });
+  const RequestId id = engine.submit(request);
+  engine.step();
+  engine.step();
+  engine.cancel(id);
+  const GenerateResult result = engine.take(id);
+  EXPECT_EQ(ids_of(result), (std::vector<std::vector<int32_t>>{{5, 1}, {6, 7}}));
+  EXPECT_EQ(result.sequences[0].reason, FinishReason::eos);
+  EXPECT_EQ(result.sequences[1].reason, FinishReason::cancelled);
+}
+
 TEST(Engine, ACallbackSeesEveryTokenAndMayStop) {
   GenerateRequest request = request_of(prompt_of(9, 6), {{"max_new_tokens", 30}});
   std::vector<int32_t> seen;

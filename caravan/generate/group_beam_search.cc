@@ -135,6 +135,7 @@ class GroupBeamSearch final : public Strategy {
       }
       for (Hypothesis& h : group.finished.items()) all.push_back(std::move(h));
     }
+    if (generated_ == 0) all.assign(task_->config().num_return_sequences, {.ids = task_->request.prompt});  // cancelled
     std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.score < b.score; });
     std::vector<GeneratedSequence> out;
     for (int64_t i = 0; i < task_->config().num_return_sequences && !all.empty(); ++i) {

@@ -31,6 +31,12 @@ void check_token(models::CausalLm& model, int64_t token) {
         "the items' token {} is outside the model's vocabulary of {}: they belong to another model", token, vocabulary);
 }
 
+void check_scores_are_numbers(bool they_are) {
+  check(they_are, ErrorCode::invalid_argument,
+        "no item can be chosen: the model gave scores that are no numbers (broken weights, or a dtype too narrow for "
+        "them)");
+}
+
 HeadRows::HeadRows(models::CausalLm& model, const Tensor& ids) {
   check_token(model, ids.max().item<int64_t>());
   const nn::Parameter& weight = head_weight(model);

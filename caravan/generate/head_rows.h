@@ -16,6 +16,9 @@ at::ScalarType activation_dtype(models::CausalLm& model);
 // Throws where an item's token is none of the model's.
 void check_token(models::CausalLm& model, int64_t token);
 
+// Throws unless: scores that are NaNs have no order.
+void check_scores_are_numbers(bool they_are);
+
 class HeadRows {
  public:
   HeadRows() = default;

@@ -6,15 +6,10 @@
 #include <algorithm>
 
 #include "caravan/base/error.h"
+#include "caravan/generate/head_rows.h"
 
 namespace caravan::generate {
 namespace {
-
-at::ScalarType activation_dtype(models::CausalLm& model) {
-  const nn::Parameter& weight = model.backbone().input_embedding().weight;
-  check(weight.defined(), ErrorCode::invalid_argument, "the model has no weights: load a checkpoint first");
-  return ops::runs_in_fp32(weight.dtype, weight.packed) ? at::kFloat : weight.value.scalar_type();
-}
 
 Tensor id_tensor(std::span<const int32_t> ids, int64_t vocab_size) {
   Tensor tensor = at::empty({std::ssize(ids)}, at::kLong);

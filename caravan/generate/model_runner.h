@@ -2,8 +2,8 @@
 //
 //   ModelRunner runner(model);
 //   nn::CacheSequence sequence = runner.cache().new_sequence();
-//   Outputs out = runner.run({{.cache = &sequence, .ids = prompt, .rows = 1}});     // logits [1, V] after the last
-//   token
+//   Feed feed{.cache = &sequence, .ids = prompt};
+//   Outputs out = runner.run({&feed, 1});                    // logits [1, V] after the last token
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <unordered_map>
 
 #include "caravan/base/error.h"
@@ -165,17 +166,17 @@ std::unique_ptr<LogitsProcessor> encoder_no_repeat_ngram(int64_t size, std::span
 std::unique_ptr<LogitsProcessor> sequence_bias(std::vector<TokenBias> biases, int64_t vocab_size,
                                                std::string_view name) {
   std::vector<TokenBias> unique;  // a sequence that occurs twice counts with its last bias, as in a dictionary
+  std::map<std::vector<int32_t>, size_t> place;
   for (TokenBias& bias : biases) {
     for (int32_t id : bias.first) {
       check(id < vocab_size, ErrorCode::invalid_argument, "{} holds token {}, but the vocabulary has {} tokens", name,
             id, vocab_size);
     }
-    const auto same =
-        std::find_if(unique.begin(), unique.end(), [&](const TokenBias& b) { return b.first == bias.first; });
-    if (same != unique.end()) {
-      same->second = bias.second;
-    } else {
+    const auto [known, is_new] = place.try_emplace(bias.first, unique.size());
+    if (is_new) {
       unique.push_back(std::move(bias));
+    } else {
+      unique[known->second].second = bias.second;
     }
   }
   return std::make_unique<SequenceBias>(std::move(unique));

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
 
@@ -182,6 +183,7 @@ std::vector<Recommendation> Recommender::items_of(std::span<const FoundPath> pat
 
 std::vector<std::vector<Recommendation>> Recommender::recommend(std::span<const RecommendRequest> requests,
                                                                 int64_t count) {
+  check(count >= 0, ErrorCode::invalid_argument, "{} items cannot be recommended", count);
   const bool at_once = !columns_.empty();
   std::vector<TrieQuery> queries;
   for (const RecommendRequest& request : requests) {
@@ -206,6 +208,7 @@ std::vector<std::vector<Recommendation>> Recommender::recommend(std::span<const 
         const size_t i = begin + static_cast<size_t>(row);
         std::span<const float> scores;
         if (own.defined()) scores = {own.const_data_ptr<float>() + row * own.size(1), static_cast<size_t>(own.size(1))};
+        check_scores_are_numbers(std::ranges::none_of(scores, [](float score) { return std::isnan(score); }));
         out[i] = at_once          ? best_items(scores, requests[i].exclude, count)
                  : scores.empty() ? items_of(found[i], requests[i].exclude, count)
                                   : items_of(found[i], requests[i].exclude, count, scores);

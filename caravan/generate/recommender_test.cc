@@ -103,6 +103,18 @@ TEST(Recommender, ALlamaRecCheckpointHasTransformersLogitsBeforeAndAfterSaving) 
   }
 }
 
+// Scores that are no numbers have no order: an error, not items.
+TEST(Recommender, BrokenWeightsAreAnError) {
+  for (const bool full : {false, true}) {
+    RandomModel model = random_model(30, {4, 5}, 3);
+    for (const nn::NamedParameter& p : model.lm->named_parameters()) {
+      if (p.name == "model.norm.weight") p.parameter->value.fill_(std::nanf(""));
+    }
+    TrieSearch search(*model.lm, model.trie, {.beams = 5, .full_vocabulary = full});
+    EXPECT_THROW(search.run(random_queries(model, 1, 1)[0]), Error) << full;
+  }
+}
+
 // The random model, whose head has rows for the items themselves as well.
 struct DenseModel {
   RandomModel made;

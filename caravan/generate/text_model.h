@@ -3,8 +3,7 @@
 //   TextModel model = load_text_model("SmolLM2-135M-Instruct.gguf");
 //   Engine engine(*model.lm);
 //   std::vector<int32_t> prompt = model.encode_chat({{{"role", "user"}, {"content", "Hello"}}});
-//   GenerateResult answer = engine.generate({.prompt = prompt, .config = model.config, .tokenizer =
-//   &*model.tokenizer});
+//   GenerateResult answer = engine.generate(model.request(prompt));
 #pragma once
 
 #include <memory>

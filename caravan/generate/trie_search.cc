@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 
 #include "caravan/base/error.h"
 #include "caravan/ops/threads.h"
@@ -238,15 +239,18 @@ void TrieSearch::select(User& user, const Tensor& log_p, int64_t first_row, int6
   const auto& banned = user.query->banned;
   const float* rows = log_p.const_data_ptr<float>();
   std::vector<Extension> all;
+  bool are_numbers = true;
   for (size_t b = 0; b < user.beams.size(); ++b) {
     const float* row = rows + (first_row + static_cast<int64_t>(b)) * log_p.size(1);
     const items::Trie::Range children = trie_->children(user.beams[b].node);
     for (int32_t node = children.begin; node < children.end; ++node) {
       if (std::binary_search(banned.begin(), banned.end(), node)) continue;
       const float p = row[options_.full_vocabulary ? trie_->token(node) : trie_->column(node)];
+      are_numbers = are_numbers && !std::isnan(p);
       all.push_back({user.beams[b].score + p, node, static_cast<int32_t>(b)});
     }
   }
+  check_scores_are_numbers(are_numbers);
   const auto kept = static_cast<int64_t>(std::min<size_t>(all.size(), static_cast<size_t>(options_.beams)));
   if (kept < std::ssize(all)) std::nth_element(all.begin(), all.begin() + kept, all.end(), better);
   std::sort(all.begin(), all.begin() + kept, better);

@@ -184,10 +184,15 @@ void store_bf16(const float* x, void* row, int64_t width) {
   for (int64_t i = 0; i < width; ++i) store(x[i], static_cast<bf16*>(row) + i);
 }
 
-// The largest magnitude becomes 127; to the nearest, halves to the even.
+// The largest magnitude becomes 127; to the nearest, halves to the even. A row that holds a NaN is read as NaNs.
 void store_i8(const float* x, void* row, int64_t width) {
   float largest = 0.0f;
-  for (int64_t i = 0; i < width; ++i) largest = __builtin_fabsf(x[i]) > largest ? __builtin_fabsf(x[i]) : largest;
+  bool broken = false;
+  for (int64_t i = 0; i < width; ++i) {
+    largest = __builtin_fabsf(x[i]) > largest ? __builtin_fabsf(x[i]) : largest;
+    broken |= x[i] != x[i];
+  }
+  if (broken) largest = __builtin_nanf("");
   const float scale = largest / 127.0f, inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
   auto* to = static_cast<int8_t*>(row);
   for (int64_t i = 0; i < width; ++i) {

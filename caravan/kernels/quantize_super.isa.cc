@@ -23,8 +23,7 @@ void for_each_block(const float* from, const float* importance, std::byte* to, i
   }
 }
 
-// --- y = d * scale * level: q3_k, q6_k, iq4_xs
-// ------------------------------------------------------------------------
+// --- y = d * scale * level: q3_k, q6_k, iq4_xs ----------------------------------------------------------------------
 template <class Levels, int N, int kScaleLow, int kScaleHigh>
 struct Symmetric {
   static constexpr int kGroups = kSuper / N;
@@ -92,8 +91,7 @@ struct Symmetric {
   }
 };
 
-// --- y = d * scale * level - dmin * minimum: q2_k, q4_k, q5_k
-// ---------------------------------------------------------
+// --- y = d * scale * level - dmin * minimum: q2_k, q4_k, q5_k --------------------------------------------------------
 template <int kHigh, int N, int kScaleHigh>
 struct Affine {
   static constexpr int kGroups = kSuper / N;

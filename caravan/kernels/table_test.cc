@@ -158,6 +158,21 @@ TEST_P(Kernels, SmallerCachesAreReadAsTheNumbersTheyKeep) {
   }
 }
 
+// A NaN must not come back as a number: the row's scale tells of it.
+TEST_P(Kernels, AnInt8RowThatHoldsANaNIsReadAsNaNs) {
+  for (const int64_t width : {1, 16, 33}) {
+    for (const int64_t place : {int64_t{0}, width / 2, width - 1}) {
+      auto x = random(width);
+      x[place] = std::nanf("");
+      std::vector<char> row(width + kPagedScaleBytes);
+      GetParam()->paged->store_i8(x.data(), row.data(), width);
+      float scale = 0;
+      memcpy(&scale, row.data() + width, sizeof scale);
+      EXPECT_TRUE(std::isnan(scale)) << width << " " << place;
+    }
+  }
+}
+
 TEST_P(Kernels, ArgmaxIsTheFirstOfTheLargest) {
   const float nan = std::nanf(""), infinity = std::numeric_limits<float>::infinity();
   for (const int64_t n : {1, 2, 15, 16, 17, 255, 256, 257, 1000}) {

@@ -1,6 +1,6 @@
 // BERT (Devlin et al. 2019), the encoder: learned positions, post-norm layers, every token sees its whole sequence.
 //
-//   auto bert = load_bert("all-MiniLM-L6-v2");                       // fp32
+//   auto bert = load_bert(*formats::Checkpoint::open("all-MiniLM-L6-v2"));
 //   nn::Step step = nn::Step::packed(lengths);                       // ragged: no padding is computed
 //   Tensor hidden = (*bert)(ids, step);                              // int64 [T] -> [T, C]
 //

@@ -1,6 +1,6 @@
 #include "caravan/models/decoder.h"
 
-#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
 #include <torch/torch.h>
 
 namespace caravan::models {
@@ -8,7 +8,8 @@ namespace {
 
 using LayerFunction = std::function<Tensor(const Tensor&)>;
 
-Tensor default_generator_state() { return at::detail::getDefaultCPUGenerator().get_state(); }
+// What dropout of a layer on this device draws from.
+at::Generator generator_of(const Tensor& x) { return at::globalContext().defaultGenerator(x.device()); }
 
 // Gradient checkpointing (Chen et al. 2016): the forward pass keeps only the layer's input; the backward pass runs the
 // layer again with the same random numbers and differentiates that run. Parameter gradients accumulate from inside.
@@ -21,7 +22,7 @@ struct CheckpointFunction : torch::autograd::Function<CheckpointFunction> {
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& x,
                         const c10::intrusive_ptr<Holder>& holder) {
     context->save_for_backward({x});
-    context->saved_data["random_state"] = default_generator_state();
+    context->saved_data["random_state"] = generator_of(x).get_state();
     context->saved_data["layer"] = c10::IValue::make_capsule(holder);
     const torch::NoGradGuard no_grad;
     return holder->layer(x);
@@ -30,10 +31,10 @@ struct CheckpointFunction : torch::autograd::Function<CheckpointFunction> {
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& gradients) {
     const auto holder = c10::static_intrusive_pointer_cast<Holder>(context->saved_data["layer"].toCapsule());
-    at::Generator generator = at::detail::getDefaultCPUGenerator();
-    const Tensor state_now = generator.get_state();
     const at::AutoGradMode enable(true);
     const Tensor x = context->get_saved_variables()[0].detach().requires_grad_();
+    at::Generator generator = generator_of(x);
+    const Tensor state_now = generator.get_state();
     generator.set_state(context->saved_data["random_state"].toTensor());
     const Tensor y = holder->layer(x);
     generator.set_state(state_now);

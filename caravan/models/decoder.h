@@ -54,6 +54,26 @@ Tensor run_layer(const std::function<Tensor(const Tensor&)>& layer, const Tensor
 
 Tensor dropped(const Tensor& x, double dropout);  // each value with this probability set to 0, the others scaled up
 
+// x [T, C] through all layers, with hidden states captured where asked and gradient checkpointing where `recompute`.
+// `narrows`: the layers heed Step::narrow, and the last one may leave out rows that nobody asked for.
+template <class Layer>
+Tensor run_layers(nn::ModuleList<Layer>& layers, Tensor x, nn::Step& step, bool recompute, bool narrows) {
+  nn::Capture* capture = step.capture;
+  recompute = recompute && at::GradMode::is_enabled();
+  // The backward pass, which runs the layers again, may come when the caller's step is gone.
+  const std::shared_ptr<nn::Step> kept = recompute ? std::make_shared<nn::Step>(step) : nullptr;
+  if (recompute) kept->capture = nullptr;
+  for (auto& layer : layers) {
+    step.narrow = narrows && layer == *(layers.end() - 1) && !step.output_rows.empty();
+    if (capture != nullptr && capture->want_hidden_states) capture->hidden_states.push_back(x);
+    const auto run = [&layer, &step, kept](const Tensor& y) {
+      return (*layer)(y, kept != nullptr && at::GradMode::is_enabled() ? *kept : step);
+    };
+    x = run_layer(run, x, recompute);
+  }
+  return x;
+}
+
 template <class DecoderLayer>
 class DecoderStack final : public Decoder {
  public:
@@ -77,7 +97,7 @@ class DecoderStack final : public Decoder {
     Tensor x = training() ? dropped(embeddings, config_.embedding_dropout) : embeddings;  // [T, C]
     rotary_emb.prepare(step, x.scalar_type());
     const Tensor fused = nn::decode_fused(layers, x, step);
-    x = norm(fused.defined() ? fused : run_layers(x, step));
+    x = norm(fused.defined() ? fused : run_layers(layers, x, step, gradient_checkpointing && training(), true));
     if (step.capture != nullptr && step.capture->want_hidden_states) step.capture->hidden_states.push_back(x);
     return x;
   }
@@ -92,23 +112,6 @@ class DecoderStack final : public Decoder {
   nn::RotaryEmbedding rotary_emb;
 
  private:
-  Tensor run_layers(Tensor x, nn::Step& step) {
-    nn::Capture* capture = step.capture;
-    const bool recompute = gradient_checkpointing && training() && at::GradMode::is_enabled();
-    // The backward pass, which runs the layers again, may come when the caller's step is gone.
-    const std::shared_ptr<nn::Step> kept = recompute ? std::make_shared<nn::Step>(step) : nullptr;
-    if (recompute) kept->capture = nullptr;
-    for (auto& layer : layers) {
-      step.narrow = layer == *(layers.end() - 1) && !step.output_rows.empty();
-      if (capture != nullptr && capture->want_hidden_states) capture->hidden_states.push_back(x);
-      const auto run = [&layer, &step, kept](const Tensor& y) {
-        return (*layer)(y, kept != nullptr && at::GradMode::is_enabled() ? *kept : step);
-      };
-      x = run_layer(run, x, recompute);
-    }
-    return x;
-  }
-
   StackConfig config_;
 };
 

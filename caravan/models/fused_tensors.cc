@@ -48,12 +48,11 @@ bool add_parts(const formats::TensorInfo& tensor, const std::string& full_name, 
       const std::string full = name.prefix + std::string(part) + name.suffix;
       const auto it = wanted.find(full);
       if (it == wanted.end()) return false;
-      parts.emplace_back(full, SourceTensor{.stored_name = tensor.name,
-                                            .dtype = tensor.dtype,
-                                            .shape = it->second,
-                                            .first_row = row,
-                                            .is_slice = true});
-      row += it->second[0];
+      SourceTensor rows{
+          .stored_name = tensor.name, .dtype = tensor.dtype, .shape = tensor.shape, .first_row = row, .is_slice = true};
+      rows.shape[0] = it->second[0];  // the rest as stored: whether it fits is compared as for any other tensor
+      row += rows.shape[0];
+      parts.emplace_back(full, std::move(rows));
     }
     if (row != tensor.shape[0]) return false;
     for (auto& part : parts) sources.insert(std::move(part));

@@ -91,6 +91,26 @@ TEST_F(LoadTest, FusedProjectionsAreSplit) {
     EXPECT_TRUE(at::equal(a[i].parameter->value, b[i].parameter->value)) << a[i].name;
 }
 
+// Rows that add up are not enough: rows of another width are shorter or longer in the file than the model's.
+TEST_F(LoadTest, FusedProjectionsOfAnotherWidthAreRefused) {
+  for (const int64_t width : {1, 31, 33}) {
+    write(
+        [width](auto& t) {
+          for (const std::string part : {"gate_proj", "up_proj"}) t.erase("model.layers.1.mlp." + part + ".weight");
+          t["model.layers.1.mlp.gate_up_proj.weight"] = at::ones({112, width});
+        },
+        config);
+    try {
+      load_causal_lm(folder);
+      FAIL() << "no error at width " << width;
+    } catch (const Error& e) {
+      const std::string wanted =
+          fmt::format("model.layers.1.mlp.up_proj.weight: [56, {}] in the file, [56, 32] by the config", width);
+      EXPECT_NE(std::string(e.what()).find(wanted), std::string::npos) << e.what();
+    }
+  }
+}
+
 TEST_F(LoadTest, ATiedHeadMayBePresentOrAbsent) {
   config["tie_word_embeddings"] = true;
   const std::string head = "lm_head.weight", embedding = "model.embed_tokens.weight";

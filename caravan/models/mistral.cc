@@ -8,7 +8,7 @@ namespace caravan::models {
 namespace {
 
 std::unique_ptr<Decoder> make(const Json& config) {
-  LlamaStyleConfig model = read_llama_style(config, {{"num_key_value_heads", 8}, {"sliding_window", 4096}});
+  LlamaStyleConfig model = read_llama_style(config, {{"num_key_value_heads", 8}});
   // A missing key means 4096, an explicit null no window: so transformers reads it.
   const bool is_null = config.contains("sliding_window") && config["sliding_window"].is_null();
   const int64_t window =

@@ -28,7 +28,8 @@ nn::Step PaddedBatch::step(const Tensor& position_ids) const {
   nn::Step step = nn::Step::packed(lengths_, rows_.device());
   step.positions =
       position_ids.defined() ? pack(position_ids.expand({batch_, width_})).to(at::kLong) : rows_.remainder(width_);
-  step.rotary_length = position_ids.defined() ? 0 : width_;
+  // One for the whole batch, as transformers counts.
+  step.rotary_length = position_ids.defined() ? step.positions.max().item<int64_t>() + 1 : width_;
   step.visible_keys = visible_keys_;
   return step;
 }

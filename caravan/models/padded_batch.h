@@ -18,10 +18,10 @@ using at::Tensor;
 
 class PaddedBatch {
  public:
-  // Every row needs at least one token. Padding is left out of the ragged rows, or kept as rows that no other token
-  // sees
-  // (`keep_padding`): slower, but equal to transformers at padded places too, which its losses may read (the last
-  // padded place before a left-padded text predicts the first token; question answering normalizes over all places).
+  // Every row needs at least one token. Padding is left out of the ragged rows, or with `keep_padding` kept as rows
+  // that no other token sees: slower, but equal to transformers at padded places too, which its losses may read (the
+  // last padded place before a left-padded text predicts the first token; question answering normalizes over all
+  // places).
   explicit PaddedBatch(const Tensor& mask, bool keep_padding = false);
 
   // Positions are the columns, as transformers counts them where no position_ids are given, or `position_ids` [B, W].
@@ -31,8 +31,7 @@ class PaddedBatch {
   Tensor unpack(const Tensor& rows) const;                            // [T, ...] -> [B, W, ...]
   Tensor unpack_attention(const std::vector<Tensor>& weights) const;  // per sequence [H, n, n] -> [B, H, W, W]
 
-  // For classification: per sequence the ragged row of the last token that is not `pad_id` (the first row where all
-  // are).
+  // For classification: per sequence the ragged row of the last token that is not `pad_id`; the first where all are.
   std::vector<int64_t> last_rows(const Tensor& input_ids, int64_t pad_id) const;
 
   const std::vector<int64_t>& lengths() const { return lengths_; }

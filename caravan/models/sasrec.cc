@@ -152,16 +152,8 @@ class SasRecModel final : public Decoder {
     // Positions beyond the table, which only a too long prompt has, share its last row.
     Tensor x = embeddings + embed_positions(step.positions.clamp_max(config_.max_positions - 1));
     if (training()) x = dropped(x, config_.embedding_dropout);
-    nn::Capture* capture = step.capture;
-    const bool recompute = gradient_checkpointing && training();
-    const std::shared_ptr<nn::Step> kept = recompute ? std::make_shared<nn::Step>(step) : nullptr;
-    for (auto& layer : layers) {
-      if (capture != nullptr && capture->want_hidden_states) capture->hidden_states.push_back(x);
-      x = run_layer([&layer, &step, kept](const Tensor& y) { return (*layer)(y, kept != nullptr ? *kept : step); }, x,
-                    recompute);
-    }
-    x = norm(x);
-    if (capture != nullptr && capture->want_hidden_states) capture->hidden_states.push_back(x);
+    x = norm(run_layers(layers, x, step, gradient_checkpointing && training(), /*narrows=*/false));
+    if (step.capture != nullptr && step.capture->want_hidden_states) step.capture->hidden_states.push_back(x);
     return x;
   }
 

@@ -28,9 +28,11 @@ Attention::Attention(const AttentionConfig& config, int64_t layer)
 Tensor Attention::forward(const Tensor& x, Step& step) {  // x [T, C]
   const int64_t d = config_.head_dim;
   const bool narrow = step.narrow && step.tree != nullptr;
-  Tensor q, k, v;
+  Tensor q, k, v, cos = step.cos, sin = step.sin;  // the rotation of the queries
   if (narrow) {
-    q = q_proj(x.index_select(0, step.output_index()));
+    const Tensor rows = step.output_index();
+    q = q_proj(x.index_select(0, rows));
+    cos = cos.index_select(0, rows), sin = sin.index_select(0, rows);
     k = k_proj(x);
     v = v_proj(x);
   } else {
@@ -41,9 +43,7 @@ Tensor Attention::forward(const Tensor& x, Step& step) {  // x [T, C]
   k = k.view({-1, config_.num_kv_heads, d});  // [T, K, D]
   v = v.view({-1, config_.num_kv_heads, d});
   if (q_norm) q = (*q_norm)(q), k = (*k_norm)(k);
-  q = narrow
-          ? ops::rotate(q, step.cos.index_select(0, step.output_index()), step.sin.index_select(0, step.output_index()))
-          : ops::rotate(q, step.cos, step.sin);
+  q = ops::rotate(q, cos, sin);
   k = ops::rotate(k, step.cos, step.sin);
   const ops::AttentionSpec spec{.scale = 1.0 / std::sqrt(static_cast<double>(d)),
                                 .causal = true,

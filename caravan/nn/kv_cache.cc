@@ -87,8 +87,8 @@ void KvCache::grow(int64_t pages) {
   for (auto* storage : {&keys_, &values_}) {
     for (Tensor& layer : *storage) {
       const Tensor larger = at::empty({pages, shape_.kv_heads, shape_.page_tokens, row_}, options);
-      if (old_pages > 0) larger.slice(0, 0, old_pages).copy_(layer);
-      larger.slice(0, old_pages).zero_();  // unwritten places are read as masked values and must stay finite
+      // A layer may be larger already, where memory was short for the next one the last time.
+      if (old_pages > 0) larger.slice(0, 0, old_pages).copy_(layer.slice(0, 0, old_pages));
       layer = larger;
     }
   }

@@ -2,8 +2,10 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <numbers>
 
 #include "caravan/base/error.h"
@@ -201,11 +203,32 @@ double RotaryEmbedding::attention_factor() const {
   return magnitude(1.0);
 }
 
+Tensor RotaryEmbedding::own_frequencies(const Step& step) const {
+  // The smallest length with the same frequencies: most sequences share one.
+  const auto representative = [&](int64_t length) {
+    if (config_.type == "dynamic") return std::max(length, config_.max_position_embeddings);
+    const int64_t longest_short = config_.original_max_position_embeddings;
+    return length > longest_short ? longest_short + 1 : int64_t{0};
+  };
+  const Tensor positions = step.positions.cpu().contiguous();
+  const auto* p = positions.const_data_ptr<int64_t>();
+  std::map<int64_t, Tensor> by_length;
+  std::vector<int64_t> lengths;  // [B]
+  for (int64_t b = 0; b < step.batch(); ++b) {
+    lengths.push_back(representative(*std::max_element(p + step.starts[b], p + step.starts[b + 1]) + 1));
+    if (Tensor& known = by_length[lengths.back()]; !known.defined()) known = frequencies(lengths.back());
+  }
+  if (by_length.size() == 1) return by_length.begin()->second;
+  std::vector<Tensor> rows;
+  for (int64_t b = 0; b < step.batch(); ++b)
+    rows.push_back(by_length.at(lengths[b]).expand({step.starts[b + 1] - step.starts[b], -1}));
+  return at::cat(rows);
+}
+
 void RotaryEmbedding::prepare(Step& step, at::ScalarType dtype) {
   const torch::NoGradGuard no_grad;
-  int64_t length = step.rotary_length;
-  if (length == 0 && depends_on_length(config_)) length = step.positions.max().item<int64_t>() + 1;
-  const Tensor inverse = frequencies(length).to(step.positions.device());
+  const bool own = depends_on_length(config_) && step.rotary_length == 0;
+  const Tensor inverse = (own ? own_frequencies(step) : frequencies(step.rotary_length)).to(step.positions.device());
   const Tensor angles = step.positions.to(at::kFloat).unsqueeze(1) * inverse;  // [T, R/2]
   const Tensor both = at::cat({angles, angles}, -1);                           // [T, R]
   const double factor = attention_factor();

@@ -38,7 +38,8 @@ class RotaryEmbedding final : public Module {
  public:
   explicit RotaryEmbedding(RotaryConfig config);
 
-  // Fills step.cos and step.sin, [T, R], in the dtype of the hidden states.
+  // Fills step.cos and step.sin, [T, R], in the dtype of the hidden states. Where the frequencies depend on the length
+  // (dynamic, longrope), each sequence has those of its own: a batch gives what its sequences give alone.
   void prepare(Step& step, at::ScalarType dtype);
 
   // Inverse frequencies [R/2], fp32, for sequences of this length. Those that do not depend on it are computed once.
@@ -47,6 +48,7 @@ class RotaryEmbedding final : public Module {
   std::string_view kind() const override { return "RotaryEmbedding"; }
 
  private:
+  Tensor own_frequencies(const Step& step) const;  // of each row [T, R/2], or of all rows [R/2]
   RotaryConfig config_;
   Tensor fixed_;  // [R/2]: undefined where frequencies depend on the length
 };

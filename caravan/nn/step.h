@@ -46,7 +46,8 @@ struct Step {
   // Only for batches that carry padding as transformers does (models/padded_batch.h): [B, W] bool, false where a key is
   // padding. All sequences are W long then and there is no cache.
   Tensor visible_keys;
-  // Longest sequence the rotary scaling counts with (dynamic NTK, longrope); 0: the largest position + 1.
+  // Length that the rotary scaling counts with (dynamic NTK, longrope) for all sequences; 0: each one's own, its
+  // largest position + 1.
   int64_t rotary_length = 0;
 
   int64_t batch() const { return static_cast<int64_t>(starts.size()) - 1; }

@@ -30,7 +30,7 @@ Tensor visible(int64_t tq, int64_t tk, const AttentionSpec& spec, at::Device dev
   const auto options = at::TensorOptions().dtype(at::kLong).device(device);
   const Tensor i = at::arange(tk - tq, tk, options).unsqueeze(1), j = at::arange(tk, options).unsqueeze(0);
   Tensor mask = spec.causal ? j <= i : at::ones({tq, tk}, options.dtype(at::kBool));
-  if (spec.window > 0) mask = mask.logical_and(i - j < spec.window);
+  if (spec.window > 0) mask = mask.logical_and(j > i - spec.window);
   if (spec.prefix > 0) mask = mask.logical_or(j < spec.prefix);
   return spec.visible_keys.defined() ? mask.logical_and(spec.visible_keys.unsqueeze(0)) : mask;
 }

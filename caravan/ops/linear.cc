@@ -127,6 +127,7 @@ Tensor multiply_bf16(const Tensor& x, const Weight& weight) {
 }
 
 Tensor multiply_frozen(const Tensor& x, const Weight& weight) {
+  if (x.numel() == 0) return at::zeros(output_sizes(x, weight), x.options());
   return is_ours(x, weight) ? std::move(multiply_ours(x, {&weight, 1})[0]) : multiply_bf16(x, weight);
 }
 

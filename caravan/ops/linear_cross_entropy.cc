@@ -72,9 +72,11 @@ int64_t rows_at_a_time(int64_t rows, int64_t classes, int64_t columns) {
 }
 
 struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
+  // `differentiable`: whether autograd watches the caller; in here it never does.
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& hidden, const Tensor& weight,
-                        const Tensor& targets, double smoothing) {
-    const bool wants_hidden = hidden.requires_grad(), wants_weight = weight.requires_grad();
+                        const Tensor& targets, double smoothing, bool differentiable) {
+    const bool wants_hidden = differentiable && hidden.requires_grad();
+    const bool wants_weight = differentiable && weight.requires_grad();
     const int64_t rows = hidden.size(0), classes = weight.size(0);
     const int64_t step = rows_at_a_time(rows, classes, hidden.size(1));
     const auto wide = hidden.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
@@ -113,7 +115,7 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
     Tensor of_weight = scaled(saved[1]);
     if (of_weight.defined())
       of_weight = of_weight.to(static_cast<at::ScalarType>(context->saved_data["weight_dtype"].toInt()));
-    return {scaled(saved[0]), of_weight, Tensor(), Tensor()};
+    return {scaled(saved[0]), of_weight, Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -132,7 +134,7 @@ Tensor linear_cross_entropy(const Tensor& hidden, const Tensor& weight, const Te
   }
   const bool known = hidden.scalar_type() == weight.scalar_type() && hidden.scalar_type() != at::kHalf;
   if (!known) return reference::linear_cross_entropy(hidden, weight, targets, smoothing);
-  return LinearCrossEntropy::apply(hidden, weight, targets, smoothing);
+  return LinearCrossEntropy::apply(hidden, weight, targets.contiguous(), smoothing, needs_gradient({hidden, weight}));
 }
 
 }  // namespace caravan::ops

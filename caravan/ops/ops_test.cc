@@ -194,6 +194,19 @@ TEST(Linear, PackedBlocksGiveTheDenseProductsAndGradients) {
   }
 }
 
+// Of no rows there are no products, whatever the weight is stored in.
+TEST(Linear, NoRowsGiveNoRows) {
+  const Tensor none, blocks = q8_blocks(16, 64), halves = at::ones({16, 64}, at::kHalf), floats = at::ones({16, 64});
+  Weight quantized{.value = blocks, .dtype = DType::q8_0, .rows = 16, .columns = 64};
+  quantized.packed = pack(quantized);
+  const Weight half{.value = halves, .dtype = DType::f16, .rows = 16, .columns = 64, .packed = halves};
+  const Weight dense{.value = floats, .dtype = DType::f32, .rows = 16, .columns = 64};
+  for (const Weight& weight : {quantized, half, dense}) {
+    EXPECT_EQ(linear(at::empty({0, 64}), weight, none).sizes(), at::IntArrayRef({0, 16})) << to_string(weight.dtype);
+    EXPECT_EQ(linears(at::empty({0, 64}), std::array{weight}, std::array{none})[0].size(1), 16);
+  }
+}
+
 TEST(Linear, OnePassOverSeveralWeightsGivesTheBitsOfSeveralPasses) {
   const Random random;
   const Tensor a = q8_blocks(50, 64), b = random({33, 64}, at::kFloat), none;

@@ -87,7 +87,7 @@ std::optional<Tensor> mask_of(const Layout& layout, const AttentionSpec& spec, s
   if (!slides && prefixes.empty()) return std::nullopt;
   const Tensor i = at::arange(layout.longest, device).unsqueeze(1), j = at::arange(layout.longest, device).unsqueeze(0);
   Tensor mask = j <= i;
-  if (slides) mask = mask.logical_and(i - j < spec.window);
+  if (slides) mask = mask.logical_and(j > i - spec.window);
   if (prefixes.empty()) return mask;
   const Tensor ends = at::tensor(at::ArrayRef<int64_t>(prefixes.data(), prefixes.size()), at::kLong).to(device);
   return mask.logical_or(j < ends.view({-1, 1, 1})).unsqueeze(1);

@@ -61,6 +61,24 @@ TEST(LinearCrossEntropy, EqualsTheLossOfAllLogitsAtOnce) {
   }
 }
 
+TEST(LinearCrossEntropy, TargetsMayLieApart) {
+  at::manual_seed(2);
+  const Tensor hidden = at::randn({6, 8}), weight = at::randn({9, 8}), pairs = at::randint(9, {6, 2}, at::kLong);
+  const Tensor apart = pairs.select(1, 1);  // every second number
+  EXPECT_TRUE(
+      at::equal(linear_cross_entropy(hidden, weight, apart), linear_cross_entropy(hidden, weight, apart.contiguous())));
+}
+
+TEST(LinearCrossEntropy, WithoutGradientsTheLossIsTheSame) {
+  at::manual_seed(3);
+  const Tensor hidden = at::randn({7, 8}), weight = at::randn({9, 8}).requires_grad_();
+  const Tensor targets = at::randint(9, {7}, at::kLong), watched = linear_cross_entropy(hidden, weight, targets);
+  const torch::NoGradGuard no_grad;
+  const Tensor alone = linear_cross_entropy(hidden, weight, targets);
+  EXPECT_TRUE(at::equal(alone, watched.detach()));
+  EXPECT_FALSE(alone.requires_grad());
+}
+
 TEST(LinearCrossEntropy, ExtremeLogitsStayFinite) {
   const Tensor hidden = at::tensor({1e4f, -1e4f, 0.0f}).unsqueeze(1),
                weight = at::tensor({1.0f, -1.0f, 0.5f}).unsqueeze(1);
