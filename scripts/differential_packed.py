@@ -4,7 +4,7 @@ beside transformers in fp32 on those weights.
 
 usage: differential_packed.py CARAVAN MODEL_FOLDER TEXT [--layers 4] [--cases gptq_act,awq] [--keep FOLDER]
 MODEL_FOLDER, a Hugging Face folder of a small model, is cut to its first layers; llm-compressor writes compressed-tensors
-folders (GPTQ with activation order on TEXT, rounding by group, channel and tensor), AutoRound GPTQ and AWQ folders. Needs
+folders (GPTQ with activation order on TEXT, rounding by group, channel and tensor), AutoRound GPTQ, AWQ and its own. Needs
 llmcompressor 0.14 (compressed-tensors 0.19, transformers 5.15 to 5.17), auto-round 0.15, datasets; for AWQ's dequantization
 AutoAWQ's awq/utils/packing_utils.py (--autoawq FOLDER of its sources). All of it runs on a CPU.
 
@@ -21,6 +21,7 @@ import os
 import subprocess
 import tempfile
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -42,6 +43,12 @@ ROUNDED = {  # AutoRound's format and scheme
     "auto_gptq_8": ("auto_gptq", {"bits": 8, "group_size": 64, "sym": True}),
     "auto_gptq_2": ("auto_gptq", {"bits": 2, "group_size": 32, "sym": False}),
     "auto_awq": ("auto_awq", {"bits": 4, "group_size": 64, "sym": False}),
+    "round": ("auto_round", {"bits": 4, "group_size": 64, "sym": True}),
+    "round_zeros": ("auto_round", {"bits": 4, "group_size": 32, "sym": False}),
+    "round_3": ("auto_round", {"bits": 3, "group_size": 64, "sym": True}),
+    "round_mixed": ("auto_round", {"bits": 4, "group_size": 64, "sym": True, "layer_config": {
+        "down_proj": {"bits": 8, "group_size": 32}, "o_proj": {"bits": 2}, "v_proj": {"bits": 16}}}),
+    "round_awq": ("auto_round:auto_awq", {"bits": 4, "group_size": 64, "sym": False}),
 }
 
 
@@ -98,18 +105,22 @@ def compressed_weight(parts, config):
 
 
 def gptq_weight(parts, config):
-    from auto_round_extension.torch.qlinear_torch_zp import QuantLinear
-
-    out = parts["scales"].shape[1]
-    columns = parts["qweight"].shape[0] * 32 // config["bits"]
-    layer = QuantLinear(config["bits"], config["group_size"], columns, out, False)
-    assert torch.equal(parts["g_idx"], torch.arange(columns) // layer.group_size)  # AutoRound has no activation order
+    shifted = config.get("packing_format") not in ("auto_round", "auto_round:gptqmodel")
+    package = importlib.import_module("auto_round_extension.torch.qlinear_torch" + ("_zp" if shifted else ""))
+    groups, out = parts["scales"].shape
+    bits = parts["qzeros"].shape[1] * 32 // out
+    columns = parts["qweight"].shape[0] * 32 // bits
+    layer = package.QuantLinear(bits, columns // groups, columns, out, False)
+    index = torch.arange(columns) // layer.group_size
+    assert torch.equal(parts.get("g_idx", index), index)  # AutoRound has no activation order
     layer.qweight, layer.qzeros, layer.scales = parts["qweight"], parts["qzeros"], parts["scales"].float()
-    weight, highest = layer(torch.eye(columns)), 2 ** config["bits"] - 1
-    # Zeros are stored less one: 0 as the highest number, which AutoRound's reader makes 2^bits and not 0 again.
-    stored = parts["qzeros"].unsqueeze(2) >> torch.arange(0, 32, config["bits"], dtype=torch.int32) & highest
-    wrapped = (stored.reshape(layer.scales.shape) == highest) * layer.scales * (highest + 1)
-    return (weight + wrapped.repeat_interleave(layer.group_size, 0)).T.contiguous()
+    weight, highest = layer(torch.eye(columns)), 2**bits - 1
+    if shifted:  # 0 is stored as the highest number, which AutoRound's reader makes 2^bits and not 0 again
+        stream = np.unpackbits(parts["qzeros"].numpy().view(np.uint8), axis=-1, bitorder="little")
+        stored = torch.from_numpy(stream.reshape(groups, out, bits) @ 2 ** np.arange(bits))
+        wrapped = (stored == highest) * layer.scales * (highest + 1)
+        weight += wrapped.repeat_interleave(layer.group_size, 0)
+    return weight.T.contiguous()
 
 
 def awq_weight(parts, config, autoawq):
@@ -135,7 +146,8 @@ def exact_weights(folder, autoawq):
         if method == "compressed-tensors":
             weights[f"{layer}.weight"] = compressed_weight(parts, config)
         else:
-            weights[f"{layer}.weight"] = gptq_weight(parts, config) if method == "gptq" else awq_weight(parts, config, autoawq)
+            is_awq = "awq" in method + config.get("packing_format", "")
+            weights[f"{layer}.weight"] = awq_weight(parts, config, autoawq) if is_awq else gptq_weight(parts, config)
     weights |= {n: v.float() for n, v in stored.items() if n not in packed}
     return weights, {f"{layer}.weight": step for layer, step in layers.items()}
 

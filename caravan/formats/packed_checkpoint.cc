@@ -35,6 +35,7 @@ DType shown_dtype(const PackedMatrix& m, DType scale_dtype) {
   const auto middle = static_cast<uint8_t>(1 << (m.bits - 1));
   const bool symmetric = std::all_of(m.zeros.begin(), m.zeros.end(), [&](uint8_t z) { return z == middle; });
   if (blocks && m.bits == 8 && symmetric) return DType::q8_0;
+  if (blocks && m.bits < 4) return DType::q4_0;  // level - zero is within -7 .. 7 whatever the zero
   if (blocks && m.bits == 4) return symmetric ? DType::q4_0 : DType::q4_1;
   return can_cast(DType::f32, scale_dtype) ? scale_dtype : DType::f32;
 }
@@ -57,7 +58,10 @@ void write_blocks(const PackedMatrix& m, DType dtype, std::byte* to) {
       if (dtype == DType::q8_0) {
         for (int64_t k = 0; k < kBlock; ++k) *out++ = static_cast<uint8_t>(levels[k] - 128);
       } else {
-        for (int64_t k = 0; k < kBlock / 2; ++k) *out++ = static_cast<uint8_t>(levels[k] | levels[k + 16] << 4);
+        const int shift = dtype == DType::q4_0 ? 8 - m.zeros[at] : 0;
+        for (int64_t k = 0; k < kBlock / 2; ++k) {
+          *out++ = static_cast<uint8_t>((levels[k] + shift) | (levels[k + 16] + shift) << 4);
+        }
       }
     }
   }

@@ -34,6 +34,8 @@ const std::vector<Case> kCases = {
     {"gptq4_zeros", R"({"quant_method": "gptq", "bits": 4, "group_size": 32})", DType::q4_1, 5e-4},
     {"gptq4_act", R"({"quant_method": "gptq", "bits": 4, "group_size": 32, "desc_act": true})", DType::f16, 5e-4},
     {"gptq8", R"({"quant_method": "gptq", "bits": 8, "group_size": 32})", DType::q8_0, 0},
+    {"gptq2", R"({"quant_method": "gptq", "bits": 2, "group_size": 32})", DType::q4_0, 0},
+    {"gptq3", R"({"quant_method": "gptq", "bits": 3, "group_size": 32})", DType::q4_0, 0},
     {"awq", R"({"quant_method": "awq", "bits": 4, "group_size": 32, "version": "gemm"})", DType::q4_1, 5e-4},
     {"packed4", kPackedConfig, DType::q4_0, 0},
     {"packed4_zeros", kPackedConfig, DType::q4_1, 5e-4},
@@ -47,6 +49,17 @@ const std::vector<Case> kCases = {
      R"({"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"group_0":
         {"weights": {"num_bits": 8, "type": "int", "strategy": "tensor"}}}})",
      DType::f16, 5e-4},
+    {"gptq4",
+     R"({"quant_method": "auto-round", "packing_format": "auto_round:auto_gptq", "bits": 4, "group_size": 32})",
+     DType::q4_0, 0},
+    {"gptq4", R"({"quant_method": "intel/auto-round", "bits": 4, "group_size": 32})", DType::q4_0, 0},
+    {"round", R"({"quant_method": "auto-round", "packing_format": "auto_round", "bits": 4, "group_size": 32})",
+     DType::q4_1, 5e-4},
+    {"awq", R"({"quant_method": "auto-round", "packing_format": "auto_round:auto_awq", "bits": 4, "group_size": 32})",
+     DType::q4_1, 5e-4},
+    {"gptq8", R"({"quant_method": "auto-round", "bits": 4, "group_size": 128, "rotation_config": {},
+        "extra_config": {".*layer": {"bits": 8, "group_size": 32}, "lm_head": {"bits": 16, "data_type": "fp"}}})",
+     DType::q8_0, 0},
 };
 
 // The golden's tensors of one case as a checkpoint of one layer, "layer".
@@ -100,7 +113,7 @@ TEST(PackedCheckpoint, ShowsTheWeightsThatWerePacked) {
     ASSERT_EQ(shown->tensors().size(), 1U) << c.name;
     const TensorInfo& t = shown->tensors()[0];
     EXPECT_EQ(t.name, "layer.weight");
-    EXPECT_EQ(t.shape, (std::vector<int64_t>{16, 64}));
+    EXPECT_EQ(t.shape, (std::vector<int64_t>{std::ssize(expected) / 64, 64})) << c.name;
     EXPECT_EQ(t.dtype, c.shown) << c.name << " " << to_string(t.dtype);
     EXPECT_FALSE(shown->config().contains("quantization_config"));
     const TensorBytes bytes = shown->read(t.name);
@@ -182,10 +195,13 @@ TEST(PackedCheckpoint, RefusesWhatIsBrokenOrUnknown) {
         Error)
         << c.name << " " << c.quantization << " " << without;
   };
+  const auto with = [](const char* name, const std::string& quantization) {
+    return Case{name, quantization, DType::f32, 0};
+  };
   for (const char* part : {"qzeros", "scales"}) refused(kCases[0], part);
-  for (const char* part : {"weight_scale", "weight_shape"}) refused(kCases[5], part);
-  const auto with = [](const char* name, const char* quantization) { return Case{name, quantization, DType::f32, 0}; };
-  refused(with("gptq4", R"({"quant_method": "gptq", "bits": 3, "group_size": 32})"));
+  for (const char* part : {"weight_scale", "weight_shape"}) refused(with("packed4", kPackedConfig), part);
+  refused(with("gptq4", R"({"quant_method": "gptq", "bits": 5, "group_size": 32})"));
+  refused(with("gptq3", R"({"quant_method": "gptq", "bits": 4, "group_size": 32})"));
   refused(with("gptq4", R"({"quant_method": "gptq", "bits": 8, "group_size": 32})"));
   refused(with("gptq4", R"({"quant_method": "gptq", "bits": 4, "group_size": 48})"));
   refused(with("gptq4", R"({"quant_method": "gptq", "bits": 4, "group_size": 64})"));
@@ -197,6 +213,29 @@ TEST(PackedCheckpoint, RefusesWhatIsBrokenOrUnknown) {
       {"group_0": {"weights": {"num_bits": 4, "type": "int", "strategy": "block"}}}})"));
   refused(with("packed4", R"({"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups":
       {"group_0": {"weights": {"num_bits": 4, "type": "int", "strategy": "tensor"}}}})"));  // there are 32 scales
+}
+
+// What is not read is named with its value, whether it is said of all layers or of one.
+TEST(PackedCheckpoint, RefusalsNameTheKeyAndTheValue) {
+  const std::vector<std::pair<std::string, std::string>> keys = {
+      {R"("packing_format": "auto_round:fp8_static")", "packing_format 'auto_round:fp8_static'"},
+      {R"("bits": 5)", "bits 5"},
+      {R"("data_type": "mx_fp")", "data_type 'mx_fp'"},
+      {R"("act_bits": 8)", "act_bits 8"},
+      {R"("rotation_config": {"algorithm": "quarot"})", R"(rotation_config {"algorithm":"quarot"})"},
+      {R"("extra_config": {"lm_head": {"bits": 6}})", "extra_config of 'lm_head': bits 6"},
+      {R"("packing_format": "auto_round:auto_awq", "extra_config": {"lm_head": {"bits": 8}})", "bits 4 or 8"},
+      {R"("extra_config": {"lm_head": {"group_size": [128, 128]}})", "group_size"},
+  };
+  for (const auto& [text, named] : keys) {
+    std::vector<float> expected;
+    try {
+      present_packed(stored({"gptq4", R"({"quant_method": "auto-round", )" + text + "}", DType::f32, 0}, &expected));
+      ADD_FAILURE() << text << " was read";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(named), std::string::npos) << error.what();
+    }
+  }
 }
 
 }  // namespace

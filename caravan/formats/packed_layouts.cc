@@ -1,8 +1,11 @@
 #include "caravan/formats/packed_layouts.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <set>
 #include <unordered_set>
 
 #include "caravan/base/checked.h"
@@ -85,13 +88,6 @@ std::vector<int32_t> read_indexes(const Checkpoint& from, const std::string& nam
   return std::all_of(values.begin(), values.end(), [](int32_t g) { return g == -1; }) ? std::vector<int32_t>() : values;
 }
 
-int64_t groups_of(int64_t columns, int64_t group_size, const std::string& where) {
-  if (group_size <= 0) return 1;
-  check_file(columns % group_size == 0, FileFault::layout, where, "{} columns are no multiple of the group of {}",
-             columns, group_size);
-  return columns / group_size;
-}
-
 // Layers are found by one tensor that each of them has.
 class NamedLayout : public PackedLayout {
  public:
@@ -113,110 +109,181 @@ class NamedLayout : public PackedLayout {
   std::unordered_set<std::string> parts_;
 };
 
-struct Settings {
-  int bits = 4;
-  int64_t group_size = -1;
-  std::string where;
+struct Scheme {
+  int64_t bits = 4, group_size = -1;
 };
 
-Settings read_settings(const Json& config, const std::string& path) {
-  Settings s{.where = path + " (quantization_config)"};
-  s.bits = static_cast<int>(get_int(config, "bits", s.where, {.min = 2, .max = 8}, 4));
-  check(s.bits == 2 || s.bits == 4 || s.bits == 8, ErrorCode::unsupported, "{}: {}-bit weights are not read", s.where,
-        s.bits);
-  s.group_size = get_int(config, "group_size", s.where, {.min = -1, .max = 1 << 24}, -1);
+// Of all layers or of some; keys that are missing or null are `otherwise`. More than 8 bits: stored as plain weights.
+Scheme read_scheme(const Json& config, const std::string& where, Scheme otherwise) {
+  const Scheme s{get_int(config, "bits", where, {.min = 1, .max = 64}, otherwise.bits),
+                 get_int(config, "group_size", where, {.min = -1, .max = 1 << 24}, otherwise.group_size)};
+  if (s.bits > 8) return s;
+  check((s.bits >= 2 && s.bits <= 4) || s.bits == 8, ErrorCode::unsupported,
+        "{}: bits {} are not read; 2, 3, 4 and 8 are", where, s.bits);
+  const std::string type = get_string(config, "data_type", where, std::string("int"));
+  check(type.find("int") != std::string::npos && !type.starts_with("mx"), ErrorCode::unsupported,
+        "{}: data_type '{}' is not read; integers are", where, type);
+  const int64_t input_bits = get_int(config, "act_bits", where, {}, 16);
+  check(input_bits >= 16, ErrorCode::unsupported, "{}: act_bits {} are not read; activations of 16 bits are", where,
+        input_bits);
+  for (const char* key : {"rotation_config", "spinquant_config"}) {
+    const Json* rotation = find_member(config, key);
+    check(rotation == nullptr || rotation->empty(), ErrorCode::unsupported,
+          "{}: {} {} is not read: inputs would have to be rotated, too", where, key,
+          rotation == nullptr ? std::string() : rotation->dump());
+  }
   return s;
 }
 
-class Gptq final : public NamedLayout {
+// What a config says of bits and groups. Layers may have their own (AutoRound's extra_config, GPTQModel's dynamic),
+// named by patterns: a layer's tensors tell which of them it has.
+class Settings {
  public:
-  Gptq(const Checkpoint& from, const Json& config)
-      : NamedLayout(from, ".qweight", {".qweight", ".qzeros", ".scales", ".g_idx"}),
-        settings_(read_settings(config, from.path())) {
-    const std::string version = get_string(config, "checkpoint_format", settings_.where, std::string("gptq"));
-    check(version == "gptq" || version == "gptq_v2", ErrorCode::unsupported, "{}: checkpoint_format '{}' is not read",
-          settings_.where, version);
-    shift_ = version == "gptq" ? 1 : 0;  // zeros are stored less one
+  Settings(const Json& config, const std::string& path) : where_(path + " (quantization_config)") {
+    const Scheme common = read_scheme(config, where_, {});
+    add(common);
+    for (const char* key : {"extra_config", "dynamic"}) {
+      const Json* layers = find_member(config, key);
+      if (layers == nullptr || !layers->is_object()) continue;
+      for (const auto& [name, own] : layers->items()) {
+        if (own.is_object()) add(read_scheme(own, fmt::format("{}: {} of '{}'", where_, key, name), common));
+      }
+    }
   }
+  const std::string& where() const { return where_; }
+  std::string bits() const { return fmt::format("{}", fmt::join(bits_, " or ")); }
+
+  // Zeros are packed along the rows: `words` of them for each group.
+  int bits_of(const std::string& layer, int64_t rows, int64_t words) const {
+    const auto fits = [&](int64_t bits) {
+      return checked_mul<int64_t>(words, 32, layer) == checked_mul<int64_t>(rows, bits, layer);
+    };
+    const auto found = std::find_if(bits_.begin(), bits_.end(), fits);
+    check_file(rows > 0 && found != bits_.end(), FileFault::layout, where_,
+               "'{}': {} words of zeros for {} rows, which bits {} do not make", layer, words, rows, bits());
+    return static_cast<int>(*found);
+  }
+  void check_groups(const std::string& layer, int64_t columns, int64_t groups) const {
+    const auto fits = [&](int64_t size) {
+      if (size <= 0 || size >= columns) return groups == 1;
+      return columns % size == 0 && columns / size == groups;
+    };
+    check_file(std::any_of(group_sizes_.begin(), group_sizes_.end(), fits), FileFault::layout, where_,
+               "'{}': {} groups for {} columns, which group_size {} does not make", layer, groups, columns,
+               fmt::join(group_sizes_, " or "));
+  }
+
+ private:
+  void add(const Scheme& s) {
+    if (s.bits > 8) return;
+    bits_.insert(s.bits);
+    group_sizes_.insert(s.group_size);
+  }
+
+  std::string where_;
+  std::set<int64_t> bits_, group_sizes_;
+};
+
+// Layers of qweight, qzeros [groups, out * b / 32] and scales [groups, out].
+class ZerosLayout : public NamedLayout {
+ public:
+  ZerosLayout(const Checkpoint& from, const Json& config)
+      : NamedLayout(from, ".qweight", {".qweight", ".qzeros", ".scales", ".g_idx"}), settings_(config, from.path()) {}
 
   std::vector<PackedLayer> layers() const override {
     std::vector<PackedLayer> all;
     for (const std::string& name : names_) {
-      const TensorInfo &words = need(from_, name + ".qweight"), &scales = need(from_, name + ".scales");
-      check_file(words.shape.size() == 2, FileFault::layout, from_.path(), "'{}' is no matrix", words.name);
-      all.push_back(
-          {name, {words.shape[1], checked_mul<int64_t>(words.shape[0], 32 / settings_.bits, name)}, scales.dtype});
+      const TensorInfo &words = need(from_, name + ".qweight"), &scales = need(from_, name + ".scales"),
+                       &zeros = need(from_, name + ".qzeros");
+      for (const TensorInfo* t : {&words, &scales, &zeros}) {
+        check_file(t->shape.size() == 2, FileFault::layout, from_.path(), "'{}' is no matrix", t->name);
+      }
+      const int64_t rows = scales.shape[1];
+      const int bits = settings_.bits_of(name, rows, zeros.shape[1]);
+      all.push_back({name, {rows, columns_of(words, rows, bits)}, scales.dtype, bits});
     }
     return all;
   }
 
-  PackedMatrix read(const PackedLayer& layer, bool with_levels) const override {
-    const int per_word = 32 / settings_.bits;
-    const uint32_t mask = (1U << settings_.bits) - 1;
-    PackedMatrix m{.rows = layer.shape[0], .columns = layer.shape[1], .bits = settings_.bits};
-    m.groups = groups_of(m.columns, settings_.group_size, layer.name);
-    check_file(m.rows % per_word == 0, FileFault::layout, from_.path(), "'{}': {} rows are no whole words", layer.name,
-               m.rows);
+ protected:
+  virtual int64_t columns_of(const TensorInfo& words, int64_t rows, int bits) const = 0;  // checks the words' shape
+
+  // All but zeros and levels.
+  PackedMatrix begin(const PackedLayer& layer) const {
+    PackedMatrix m{.rows = layer.shape[0], .columns = layer.shape[1], .bits = layer.bits};
     const TensorInfo& scales = need(from_, layer.name + ".scales");
-    expect_shape(from_, scales, m.groups, m.rows);
+    m.groups = scales.shape[0];
+    settings_.check_groups(layer.name, m.columns, m.groups);
     m.scales = transposed(read_floats(from_, scales), m.rows, m.groups);
     set_groups(m, read_indexes(from_, layer.name + ".g_idx"), layer.name);
-    const Words zeros = read_words(from_, layer.name + ".qzeros", m.groups, m.rows / per_word);
     m.zeros.resize(static_cast<size_t>(m.rows * m.groups));
+    return m;
+  }
+
+  Settings settings_;
+};
+
+class Gptq final : public ZerosLayout {
+ public:
+  // `shift`: what zeros are stored less.
+  Gptq(const Checkpoint& from, const Json& config, uint32_t shift) : ZerosLayout(from, config), shift_(shift) {}
+
+  PackedMatrix read(const PackedLayer& layer, bool with_levels) const override {
+    PackedMatrix m = begin(layer);
+    const uint32_t mask = (1U << m.bits) - 1;
+    const Words zeros = read_words(from_, layer.name + ".qzeros", m.groups, m.rows * m.bits / 32);
     for (int64_t g = 0; g < m.groups; ++g) {
       for (int64_t o = 0; o < m.rows; ++o) {
-        const uint32_t stored = zeros.at(g, o / per_word) >> (settings_.bits * (o % per_word)) & mask;
+        const uint32_t stored = number(o, m.bits, [&](int64_t word) { return zeros.at(g, word); });
         m.zeros[static_cast<size_t>(o * m.groups + g)] = static_cast<uint8_t>((stored + shift_) & mask);
       }
     }
     if (!with_levels) return m;
-    const Words words = read_words(from_, layer.name + ".qweight", m.columns / per_word, m.rows);
+    const Words words = read_words(from_, layer.name + ".qweight", m.columns * m.bits / 32, m.rows);
     m.levels.resize(static_cast<size_t>(checked_mul<int64_t>(m.rows, m.columns, layer.name)));
     for (int64_t i = 0; i < m.columns; ++i) {
-      const auto shift = static_cast<uint32_t>(settings_.bits * (i % per_word));
       for (int64_t o = 0; o < m.rows; ++o) {
         m.levels[static_cast<size_t>(o * m.columns + i)] =
-            static_cast<uint8_t>(words.at(i / per_word, o) >> shift & mask);
+            static_cast<uint8_t>(number(i, m.bits, [&](int64_t word) { return words.at(word, o); }));
       }
     }
     return m;
   }
 
  private:
-  Settings settings_;
-  uint32_t shift_ = 1;
-};
-
-class Awq final : public NamedLayout {
- public:
-  Awq(const Checkpoint& from, const Json& config)
-      : NamedLayout(from, ".qweight", {".qweight", ".qzeros", ".scales"}),
-        settings_(read_settings(config, from.path())) {
-    const std::string version = get_string(config, "version", settings_.where, std::string("gemm"));
-    check((version == "gemm" || version == "GEMM") && settings_.bits == 4, ErrorCode::unsupported,
-          "{}: {} bits, version '{}': only 4-bit 'gemm' is read", settings_.where, settings_.bits, version);
+  int64_t columns_of(const TensorInfo& words, int64_t rows, int bits) const override {
+    expect_shape(from_, words, words.shape[0], rows);
+    const int64_t all = checked_mul<int64_t>(words.shape[0], 32, words.name);
+    check_file(all % bits == 0, FileFault::layout, from_.path(), "'{}': {} words are no whole numbers of {} bits",
+               words.name, words.shape[0], bits);
+    return all / bits;
   }
 
-  std::vector<PackedLayer> layers() const override {
-    std::vector<PackedLayer> all;
-    for (const std::string& name : names_) {
-      const TensorInfo &words = need(from_, name + ".qweight"), &scales = need(from_, name + ".scales");
-      check_file(words.shape.size() == 2, FileFault::layout, from_.path(), "'{}' is no matrix", words.name);
-      all.push_back({name, {checked_mul<int64_t>(words.shape[1], kPerWord, name), words.shape[0]}, scales.dtype});
-    }
-    return all;
+  // Number i of a run of words, the lowest bits first; one of 3 bits may begin in a word and end in the next.
+  template <class Word>
+  static uint32_t number(int64_t i, int bits, const Word& word) {
+    const int64_t first = i * bits, shift = first % 32;
+    uint32_t value = word(first / 32) >> shift;
+    if (shift + bits > 32) value |= word(first / 32 + 1) << (32 - shift);
+    return value & ((1U << bits) - 1);
+  }
+
+  uint32_t shift_;
+};
+
+class Awq final : public ZerosLayout {
+ public:
+  Awq(const Checkpoint& from, const Json& config) : ZerosLayout(from, config) {
+    const std::string version = get_string(config, "version", settings_.where(), std::string("gemm"));
+    check(version == "gemm" || version == "GEMM", ErrorCode::unsupported, "{}: version '{}' is not read; 'gemm' is",
+          settings_.where(), version);
+    check(settings_.bits() == "4", ErrorCode::unsupported, "{}: awq with bits {} is not read; with 4 it is",
+          settings_.where(), settings_.bits());
   }
 
   PackedMatrix read(const PackedLayer& layer, bool with_levels) const override {
-    PackedMatrix m{.rows = layer.shape[0], .columns = layer.shape[1], .bits = 4};
-    m.groups = groups_of(m.columns, settings_.group_size, layer.name);
-    const TensorInfo& scales = need(from_, layer.name + ".scales");
-    expect_shape(from_, scales, m.groups, m.rows);
-    m.scales = transposed(read_floats(from_, scales), m.rows, m.groups);
-    set_groups(m, {}, layer.name);
-    const Words zeros = read_words(from_, layer.name + ".qzeros", m.groups, m.rows / kPerWord);
-    m.zeros.resize(static_cast<size_t>(m.rows * m.groups));
-    unpack(zeros, m.groups, m.rows, m.zeros);
+    PackedMatrix m = begin(layer);
+    unpack(read_words(from_, layer.name + ".qzeros", m.groups, m.rows / kPerWord), m.groups, m.rows, m.zeros);
     if (!with_levels) return m;
     m.levels.resize(static_cast<size_t>(checked_mul<int64_t>(m.rows, m.columns, layer.name)));
     unpack(read_words(from_, layer.name + ".qweight", m.columns, m.rows / kPerWord), m.columns, m.rows, m.levels);
@@ -225,6 +292,11 @@ class Awq final : public NamedLayout {
 
  private:
   static constexpr int64_t kPerWord = 8;
+
+  int64_t columns_of(const TensorInfo& words, int64_t rows, int) const override {
+    expect_shape(from_, words, words.shape[0], rows / kPerWord);
+    return words.shape[0];
+  }
 
   // Words [count, rows / 8] -> [rows, count]: place k of a word holds column kOrder[k] of its eight.
   static void unpack(const Words& words, int64_t count, int64_t rows, std::vector<uint8_t>& to) {
@@ -239,8 +311,6 @@ class Awq final : public NamedLayout {
       }
     }
   }
-
-  Settings settings_;
 };
 
 // The weights' arguments of the one group of layers: {"num_bits", "group_size", "symmetric", "strategy", "type"}.
@@ -284,7 +354,7 @@ class Compressed final : public NamedLayout {
       check_file(stored.shape.size() == 2, FileFault::layout, from_.path(), "'{}' is no matrix", stored.name);
       std::vector<int64_t> shape = stored.shape;
       if (packed_) shape = shape_of(name, stored);
-      all.push_back({name, std::move(shape), scales.dtype});
+      all.push_back({name, std::move(shape), scales.dtype, bits_});
     }
     return all;
   }
@@ -392,6 +462,20 @@ class Compressed final : public NamedLayout {
   int bits_ = 4;
 };
 
+// AutoRound: GPTQ's or AWQ's layout, named by the packing_format; without one its reader takes auto_gptq.
+std::unique_ptr<PackedLayout> auto_round_layout(const Checkpoint& checkpoint, const Json& config,
+                                                const std::string& where) {
+  std::string packing = get_string(config, "packing_format", where, std::string("auto"));
+  const std::string_view name = std::string_view(packing).substr(packing.starts_with("auto_round:") ? 11 : 0);
+  if (name == "auto_gptq" || name == "gptq" || name == "auto") return std::make_unique<Gptq>(checkpoint, config, 1);
+  if (name == "gptqmodel" || name == "auto_round") return std::make_unique<Gptq>(checkpoint, config, 0);
+  if (name == "auto_awq" || name == "awq") return std::make_unique<Awq>(checkpoint, config);
+  fail(ErrorCode::unsupported,
+       "{}: packing_format '{}' is not read; auto_round:auto_gptq, auto_round:gptqmodel, auto_round and "
+       "auto_round:auto_awq are",
+       where, packing);
+}
+
 }  // namespace
 
 std::unique_ptr<PackedLayout> find_packed_layout(const Checkpoint& checkpoint) {
@@ -399,7 +483,13 @@ std::unique_ptr<PackedLayout> find_packed_layout(const Checkpoint& checkpoint) {
   if (config == nullptr || !config->is_object()) return nullptr;
   const std::string where = checkpoint.path() + " (quantization_config)";
   const std::string method = get_string(*config, "quant_method", where, std::string());
-  if (method == "gptq") return std::make_unique<Gptq>(checkpoint, *config);
+  if (method == "gptq") {
+    const std::string version = get_string(*config, "checkpoint_format", where, std::string("gptq"));
+    check(version == "gptq" || version == "gptq_v2", ErrorCode::unsupported, "{}: checkpoint_format '{}' is not read",
+          where, version);
+    return std::make_unique<Gptq>(checkpoint, *config, version == "gptq" ? 1 : 0);
+  }
+  if (method.find("auto-round") != std::string::npos) return auto_round_layout(checkpoint, *config, where);
   if (method == "awq") return std::make_unique<Awq>(checkpoint, *config);
   if (method == "compressed-tensors") {
     const std::string format = get_string(*config, "format", where, std::string());

@@ -1,14 +1,16 @@
 // Matrices of small integers as Hugging Face checkpoints pack them, one line a layout:
 //
-//   gptq                NAME.qweight [in * b / 32, out], qzeros [groups, out * b / 32], scales [groups, out], g_idx
-//   [in] awq                 NAME.qweight [in, out / 8], qzeros [groups, out / 8], scales [groups, out]; nibbles 0 2 4
-//   6 1 3 5 7 compressed-tensors  NAME.weight_packed [out, in * b / 32], weight_scale [out, groups], weight_zero_point,
-//   weight_g_idx
-//                       or NAME.weight (i8) [out, in] with weight_scale
+//   gptq        NAME.qweight [in * b / 32, out], qzeros [groups, out * b / 32], scales [groups, out], g_idx [in]
+//   awq         NAME.qweight [in, out / 8], qzeros [groups, out / 8], scales [groups, out]; numbers of a word: 0 2 4
+//               6 1 3 5 7
+//   auto-round  one of the two, by its packing_format
+//   compressed-tensors
+//               NAME.weight_packed [out, in * b / 32], weight_scale [out, groups], weight_zero_point, weight_g_idx,
+//               or NAME.weight (i8) [out, in] with weight_scale
 //
 // weight[o, i] = scale[o, g(i)] * (level[o, i] - zero[o, g(i)]). Sources: AutoGPTQ's QuantLinear.pack, AutoAWQ's
-// WQLinear_GEMM.from_linear, compressed-tensors' pack_to_int32. Left out: 3-bit GPTQ, AWQ's other versions, formats
-// with quantized activations that are not dynamic, fp8 and fp4.
+// WQLinear_GEMM.from_linear, compressed-tensors' pack_to_int32, AutoRound's qlinear_torch and
+// qlinear_torch_zp. Left out: AWQ's other versions, activations quantized with stored scales, rotated inputs, fp8, fp4.
 #pragma once
 
 #include <cstdint>
@@ -35,6 +37,7 @@ struct PackedLayer {
   std::string name;  // "model.layers.0.mlp.up_proj"
   std::vector<int64_t> shape;
   DType scale_dtype = DType::f16;
+  int bits = 4;
 };
 
 class PackedLayout {

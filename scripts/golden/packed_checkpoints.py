@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes tests/golden/formats/packed.safetensors: matrices packed as GPTQ, AWQ and compressed-tensors checkpoints have
 them, with the weights that they stand for (CASE.expected). Packed with numpy from the published layouts: AutoGPTQ's
-QuantLinear.pack, AutoAWQ's WQLinear_GEMM.from_linear, compressed-tensors' pack_to_int32. Ran with numpy 2.4.6,
-safetensors 0.8.0.
+QuantLinear.pack (AutoRound's qlinear_torch stores zeros as they are), AutoAWQ's WQLinear_GEMM.from_linear,
+compressed-tensors' pack_to_int32. Ran with numpy 2.4.6, safetensors 0.8.0.
 Usage: packed_checkpoints.py OUTPUT
 """
 import sys
@@ -13,31 +13,31 @@ from safetensors.numpy import save_file
 OUT, IN, GROUP = 16, 64, 32
 
 
-def levels(rng, bits):
-    return rng.integers(0, 2**bits, (OUT, IN))
+def levels(rng, bits, out=OUT):
+    return rng.integers(0, 2**bits, (out, IN))
 
 
 def words(values, bits, axis):
-    """Little end first: value i of 32 / bits goes to bits [b * i, b * (i + 1))."""
-    values = np.moveaxis(values.astype(np.uint32), axis, -1)
-    values = values.reshape(*values.shape[:-1], -1, 32 // bits)
-    packed = np.bitwise_or.reduce(values << (np.arange(32 // bits, dtype=np.uint32) * bits), axis=-1)
-    return np.ascontiguousarray(np.moveaxis(packed, -1, axis)).astype(np.uint32).view(np.int32)
+    """Little end first: value i goes to bits [b * i, b * (i + 1)) of the run of words, across words where b is 3."""
+    values = np.ascontiguousarray(np.moveaxis(values.astype(np.uint8), axis, -1))
+    stream = np.unpackbits(values[..., None], axis=-1, count=bits, bitorder="little").reshape(*values.shape[:-1], -1)
+    packed = np.packbits(stream, axis=-1, bitorder="little").view("<u4")
+    return np.ascontiguousarray(np.moveaxis(packed, -1, axis)).view(np.int32)
 
 
 def weights(q, zeros, scales, group):
     return (scales[:, group].astype(np.float32) * (q - zeros[:, group])).astype(np.float32)
 
 
-def gptq(rng, bits, symmetric, act_order):
+def gptq(rng, bits, symmetric, act_order, out=OUT, shift=1):
     groups = IN // GROUP
-    q, scales = levels(rng, bits), (rng.random((OUT, groups)) * 0.1 + 0.01).astype(np.float16)
+    q, scales = levels(rng, bits, out), (rng.random((out, groups)) * 0.1 + 0.01).astype(np.float16)
     middle = 2 ** (bits - 1)
-    zeros = np.full((OUT, groups), middle) if symmetric else rng.integers(0, 2**bits, (OUT, groups))
+    zeros = np.full((out, groups), middle) if symmetric else rng.integers(0, 2**bits, (out, groups))
     group = np.arange(IN) // GROUP
     if act_order:
         group = rng.permutation(group)
-    stored = (zeros - 1) % 2**bits
+    stored = (zeros - shift) % 2**bits
     return {"qweight": words(q.T, bits, 0), "qzeros": words(stored.T, bits, 1), "scales": np.ascontiguousarray(scales.T),
             "g_idx": group.astype(np.int32), "expected": weights(q, zeros, scales, group)}
 
@@ -89,7 +89,8 @@ def main(path):
              "gptq4_act": gptq(rng, 4, False, True), "gptq8": gptq(rng, 8, True, False), "awq": awq(rng),
              "packed4": compressed(rng, 4, True), "packed4_zeros": compressed(rng, 4, True, False),
              "int8": compressed(rng, 8, False), "int8_tensor": one_scale(rng, 8, False),
-             "packed8_tensor": one_scale(rng, 8, True)}
+             "packed8_tensor": one_scale(rng, 8, True), "gptq2": gptq(rng, 2, False, False),
+             "gptq3": gptq(rng, 3, False, False, out=32), "round": gptq(rng, 4, False, False, shift=0)}
     save_file({f"{case}.{name}": t for case, tensors in cases.items() for name, t in tensors.items()}, path)
 
 
