@@ -23,9 +23,9 @@ namespace caravan::formats {
 // Blocks of a quantized dtype to floats; formats/ has no kernels, so the caller passes this in.
 using Dequantize = std::function<void(DType, std::span<const std::byte> blocks, std::span<float> values)>;
 
-// The values of a tensor into the block type that it is planned in; called in the order of the plan.
-using Quantize =
-    std::function<void(const TensorInfo& planned, std::span<const float> values, std::span<std::byte> blocks)>;
+// The values of a tensor, which may be changed, into the block type that it is planned in; called in the order of the
+// plan.
+using Quantize = std::function<void(const TensorInfo& planned, std::span<float> values, std::span<std::byte> blocks)>;
 
 struct ConvertProgress {
   const TensorInfo& tensor;  // as it is written

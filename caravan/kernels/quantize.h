@@ -4,11 +4,11 @@
 //   quantize_table().q4_k(row, importance, blocks, 4096);       // importance[i]: how much an error in column i costs
 //
 // q8_0, q4_0, q4_1, q5_0 and q5_1 without importance are ggml's reference quantizers, equal to the last byte. All
-// others (and these with importance) choose scales and minima that make sum w (x - y)^2 small: candidates for the scale
-// of a group, least squares for each, then the rounding of scales and minima to their own few bits is searched as
-// well, against the error that it causes. w is the importance, the mean square of the activation that the column is
-// multiplied by; without it, 1: the sum is then the plain squared error.
-// Results do not depend on the instruction set: sums have a fixed order, products are not fused with additions.
+// others (and these, but q8_0, with importance, be it 1 everywhere) choose scales and minima that make sum w (x - y)^2
+// small: candidates for the scale of a group, least squares for each, then the rounding of scales and minima to their
+// own few bits is searched as well, against the error that it causes. w is the importance, the mean square of the
+// activation that the column is multiplied by; without it, 1: the sum is then the plain squared error. Results do not
+// depend on the instruction set: sums have a fixed order, products are not fused with additions.
 #pragma once
 
 #include <cstddef>

@@ -207,6 +207,15 @@ inline float fit_scale(const float* x, const float* w, int steps = 9) {
   return scale;
 }
 
+// The scale as a half: fit_scale's, or plain rounding's where the half's few bits make that one the nearer.
+template <class Levels, int N>
+inline float fit_half(const float* x, const float* w) {
+  float extreme = 0;
+  for (int i = 0; i < N; ++i) extreme = magnitude(x[i]) > magnitude(extreme) ? x[i] : extreme;
+  const float fitted = round_to_half(fit_scale<Levels, N>(x, w)), plain = round_to_half(extreme / Levels::low);
+  return scale_error<Levels, N>(x, w, plain) < scale_error<Levels, N>(x, w, fitted) ? plain : fitted;
+}
+
 // --- y = scale * level + offset, levels 0 .. kHigh ------------------------------------------------------------------
 struct Line {
   float scale, offset;
@@ -289,6 +298,17 @@ inline Line fit_line(const float* x, const float* w, bool negative) {
   }
   for (int round = 0; round < 3; ++round) attempt(best);
   return best;
+}
+
+// Both as halves: fit_line's, or plain rounding's where the halves' few bits make that one the nearer.
+template <int kHigh, int N>
+inline Line fit_half_line(const float* x, const float* w) {
+  float low = x[0], high = x[0];
+  for (int i = 1; i < N; ++i) low = x[i] < low ? x[i] : low, high = x[i] > high ? x[i] : high;
+  const Line line = fit_line<kHigh, N>(x, w, false);
+  const Line fitted{round_to_half(line.scale), round_to_half(line.offset)};
+  const Line plain{round_to_half((high - low) / kHigh), round_to_half(low)};
+  return line_error<kHigh, N>(x, w, plain) < line_error<kHigh, N>(x, w, fitted) ? plain : fitted;
 }
 
 }  // namespace

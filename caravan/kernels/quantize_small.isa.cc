@@ -54,7 +54,7 @@ float symmetric(const float* x, const float* w, int* q) {
     cut_levels(x, 0, d != 0 ? 1 / d : 0.0f, static_cast<float>(kLowest) + 0.5f, 2 * kLowest - 1, q);
     return d;
   }
-  const float d = round_to_half(fit_scale<Levels, kBlock>(x, w));
+  const float d = fit_half<Levels, kBlock>(x, w);
   fitted_levels<Levels>(x, d, q);
   return d;
 }
@@ -69,8 +69,7 @@ Line affine(const float* x, const float* w, int* q) {
     cut_levels(x, low, d != 0 ? 1 / d : 0.0f, 0.5f, kHigh, q);
     return {d, low};
   }
-  Line line = fit_line<kHigh, kBlock>(x, w, false);
-  line = {round_to_half(line.scale), round_to_half(line.offset)};
+  const Line line = fit_half_line<kHigh, kBlock>(x, w);
   float level[kBlock];
   line_levels<kHigh, kBlock>(x, line, level);
   for (int i = 0; i < kBlock; ++i) q[i] = static_cast<int>(level[i]);
@@ -130,7 +129,7 @@ void iq4_nl(const float* from, const float* importance, std::byte* to, int64_t n
   for_each_block<18>(from, importance, to, n, [](const float* x, const float* given, uint8_t* b) {
     float ones[kBlock];
     for (float& one : ones) one = 1;
-    const float d = round_to_half(fit_scale<Iq4Levels, kBlock>(x, given == nullptr ? ones : given));
+    const float d = fit_half<Iq4Levels, kBlock>(x, given == nullptr ? ones : given);
     int q[kBlock];
     fitted_levels<Iq4Levels>(x, d, q);
     store_half(d, b);

@@ -140,6 +140,44 @@ TEST(Quantize, ImportanceLowersTheWeightedError) {
   }
 }
 
+// Block by block, whatever the numbers: where halves have few bits, of one number that towers over the rest, of numbers
+// all alike.
+TEST(Quantize, SearchIsNeverWorseThanTheReference) {
+  const std::vector<float> noise = normal(32 * 64, 7, 1.0f);
+  const std::vector<float> ones(noise.size(), 1.0f);
+  std::vector<float> uneven = normal(32 * 64, 8, 1.0f);
+  for (float& w : uneven) w = w * w;
+  for (size_t t = 0; t < 4; ++t) {
+    const Type& type = kTypes[t];
+    for (const float size : {1e-7f, 1e-6f, 1e-5f, 1e-4f, 1e-3f, 0.05f, 100.0f}) {
+      for (const int kind : {0, 1, 2, 3}) {
+        std::vector<float> x = noise;
+        for (size_t i = 0; i < x.size(); ++i) {
+          if (kind == 1) x[i] = x[i] * x[i] * x[i];
+          if (kind == 2) x[i] = i % 32 == 5 ? 1.0f : 0.01f * x[i];
+          if (kind == 3) x[i] = 1.0f + 0.01f * x[i];
+          x[i] *= size;
+        }
+        for (const std::vector<float>* w : {&ones, static_cast<const std::vector<float>*>(&uneven)}) {
+          double sum = 0, reference = 0;
+          for (size_t begin = 0; begin < x.size(); begin += 32) {
+            const auto part = [&](const std::vector<float>& v) {
+              return std::vector<float>(v.begin() + static_cast<std::ptrdiff_t>(begin),
+                                        v.begin() + static_cast<std::ptrdiff_t>(begin) + 32);
+            };
+            const std::vector<float> values = part(x), weights = part(*w);
+            const double plain = relative_error(type, values, quantized(type, values), weights);
+            const double searched = relative_error(type, values, quantized(type, values, weights.data()), weights);
+            ASSERT_LE(searched, plain * (1 + 1e-5) + 1e-12) << type.name << " " << size << " kind " << kind;
+            sum += searched, reference += plain;
+          }
+          if (kind < 2 && size >= 1e-3f) EXPECT_LT(sum, 0.95 * reference) << type.name << " " << size;
+        }
+      }
+    }
+  }
+}
+
 // What the blocks can hold exactly comes back exactly.
 TEST(Quantize, NumbersOnTheGridComeBackExactly) {
   for (const Type& type : kTypes) {

@@ -272,6 +272,37 @@ TEST(QuantizeCheckpoint, WritesModelsThatLoadAndAgree) {
   EXPECT_THROW(find_method("magic"), Error);
 }
 
+// The bytes of ggml's reference in GGUF files, also where the type stands in for another; a folder's groups are nearer.
+TEST(QuantizeCheckpoint, SearchesScalesOfFolders) {
+  const std::string name = "model.layers.0.mlp.up_proj.weight";
+  const std::vector<float> values = random_values(64 * 96, 11);
+  MemoryCheckpoint checkpoint("made", llama_config(1));
+  const auto* bytes = reinterpret_cast<const std::byte*>(values.data());
+  checkpoint.add({name, DType::f32, {64, 96}}, {bytes, bytes + values.size() * sizeof(float)});
+  TemporaryFolder folder;
+  const auto written = [&](const std::string& recipe, DType expected) {
+    const std::string out = folder.path() + "/" + recipe + (is_folder_recipe(recipe) ? "" : ".gguf");
+    const char* format = is_folder_recipe(recipe) ? "compressed-tensors" : "gguf";
+    quantize_checkpoint(checkpoint, out, {.recipe = {.recipe = recipe}, .write = {.format = format}});
+    const auto there = formats::Checkpoint::open(out);
+    EXPECT_EQ(there->find(name)->dtype, expected) << recipe;
+    const auto blocks = there->read(name);
+    return std::vector<std::byte>(blocks.bytes.begin(), blocks.bytes.end());
+  };
+  const auto error = [&](DType dtype, const std::vector<std::byte>& blocks) {
+    std::vector<float> y(values.size());
+    ops::dequantize(dtype, blocks.data(), y.data(), std::ssize(y));
+    double sum = 0;
+    for (size_t i = 0; i < y.size(); ++i)
+      sum += std::pow(static_cast<double>(y[i]) - static_cast<double>(values[i]), 2);
+    return sum;
+  };
+  const std::vector<std::byte> reference = blocks_of(DType::q4_0, values, 96);
+  EXPECT_EQ(written("q4_0", DType::q4_0), reference);
+  EXPECT_EQ(written("q4_k_m", DType::q5_0), blocks_of(DType::q5_0, values, 96));
+  EXPECT_LT(error(DType::q4_0, written("int4", DType::q4_0)), 0.95 * error(DType::q4_0, reference));
+}
+
 TEST(QuantizeCheckpoint, RefusesNumbersThatBlocksCannotHold) {
   for (const float bad : {std::nanf(""), INFINITY, 1e6f}) {
     auto checkpoint = std::make_unique<MemoryCheckpoint>("made", llama_config(1));

@@ -35,15 +35,19 @@ formats::ConvertOptions convert_options(const formats::Checkpoint& from, const Q
                       last - first);
     });
   };
-  convert.quantize = [&options](const formats::TensorInfo& planned, std::span<const float> values,
+  convert.quantize = [&options](const formats::TensorInfo& planned, std::span<float> values,
                                 std::span<std::byte> blocks) {
-    if (options.method) {
-      // the converter's own buffer, which it fills anew for every tensor
-      const std::span<float> own(const_cast<float*>(values.data()), values.size());
-      if (options.method(planned, own, blocks)) return;
+    if (options.method && options.method(planned, values, blocks)) return;
+    const int64_t columns = planned.shape.back();
+    std::span<const float> importance = importance_of(options, planned);
+    // Without importance q4_0 is ggml's reference, which is wanted of GGUF files. A folder's groups have nothing to be
+    // equal to, and the least squared error is searched.
+    std::vector<float> even;
+    if (importance.empty() && is_folder_recipe(options.recipe.recipe)) {
+      even.assign(static_cast<size_t>(columns), 1.0f);
+      importance = even;
     }
-    ops::quantize_rows({planned.dtype, std::ssize(values) / planned.shape.back(), planned.shape.back()}, values,
-                       importance_of(options, planned), blocks.data());
+    ops::quantize_rows({planned.dtype, std::ssize(values) / columns, columns}, values, importance, blocks.data());
   };
   return convert;
 }

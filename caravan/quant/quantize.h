@@ -19,7 +19,7 @@ struct QuantizeOptions {
   RecipeOptions recipe;
   formats::WriteOptions write;
   Importances importances;  // by layer; empty: every error counts the same
-  // Changes a tensor's values before they are rounded, or rounds them itself: true where the blocks are written.
+  // Rounds a tensor itself, or leaves it (false) to be rounded as without a method.
   std::function<bool(const formats::TensorInfo&, std::span<float> values, std::span<std::byte> blocks)> method;
   std::function<void(const formats::ConvertProgress&)> progress;
 };

@@ -32,7 +32,6 @@ struct RecipeOptions {
 
 std::vector<std::string> recipe_names();
 bool is_folder_recipe(std::string_view recipe);  // "int4", "int8": groups of 32, for a Hugging Face folder
-
 class TypeChooser {
  public:
   // Throws invalid_argument for an unknown recipe, with the nearest name and the list, and for a rule that no matrix
