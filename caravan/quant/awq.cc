@@ -72,8 +72,8 @@ struct Site {
   bool own_values_only = false;  // not where several query heads share a value head
 };
 
-std::vector<Site> sites_of(const std::string& layer) {
-  const std::string a = layer + "self_attn.", m = layer + "mlp.";
+std::vector<Site> sites_of(int64_t index) {
+  const std::string layer = fmt::format("model.layers.{}.", index), a = layer + "self_attn.", m = layer + "mlp.";
   return {{layer + "input_layernorm", {a + "q_proj", a + "k_proj", a + "v_proj"}},
           {a + "v_proj", {a + "o_proj"}, true},
           {layer + "post_attention_layernorm", {m + "gate_proj", m + "up_proj"}},
@@ -176,11 +176,16 @@ std::unique_ptr<formats::Checkpoint> awq(const formats::Checkpoint& from, GramSo
   };
   const int64_t layers = number("num_hidden_layers", 1), heads = number("num_attention_heads", 1);
   const bool own_values = number("num_key_value_heads", heads) == heads;
+  std::vector<std::string> order;
+  for (int64_t i = 0; i < layers; ++i) {
+    for (const Site& site : sites_of(i)) order.push_back(site.readers[0]);
+  }
+  grams.expect(std::move(order));
   FactorMap factors;
   Search search(from, grams, options);
   for (int64_t i = 0; i < layers; ++i) {
     if (options.progress) options.progress(i);
-    for (const Site& site : sites_of(fmt::format("model.layers.{}.", i))) {
+    for (const Site& site : sites_of(i)) {
       if (!is_there(from, site)) continue;
       const Tensor found = search.best(site, own_values || !site.own_values_only);
       if (!found.defined()) continue;

@@ -3,7 +3,7 @@
 // activations' size, the exponent searched for each layer against the error of its outputs. Unlike the paper's, the
 // rounding itself weighs errors by the squares of the scaled columns' inputs.
 //
-//   auto rescaled = awq(std::move(checkpoint), grams, choose);    // then quantize it like any other
+//   auto rescaled = awq(*checkpoint, grams, {.choose = choose});    // then quantize it like any other
 //
 // Left out: clipping of weights (the block encoders search their scales). Between v_proj and o_proj only where every
 // query head has values of its own.

@@ -3,7 +3,7 @@
 //
 //   Calibration seen({.gram = false});
 //   seen.run(model, windows, progress);
-//   std::vector<float> importance = seen.importance("model.layers.0.mlp.down_proj");
+//   std::vector<float> importance = importance_of(*seen.find("model.layers.0.mlp.down_proj"));
 #pragma once
 
 #include <functional>

@@ -211,6 +211,15 @@ TEST(Calibration, CountsWhatFlowsIn) {
     EXPECT_TRUE(at::allclose(source.find(path)->gram, seen.find(path)->gram)) << path;
   }
   EXPECT_EQ(source.find("nothing"), nullptr);
+  // Asked in the order of the names, as the tensors of a file may stand, and for a head that is not run: one pass.
+  int passes = 0;
+  GramSource expecting(*model, windows, {.progress = [&](int64_t done) { passes += done == 0 ? 1 : 0; }});
+  const std::vector<std::string> paths = {"model.layers.0.mlp.down_proj", "model.layers.0.mlp.gate_proj",
+                                          "model.layers.0.self_attn.k_proj", "model.layers.1.self_attn.q_proj"};
+  expecting.expect({paths.begin(), paths.end()});
+  for (const std::string& path : paths) EXPECT_NE(expecting.find(path), nullptr) << path;
+  EXPECT_EQ(expecting.find("lm_head"), nullptr);
+  EXPECT_EQ(passes, 1);
 }
 
 TEST(Awq, ChangesNumbersButNotTheModel) {
