@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "caravan/base/error.h"
@@ -36,13 +37,18 @@ Tensor compensation(const Tensor& gram, double damping) {
 class RowRounder {
  public:
   RowRounder(DType dtype, std::span<const float> importance, const Tensor& upper)
-      : dtype_(dtype), importance_(importance), upper_(upper), block_(dtype_info(dtype).block_size) {}
+      : dtype_(dtype),
+        importance_(importance),
+        upper_(upper),
+        block_(dtype_info(dtype).block_size),
+        points_(grid_points(dtype)) {
+    for (size_t i = 1; i < points_.size(); ++i) middles_.push_back(0.5f * (points_[i - 1] + points_[i]));
+  }
 
   void round(float* row, int64_t begin, int64_t end, float* errors, std::byte* blocks) const {
     std::vector<float> start(static_cast<size_t>(block_)), step(start.size());
     std::vector<uint8_t> levels(start.size());
     const auto size = static_cast<size_t>(dtype_info(dtype_).block_bytes);
-    const auto highest = static_cast<float>(highest_level(dtype_));
     const int64_t n = upper_.size(0);
     const auto* u = upper_.const_data_ptr<float>();
     for (int64_t first = begin; first < end; first += block_, blocks += size) {
@@ -51,10 +57,9 @@ class RowRounder {
       for (int64_t k = 0; k < block_; ++k) {
         const int64_t j = first + k;
         const auto at = static_cast<size_t>(k);
-        const float level =
-            step[at] == 0 ? 0.0f : std::clamp(std::nearbyint((row[j] - start[at]) / step[at]), 0.0f, highest);
+        const size_t level = step[at] == 0 ? 0 : nearest((row[j] - start[at]) / step[at]);
         levels[at] = static_cast<uint8_t>(level);
-        const float error = (row[j] - (start[at] + step[at] * level)) / u[j * n + j];
+        const float error = (row[j] - (start[at] + step[at] * points_[level])) / u[j * n + j];
         errors[j - begin] = error;
         for (int64_t next = j + 1; next < end; ++next) row[next] -= error * u[j * n + next];
       }
@@ -63,6 +68,10 @@ class RowRounder {
   }
 
  private:
+  size_t nearest(float position) const {
+    return static_cast<size_t>(std::lower_bound(middles_.begin(), middles_.end(), position) - middles_.begin());
+  }
+
   void encode(const float* values, int64_t first, std::byte* block) const {
     const auto n = static_cast<size_t>(block_);
     const std::span<const float> weights =
@@ -74,6 +83,8 @@ class RowRounder {
   std::span<const float> importance_;
   const Tensor& upper_;
   int64_t block_;
+  std::span<const float> points_;
+  std::vector<float> middles_;  // between neighbouring points
 };
 
 }  // namespace

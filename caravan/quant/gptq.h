@@ -1,6 +1,6 @@
 // GPTQ (Frantar et al. 2023): columns are rounded one after another, and what a column loses is made up for by the
-// columns that follow, as the inputs' correlations allow. Here for every evenly spaced GGUF type: the scales of a block
-// are searched when its first column comes up, on the values as they are then.
+// columns that follow, as the inputs' correlations allow. Here for every block type of GGUF but q8_0: the scales of a
+// block are searched when its first column comes up, on the values as they are then.
 //
 //   gptq({DType::q4_0, out, in}, values, gram, blocks);
 //

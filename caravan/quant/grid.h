@@ -1,5 +1,5 @@
-// The numbers that a block can hold once its scales are chosen: level * step + start, element by element; and putting
-// levels into it. What error compensation (gptq.h) rounds to.
+// The numbers that a block can hold once its scales are chosen: start + step * point(level), element by element; and
+// putting levels into it. What error compensation (gptq.h) rounds to.
 #pragma once
 
 #include <cstddef>
@@ -10,9 +10,10 @@
 
 namespace caravan::quant {
 
-// Types whose levels are evenly spaced; not iq4_nl and iq4_xs, nor q8_0, where there is nothing to gain.
-bool has_grid(DType dtype);
-int highest_level(DType dtype);  // levels are 0 .. highest
+bool has_grid(DType dtype);  // every block type but q8_0, where there is nothing to gain
+
+// point(level), ascending: 0, 1, 2 ... where levels are evenly spaced, iq4's table of 16 where they are not.
+std::span<const float> grid_points(DType dtype);
 
 // Of one block: start and step of each of its elements.
 void read_grid(DType dtype, std::span<const std::byte> block, std::span<float> start, std::span<float> step);

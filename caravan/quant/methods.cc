@@ -1,9 +1,6 @@
 #include "caravan/quant/methods.h"
 
-#include <algorithm>
-
 #include "caravan/base/error.h"
-#include "caravan/ops/quantize.h"
 #include "caravan/quant/awq.h"
 #include "caravan/quant/gptq.h"
 #include "caravan/quant/grid.h"
@@ -17,23 +14,20 @@ Other prepare_rtn(MethodContext&) { return nullptr; }
 
 Other prepare_gptq(MethodContext& context) {
   const TypeChooser choose(context.from, context.options.recipe);
-  check(std::ranges::any_of(context.from.tensors(), [&](const auto& t) { return has_grid(choose(t)); }),
-        ErrorCode::invalid_argument,
-        "--method gptq changes nothing at --type {}: it is for types of 2 to 6 bits with evenly spaced levels (q4_0, "
-        "q4_k, "
-        "int4 ...)",
+  std::vector<std::string> order;  // of the conversion
+  for (const formats::TensorInfo& t : context.from.tensors()) {
+    if (has_grid(choose(t))) order.push_back(t.name.substr(0, t.name.rfind('.')));
+  }
+  check(!order.empty(), ErrorCode::invalid_argument,
+        "--method gptq changes nothing at --type {}: it is for types of 2 to 6 bits (q4_0, q4_k_m, iq4_xs, int4 ...)",
         context.options.recipe.recipe);
+  context.grams->expect(std::move(order));
   context.options.method = [grams = context.grams](const formats::TensorInfo& t, std::span<float> values,
                                                    std::span<std::byte> blocks) {
-    if (!t.name.ends_with(".weight")) return false;
+    if (!has_grid(t.dtype)) return false;
     const InputStatistics* seen = grams->find(t.name.substr(0, t.name.rfind('.')));
     if (seen == nullptr || !seen->gram.defined()) return false;
-    const ops::RowsOf shape{t.dtype, std::ssize(values) / t.shape.back(), t.shape.back()};
-    if (has_grid(t.dtype)) {
-      gptq(shape, values, seen->gram, blocks);
-    } else {
-      ops::quantize_rows(shape, values, importance_of(*seen), blocks.data());
-    }
+    gptq({t.dtype, std::ssize(values) / t.shape.back(), t.shape.back()}, values, seen->gram, blocks);
     return true;
   };
   return nullptr;

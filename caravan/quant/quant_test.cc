@@ -27,8 +27,8 @@ using at::Tensor;
 using formats::MemoryCheckpoint;
 using formats::TensorInfo;
 
-constexpr DType kGridTypes[] = {DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1, DType::q2_k,
-                                DType::q3_k, DType::q4_k, DType::q5_k, DType::q6_k};
+constexpr DType kGridTypes[] = {DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1,   DType::q2_k,  DType::q3_k,
+                                DType::q4_k, DType::q5_k, DType::q6_k, DType::iq4_nl, DType::iq4_xs};
 
 std::vector<std::byte> blocks_of(DType dtype, const std::vector<float>& values, int64_t columns) {
   const DTypeInfo& info = dtype_info(dtype);
@@ -139,23 +139,28 @@ TEST(Grid, LevelsGoThereAndBack) {
     std::vector<float> start(n), step(n), before(n), after(n);
     ops::dequantize(dtype, block.data(), before.data(), static_cast<int64_t>(n));
     read_grid(dtype, block, start, step);
+    const std::span<const float> points = grid_points(dtype);
     std::vector<uint8_t> levels(n);
-    for (size_t i = 0; i < n; ++i)
-      levels[i] = static_cast<uint8_t>(step[i] == 0 ? 0 : std::lround((before[i] - start[i]) / step[i]));
+    for (size_t i = 0; i < n; ++i) {
+      const float position = step[i] == 0 ? points[0] : (before[i] - start[i]) / step[i];
+      const auto near = [&](float p) { return std::abs(p - position) < 0.01f; };
+      const auto found = std::ranges::find_if(points, near);
+      ASSERT_NE(found, points.end()) << to_string(dtype) << " " << i << " " << position;
+      levels[i] = static_cast<uint8_t>(found - points.begin());
+    }
     std::vector<std::byte> other = block;
     put_levels(dtype, std::vector<uint8_t>(n, 1), other);
     put_levels(dtype, levels, other);
     EXPECT_EQ(other, block) << to_string(dtype);
     for (size_t i = 0; i < n; ++i) {
-      levels[i] = static_cast<uint8_t>((i * 7 + 3) % static_cast<size_t>(highest_level(dtype) + 1));
+      levels[i] = static_cast<uint8_t>((i * 7 + 3) % points.size());
     }
     put_levels(dtype, levels, other);
     ops::dequantize(dtype, other.data(), after.data(), static_cast<int64_t>(n));
     for (size_t i = 0; i < n; ++i) {
-      ASSERT_NEAR(after[i], start[i] + step[i] * levels[i], 1e-5) << to_string(dtype) << " " << i;
+      ASSERT_NEAR(after[i], start[i] + step[i] * points[levels[i]], 1e-5) << to_string(dtype) << " " << i;
     }
   }
-  EXPECT_FALSE(has_grid(DType::iq4_nl));
   EXPECT_FALSE(has_grid(DType::q8_0));
 }
 
