@@ -206,14 +206,6 @@ std::string write_target(std::string path) {
   return path;
 }
 
-std::string file_target(std::string path) {
-  path = write_target(std::move(path));
-  struct stat status {};
-  check(::lstat(path.c_str(), &status) != 0 || !S_ISDIR(status.st_mode), ErrorCode::invalid_argument,
-        "{}: a file is to be written here, but a folder is in the way", path);
-  return path;
-}
-
 // Gives what is complete its final name, where nothing has that name; file systems that cannot promise this look first.
 void rename_new(const std::string& from, const std::string& to) {
   FileSystem& fs = file_system();
@@ -358,6 +350,14 @@ void MappedFile::check() const {
   check_call(now, "read", path());
   check_file(!lost_pages && static_cast<uint64_t>(now) >= size_, FileFault::truncated, path(),
              "the file was truncated while it was in use: {} bytes when it was opened, {} now", size_, now);
+}
+
+std::string file_target(std::string path) {
+  path = write_target(std::move(path));
+  struct stat status {};
+  check(::lstat(path.c_str(), &status) != 0 || !S_ISDIR(status.st_mode), ErrorCode::invalid_argument,
+        "{}: a file is to be written here, but a folder is in the way", path);
+  return path;
 }
 
 AtomicFile::AtomicFile(std::string path, Existing existing)

@@ -92,6 +92,10 @@ class MappedFile {
   int slot_ = -1;  // in the table that the SIGBUS handler reads; -1 for an empty file
 };
 
+// Where a file of this name really goes: a symbolic link keeps its name and gets a new target. Throws invalid_argument
+// where something stands there that no file may take the place of: a folder, a pipe, a device, a socket.
+std::string file_target(std::string path);
+
 // What becomes of a file that is found under the final name when all is written. `keep`: it stays, and the write fails.
 enum class Existing { replace, keep };
 

@@ -11,6 +11,7 @@
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/log.h"
 #include "caravan/cli/output.h"
+#include "caravan/cli/output_path.h"
 #include "caravan/cli/progress.h"
 #include "caravan/cli/tokenizer_files.h"
 #include "caravan/formats/convert.h"
@@ -58,9 +59,7 @@ int64_t parse_size(const std::string& text) {
 void check_target(const Options& options, const std::string& format) {
   check(format != "gguf" || options.shard.empty(), ErrorCode::invalid_argument,
         "--max-shard-size: a GGUF is written as one file");
-  const bool there = is_folder(options.out) || file_exists(options.out);
-  check(!there || options.overwrite, ErrorCode::invalid_argument,
-        "convert: '{}' exists already; choose another name, or --overwrite to replace it", options.out);
+  check_output("convert", options.out, options.overwrite);
   check(format != "gguf" || !is_folder(options.out), ErrorCode::invalid_argument,
         "convert: a GGUF is a file, and '{}' is a folder", options.out);
   check(format == "gguf" || !file_exists(options.out), ErrorCode::invalid_argument,

@@ -12,7 +12,9 @@
 #include "caravan/cli/log.h"
 #include "caravan/cli/model_options.h"
 #include "caravan/cli/observers.h"
+#include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
+#include "caravan/cli/output_path.h"
 #include "caravan/models/heads.h"
 #include "caravan/models/stored_config.h"
 #include "caravan/models/tensor_file.h"
@@ -28,7 +30,7 @@ struct Options {
   std::vector<std::string> ids;
   std::string inputs, out, task;
   bool hidden_states = false, attentions = false, grad_norms = false, grads = false, json = false, check = false,
-       profile = false;
+       profile = false, overwrite = false;
   bool wants_gradients() const { return grad_norms || grads; }
 };
 
@@ -200,7 +202,9 @@ void print_outputs(const Options& options, const NamedTensors& outputs) {
   print_json(out);
 }
 
-void run(const Options& options, const Settings& settings) {
+void run(const Options& options, const CLI::App& app, const Settings& settings) {
+  check_companions(app, !options.out.empty(), {"--overwrite"}, "a file for the outputs (--output)");
+  if (!options.out.empty()) check_output_file("forward", options.out, options.overwrite);
   check(options.ids.empty() != options.inputs.empty(), ErrorCode::invalid_argument,
         "forward: give either --ids 1,2,3 or --inputs FILE.safetensors");
   ForwardInputs inputs = options.inputs.empty() ? inputs_from_ids(options.ids) : inputs_from_file(options.inputs);
@@ -235,6 +239,7 @@ Run setup_forward(CLI::App& app, const Settings& settings) {
       "safetensors file with input_ids or inputs_embeds and, optionally, attention_mask, position_ids, labels, "
       "start_positions, end_positions");
   app.add_option("-o,--output", options->out, "safetensors file for the outputs");
+  app.add_flag("--overwrite", options->overwrite, "replace a file of outputs that is there");
   app.add_option(
       "--task", options->task,
       "causal-lm, sequence-classification, token-classification, question-answering, base (default: the config's)");
@@ -251,7 +256,7 @@ Run setup_forward(CLI::App& app, const Settings& settings) {
       "Outputs are 32-bit floats, at padded places too.\n\nExamples:\n"
       "  caravan forward -m model-folder --ids 1,15043,29892 -o out.safetensors --hidden-states\n"
       "  caravan forward -m model-folder --inputs batch.safetensors -o out.safetensors --grad-norms --dtype f32");
-  return [options, &settings] { run(*options, settings); };
+  return [options, &app, &settings] { run(*options, app, settings); };
 }
 
 }  // namespace caravan::cli
