@@ -144,6 +144,10 @@ class AtomicFolder {
   bool temporary_exists_ = false;  // after a replacement it is the old folder that goes
 };
 
+// Gives a file or folder another name; a file that has this name is replaced. Complete files only: a crash may leave
+// the name with what is not on the disk yet.
+void rename_over(const std::string& from, const std::string& to);
+
 // The whole file as text; an error where it is larger than `limit` bytes.
 std::string read_file(const std::string& path, uint64_t limit = 1ull << 30);
 void write_file(const std::string& path, std::string_view text);  // atomic
