@@ -73,7 +73,7 @@ TrieSearch::TrieSearch(models::CausalLm& model, const items::Trie& trie, TrieSea
     : model_(&model), trie_(&trie), options_(options) {
   const at::ScalarType dtype = activation_dtype(model);
   rows_stand_alone_ = dtype == at::kFloat && device().is_cpu();
-  if (options.pack_weights) nn::pack_linears(model);
+  if (options.panels) nn::make_panels(model);
   check(options.beams > 0, ErrorCode::invalid_argument, "the number of beams must be positive, got {}", options.beams);
   check(trie.depth() > 0, ErrorCode::invalid_argument, "the trie holds no items");
   for (int64_t level = 0; level < trie.depth(); ++level) {
