@@ -15,6 +15,7 @@
 #include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
 #include "caravan/cli/output_path.h"
+#include "caravan/items/prompt.h"
 #include "caravan/models/heads.h"
 #include "caravan/models/stored_config.h"
 #include "caravan/models/tensor_file.h"
@@ -78,6 +79,11 @@ Targets targets_of(models::Head& model) {
   return dynamic_cast<models::Backbone*>(&model) != nullptr ? Targets::none : Targets::tokens;
 }
 
+// A recommender with a prefix mask: a sequence is read as generate reads a prompt.
+bool reads_in_both_directions(models::Head& model, const Options& options) {
+  return items::read_prompt_format(model.config(), options.model.model + " (config.json)").prefix;
+}
+
 // One run: the inputs on the model's device, the outputs as they come.
 class ForwardPass {
  public:
@@ -88,6 +94,7 @@ class ForwardPass {
         // Padded places are computed too: transformers' losses read them, and callers compare whole tensors.
         batch_(inputs.attention_mask, /*keep_padding=*/true),
         step_(batch_.step(inputs.position_ids)) {
+    if (reads_in_both_directions(model, options)) step_.prefixes = batch_.lengths();
     capture_.want_hidden_states = options.hidden_states;
     capture_.want_attentions = options.attentions;
     if (options.hidden_states || options.attentions) step_.capture = &capture_;
@@ -211,7 +218,13 @@ void run(const Options& options, const CLI::App& app, const Settings& settings) 
   const auto model = load_model(options, settings);
   inputs.check_and_move(model->backbone().vocab_size(), model->backbone().hidden_size(),
                         model->backbone().input_embedding().weight.value.device());
-  inputs.check_targets(targets_of(*model));
+  const Targets targets = targets_of(*model);
+  inputs.check_targets(targets);
+  check(targets != Targets::tokens || !inputs.labels.defined() || !reads_in_both_directions(*model, options),
+        ErrorCode::unsupported,
+        "{}: labels: the model reads a sequence in both directions (\"prefix\" in \"item_prompt\"): a token's label would "
+        "be among what it sees, and the loss say nothing",
+        options.model.model);
   if (options.wants_gradients()) model->requires_grad();
   const at::AutoGradMode gradients(options.wants_gradients());
   Profiler profiler;

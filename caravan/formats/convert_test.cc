@@ -33,6 +33,7 @@ std::unique_ptr<Checkpoint> source(bool tied, bool equal_head) {
                                                                 {"text_config", {{"dtype", "float32"}, {"other", 1}}}});
   from->add({"model.embed_tokens.weight", DType::f32, {2, 2}}, bytes_of<float>({1, 2, 3, 1.00390625f}));
   from->add({"model.layers.0.self_attn.rotary_emb.inv_freq", DType::f32, {1}}, bytes_of<float>({1}));
+  from->add({"model.layers.0.self_attn.masked_bias", DType::f32, {}}, bytes_of<float>({-1e9f}));
   from->add({"ids", DType::i64, {2}}, bytes_of<int64_t>({5, -6}));
   from->add({"lm_head.weight", DType::f32, {2, 2}}, bytes_of<float>({1, 2, 3, equal_head ? 1.00390625f : 4}));
   from->add_side_file("tokenizer.json", "{}");
