@@ -11,8 +11,8 @@
 #include "caravan/cli/forward_inputs.h"
 #include "caravan/cli/log.h"
 #include "caravan/cli/model_options.h"
-#include "caravan/cli/observers.h"
 #include "caravan/cli/number_options.h"
+#include "caravan/cli/observers.h"
 #include "caravan/cli/output.h"
 #include "caravan/cli/output_path.h"
 #include "caravan/items/prompt.h"
@@ -57,9 +57,10 @@ std::unique_ptr<models::Head> load_model(const Options& options, const Settings&
     names.append(names.empty() ? "" : ", ").append(task.name);
     if (task.name != options.task) continue;
     Json config = models::stored_config(*checkpoint);
-    const models::Family& family = models::find_family(get_string(config, "model_type", checkpoint->path()));
+    const std::string place = checkpoint->place_of("config.json");
+    const models::Family& family = models::find_family(get_string(config, "model_type", place));
     config["architectures"] = Json::array({family.class_prefix + std::string(task.suffix)});
-    auto head = models::make_head(config);
+    auto head = models::make_head(config, place);
     load.change_head = true;
     const models::LoadReport report = models::load_parameters(*head, *checkpoint, load);
     if (!report.left_out.empty())
@@ -80,8 +81,8 @@ Targets targets_of(models::Head& model) {
 }
 
 // A recommender with a prefix mask: a sequence is read as generate reads a prompt.
-bool reads_in_both_directions(models::Head& model, const Options& options) {
-  return items::read_prompt_format(model.config(), options.model.model + " (config.json)").prefix;
+bool reads_in_both_directions(const models::Head& model) {
+  return items::read_prompt_format(model.config(), model.where()).prefix;
 }
 
 // One run: the inputs on the model's device, the outputs as they come.
@@ -94,7 +95,7 @@ class ForwardPass {
         // Padded places are computed too: transformers' losses read them, and callers compare whole tensors.
         batch_(inputs.attention_mask, /*keep_padding=*/true),
         step_(batch_.step(inputs.position_ids)) {
-    if (reads_in_both_directions(model, options)) step_.prefixes = batch_.lengths();
+    if (reads_in_both_directions(model)) step_.prefixes = batch_.lengths();
     capture_.want_hidden_states = options.hidden_states;
     capture_.want_attentions = options.attentions;
     if (options.hidden_states || options.attentions) step_.capture = &capture_;
@@ -220,9 +221,10 @@ void run(const Options& options, const CLI::App& app, const Settings& settings) 
                         model->backbone().input_embedding().weight.value.device());
   const Targets targets = targets_of(*model);
   inputs.check_targets(targets);
-  check(targets != Targets::tokens || !inputs.labels.defined() || !reads_in_both_directions(*model, options),
+  check(targets != Targets::tokens || !inputs.labels.defined() || !reads_in_both_directions(*model),
         ErrorCode::unsupported,
-        "{}: labels: the model reads a sequence in both directions (\"prefix\" in \"item_prompt\"): a token's label would "
+        "{}: labels: the model reads a sequence in both directions (\"prefix\" in \"item_prompt\"): a token's label "
+        "would "
         "be among what it sees, and the loss say nothing",
         options.model.model);
   if (options.wants_gradients()) model->requires_grad();

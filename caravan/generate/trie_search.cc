@@ -86,8 +86,7 @@ TrieSearch::TrieSearch(models::CausalLm& model, const items::Trie& trie, TrieSea
 void TrieSearch::check_query(const TrieQuery& query) const {
   check(!query.prompt.empty(), ErrorCode::invalid_argument,
         "there is nothing to recommend from: the history is empty and the model has no token that begins one");
-  const Json& config = model_->config();
-  const int64_t limit = get_int(config, "max_position_embeddings", "config.json", {}, 0);
+  const int64_t limit = get_int(model_->config(), "max_position_embeddings", model_->where(), {}, 0);
   const int64_t length = std::ssize(query.prompt) + trie_->depth() - 1;
   check(limit <= 0 || length <= limit, ErrorCode::invalid_argument,
         "a history of {} tokens and {} of an item are more than the model's {} positions: use fewer items",
