@@ -66,9 +66,11 @@ void check_target(const Options& options, const std::string& format) {
         "convert: a {} checkpoint is a folder, and '{}' is a file", format, options.out);
 }
 
-ConvertOptions convert_options(const Options& options, const Checkpoint& from, const std::string& format) {
+ConvertOptions convert_options(const Options& options, const Checkpoint& from, const std::string& format,
+                               const Warn& warn) {
   ConvertOptions convert;
   convert.write.format = format;
+  convert.warn = warn;
   if (!options.shard.empty()) convert.write.max_shard_bytes = parse_size(options.shard);
   if (!options.dtype.empty()) {
     convert.dtype = find_dtype(options.dtype);
@@ -79,8 +81,8 @@ ConvertOptions convert_options(const Options& options, const Checkpoint& from, c
     ops::dequantize(dtype, blocks.data(), values.data(), static_cast<int64_t>(values.size()));
   };
   const bool from_gguf = from.format() == "gguf";  // to GGUF: formats::convert takes the vocabulary over as it is
-  if (format == "gguf" && !from_gguf) convert.write.gguf_metadata = gguf_tokenizer_metadata(from);
-  if (format != "gguf" && from_gguf) convert.write.side_files = tokenizer_files(from);
+  if (format == "gguf" && !from_gguf) convert.write.gguf_metadata = gguf_tokenizer_metadata(from, warn);
+  if (format != "gguf" && from_gguf) convert.write.side_files = tokenizer_files(from, warn);
   return convert;
 }
 
@@ -92,15 +94,15 @@ void run(const Options& options, const Settings& settings) {
   check_target(options, format);
   const auto from = Checkpoint::open(options.in);
   models::check_complete(*from);
-  ConvertOptions convert = convert_options(options, *from, format);
+  std::vector<std::string> warnings;
+  ConvertOptions convert =
+      convert_options(options, *from, format, [&](const std::string& line) { warnings.push_back(line); });
 
   uint64_t total = 0;
   const formats::ConvertPlan plan = formats::plan_conversion(*from, convert);
   for (const formats::TensorInfo& t : plan.tensors)
     total += static_cast<uint64_t>(tensor_bytes(t.dtype, t.shape, t.name));
   double seconds = 0;
-  std::vector<std::string> warnings;
-  convert.warn = [&](const std::string& line) { warnings.push_back(line); };
   {
     const Interrupt interrupt;
     Progress progress("converting", total, settings.verbosity >= 0);

@@ -74,8 +74,9 @@ quant::QuantizeOptions quantize_options(const Options& options, const Checkpoint
   quantize.recipe.has_importance = !options.calibration.empty() || !options.imatrix.empty();
   const bool folder = to_folder(options), from_gguf = from.format() == "gguf";
   quantize.write.format = folder ? "compressed-tensors" : "gguf";
-  if (!folder && !from_gguf) quantize.write.gguf_metadata = gguf_tokenizer_metadata(from);
-  if (folder && from_gguf) quantize.write.side_files = tokenizer_files(from);
+  const Warn warn = [](const std::string& line) { log_info("warning: {}", line); };
+  if (!folder && !from_gguf) quantize.write.gguf_metadata = gguf_tokenizer_metadata(from, warn);
+  if (folder && from_gguf) quantize.write.side_files = tokenizer_files(from, warn);
   return quantize;
 }
 
