@@ -4,10 +4,10 @@
   bench_vs_llama_cpp.py FILE.gguf [FILE.gguf ...] --llama-cpp FOLDER [--caravan build/release/bin/caravan] [--threads 1,2]
                         [--prompt 512] [--new 128] [--batch 16] [--rounds 3] [--json OUT.json]
 
-FOLDER holds llama-bench and llama-batched-bench; without them they are built there first, from the PyPI source package
-llama_cpp_python (some ten minutes on two cores). The two programs take turns, every round once each, and the best round
-of each counts: what else the machine does then hits both. Prints a Markdown table; a ratio above 1 means that Caravan is
-faster.
+FOLDER, or bin in it, holds llama-bench and llama-batched-bench; where there is no such FOLDER they are built there first, from
+the PyPI source package llama_cpp_python (some ten minutes on two cores). The two programs take turns, every round once each,
+and the best round of each counts: what else the machine does then hits both. Prints a Markdown table; a ratio above 1 means
+that Caravan is faster.
 """
 import argparse
 import glob
@@ -18,18 +18,33 @@ import subprocess
 import sys
 import tarfile
 
-PACKAGE = "llama_cpp_python==0.3.36"
+SOURCE = "llama_cpp_python"
+PACKAGE = f"{SOURCE}==0.3.36"
 TARGETS = ["llama-bench", "llama-batched-bench"]
 # llama.cpp's AMX code ends with an illegal instruction on some virtual machines.
 FLAGS = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
 
 
+def find_tools(folder):
+    """The folder that holds llama.cpp's programs. They are built in a FOLDER that is new, or where that was begun."""
+    for tools in (folder, folder / "bin"):
+        if all((tools / name).is_file() for name in TARGETS):
+            return tools
+    begun = any(folder.glob(f"{SOURCE}-*"))
+    if folder.exists() and not begun and (not folder.is_dir() or any(folder.iterdir())):
+        sys.exit(f"--llama-cpp {folder}: neither it nor {folder / 'bin'} holds {' and '.join(TARGETS)}; "
+                 "name a new folder to have them built there")
+    print(f"no {TARGETS[0]} there: building llama.cpp in {folder}, some ten minutes on two cores", file=sys.stderr, flush=True)
+    build(folder)
+    return folder / "bin"
+
+
 def build(folder):
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run([sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:", "-d", folder, PACKAGE], check=True)
-    with tarfile.open(glob.glob(str(folder / "llama_cpp_python-*.tar.gz"))[0]) as archive:
+    with tarfile.open(glob.glob(str(folder / f"{SOURCE}-*.tar.gz"))[0]) as archive:
         archive.extractall(folder, filter="data")
-    source = glob.glob(str(folder / "llama_cpp_python-*" / "vendor" / "llama.cpp"))[0]
+    source = glob.glob(str(folder / f"{SOURCE}-*" / "vendor" / "llama.cpp"))[0]
     subprocess.run(["cmake", "-S", source, "-B", folder, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON",
                     f"-DCMAKE_C_FLAGS={FLAGS}", f"-DCMAKE_CXX_FLAGS={FLAGS}", "-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF",
                     "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_UI=OFF"], check=True)
@@ -80,9 +95,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", help="writes all rates to this file")
     args = parser.parse_args()
-    if not (args.llama_cpp / "bin" / TARGETS[0]).exists():
-        build(args.llama_cpp)
-    args.tools = args.llama_cpp / "bin"
+    args.tools = find_tools(args.llama_cpp)
 
     print("| file | threads | test | llama.cpp, tokens/s | Caravan, tokens/s | ratio | of bandwidth |\n|---|---|---|---|---|---|---|")
     everything = []

@@ -201,7 +201,7 @@ def run_caravan(program, folder, inputs, *options):
     stored = {k: v.contiguous() for k, v in inputs.items()}
     save_file(stored, f"{folder}/inputs.safetensors")
     done = subprocess.run([program, "forward", "-q", "-m", folder, "--inputs", f"{folder}/inputs.safetensors", "-o",
-                           f"{folder}/outputs.safetensors", "--hidden-states", *options], capture_output=True, text=True)
+                           f"{folder}/outputs.safetensors", "--overwrite", "--hidden-states", *options], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"caravan: exit {done.returncode}: {done.stderr.strip()}")
     return load_file(f"{folder}/outputs.safetensors")

@@ -171,8 +171,8 @@ def compare(args, base, made, name, ids):
     out = os.path.join(made, "out.safetensors")
     distances = []
     for more in ([], ["--dtype", "f32"]):
-        subprocess.run([args.caravan, "forward", "-q", "-m", made, "--ids", ",".join(map(str, ids)), "-o", out, *more],
-                       **quiet)
+        subprocess.run([args.caravan, "forward", "-q", "-m", made, "--ids", ",".join(map(str, ids)), "-o", out,
+                        "--overwrite", *more], **quiet)
         mine_logits = load_file(out)["logits"].float().reshape(len(ids), -1)
         distances += [(mine_logits - logits_of(base, w, ids)).abs().max().item() / mine_logits.abs().max().item()
                       for w in (mine, exact)]

@@ -80,7 +80,8 @@ def compare_encoder(caravan, path, folder, data, texts):
 def largest_difference(caravan, model, path, folder, sequences):
     worst = 0.0
     for ids in sequences:
-        run(caravan, "forward", "--dtype", "f32", "-m", path, "--ids", ",".join(map(str, ids)), "-o", folder / "logits.safetensors", "-q")
+        run(caravan, "forward", "--dtype", "f32", "-m", path, "--ids", ",".join(map(str, ids)), "-o", folder / "logits.safetensors", "-q",
+            "--overwrite")
         ours = load_file(folder / "logits.safetensors")["logits"].float().reshape(len(ids), -1)
         with torch.no_grad():
             theirs = model(torch.tensor([ids])).logits[0].float()

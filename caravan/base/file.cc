@@ -206,14 +206,6 @@ std::string write_target(std::string path) {
   return path;
 }
 
-std::string file_target(std::string path) {
-  path = write_target(std::move(path));
-  struct stat status {};
-  check(::lstat(path.c_str(), &status) != 0 || !S_ISDIR(status.st_mode), ErrorCode::invalid_argument,
-        "{}: a file is to be written here, but a folder is in the way", path);
-  return path;
-}
-
 // Gives what is complete its final name, where nothing has that name; file systems that cannot promise this look first.
 void rename_new(const std::string& from, const std::string& to) {
   FileSystem& fs = file_system();
@@ -360,6 +352,14 @@ void MappedFile::check() const {
              "the file was truncated while it was in use: {} bytes when it was opened, {} now", size_, now);
 }
 
+std::string file_target(std::string path) {
+  path = write_target(std::move(path));
+  struct stat status {};
+  check(::lstat(path.c_str(), &status) != 0 || !S_ISDIR(status.st_mode), ErrorCode::invalid_argument,
+        "{}: a file is to be written here, but a folder is in the way", path);
+  return path;
+}
+
 AtomicFile::AtomicFile(std::string path, Existing existing)
     : path_(file_target(std::move(path))), temporary_(temporary_name(path_)), existing_(existing) {
   sweep(folder_of(path_));
@@ -419,7 +419,7 @@ void AtomicFile::commit() {
   if (existing_ == Existing::keep) {
     rename_new(temporary_, path_);
   } else {
-    check_call(uninterrupted([&] { return fs.rename(temporary_.c_str(), path_.c_str()); }), "rename", path_);
+    rename_over(temporary_, path_);
   }
   committed_ = true;
   sync_folder(folder_of(path_));
@@ -463,7 +463,7 @@ bool AtomicFolder::replaces() const {
 void AtomicFolder::replace_in_two_steps() {
   FileSystem& fs = file_system();
   const std::string aside = fmt::format("{}.old-{}", final_, getpid());
-  check_call(uninterrupted([&] { return fs.rename(final_.c_str(), aside.c_str()); }), "rename", final_);
+  rename_over(final_, aside);
   const int result = uninterrupted([&] { return fs.rename(temporary_.c_str(), final_.c_str()); });
   if (result < 0) {
     uninterrupted([&] { return fs.rename(aside.c_str(), final_.c_str()); });
@@ -488,6 +488,10 @@ void AtomicFolder::commit() {
     }
   }
   sync_folder(folder_of(final_));
+}
+
+void rename_over(const std::string& from, const std::string& to) {
+  check_call(uninterrupted([&] { return file_system().rename(from.c_str(), to.c_str()); }), "rename", to);
 }
 
 std::string read_file(const std::string& path, uint64_t limit) {

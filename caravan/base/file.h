@@ -92,6 +92,10 @@ class MappedFile {
   int slot_ = -1;  // in the table that the SIGBUS handler reads; -1 for an empty file
 };
 
+// Where a file of this name really goes: a symbolic link keeps its name and gets a new target. Throws invalid_argument
+// where something stands there that no file may take the place of: a folder, a pipe, a device, a socket.
+std::string file_target(std::string path);
+
 // What becomes of a file that is found under the final name when all is written. `keep`: it stays, and the write fails.
 enum class Existing { replace, keep };
 
@@ -139,6 +143,10 @@ class AtomicFolder {
   bool replacing_;                 // there was a folder of that name at the beginning
   bool temporary_exists_ = false;  // after a replacement it is the old folder that goes
 };
+
+// Gives a file or folder another name; a file that has this name is replaced. Complete files only: a crash may leave
+// the name with what is not on the disk yet.
+void rename_over(const std::string& from, const std::string& to);
 
 // The whole file as text; an error where it is larger than `limit` bytes.
 std::string read_file(const std::string& path, uint64_t limit = 1ull << 30);

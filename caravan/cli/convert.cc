@@ -11,6 +11,7 @@
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/log.h"
 #include "caravan/cli/output.h"
+#include "caravan/cli/output_path.h"
 #include "caravan/cli/progress.h"
 #include "caravan/cli/tokenizer_files.h"
 #include "caravan/formats/convert.h"
@@ -58,18 +59,18 @@ int64_t parse_size(const std::string& text) {
 void check_target(const Options& options, const std::string& format) {
   check(format != "gguf" || options.shard.empty(), ErrorCode::invalid_argument,
         "--max-shard-size: a GGUF is written as one file");
-  const bool there = is_folder(options.out) || file_exists(options.out);
-  check(!there || options.overwrite, ErrorCode::invalid_argument,
-        "convert: '{}' exists already; choose another name, or --overwrite to replace it", options.out);
+  check_output("convert", options.out, options.overwrite);
   check(format != "gguf" || !is_folder(options.out), ErrorCode::invalid_argument,
         "convert: a GGUF is a file, and '{}' is a folder", options.out);
   check(format == "gguf" || !file_exists(options.out), ErrorCode::invalid_argument,
         "convert: a {} checkpoint is a folder, and '{}' is a file", format, options.out);
 }
 
-ConvertOptions convert_options(const Options& options, const Checkpoint& from, const std::string& format) {
+ConvertOptions convert_options(const Options& options, const Checkpoint& from, const std::string& format,
+                               const Warn& warn) {
   ConvertOptions convert;
   convert.write.format = format;
+  convert.warn = warn;
   if (!options.shard.empty()) convert.write.max_shard_bytes = parse_size(options.shard);
   if (!options.dtype.empty()) {
     convert.dtype = find_dtype(options.dtype);
@@ -80,8 +81,8 @@ ConvertOptions convert_options(const Options& options, const Checkpoint& from, c
     ops::dequantize(dtype, blocks.data(), values.data(), static_cast<int64_t>(values.size()));
   };
   const bool from_gguf = from.format() == "gguf";  // to GGUF: formats::convert takes the vocabulary over as it is
-  if (format == "gguf" && !from_gguf) convert.write.gguf_metadata = gguf_tokenizer_metadata(from);
-  if (format != "gguf" && from_gguf) convert.write.side_files = tokenizer_files(from);
+  if (format == "gguf" && !from_gguf) convert.write.gguf_metadata = gguf_tokenizer_metadata(from, warn);
+  if (format != "gguf" && from_gguf) convert.write.side_files = tokenizer_files(from, warn);
   return convert;
 }
 
@@ -93,15 +94,15 @@ void run(const Options& options, const Settings& settings) {
   check_target(options, format);
   const auto from = Checkpoint::open(options.in);
   models::check_complete(*from);
-  ConvertOptions convert = convert_options(options, *from, format);
+  std::vector<std::string> warnings;
+  ConvertOptions convert =
+      convert_options(options, *from, format, [&](const std::string& line) { warnings.push_back(line); });
 
   uint64_t total = 0;
   const formats::ConvertPlan plan = formats::plan_conversion(*from, convert);
   for (const formats::TensorInfo& t : plan.tensors)
     total += static_cast<uint64_t>(tensor_bytes(t.dtype, t.shape, t.name));
   double seconds = 0;
-  std::vector<std::string> warnings;
-  convert.warn = [&](const std::string& line) { warnings.push_back(line); };
   {
     const Interrupt interrupt;
     Progress progress("converting", total, settings.verbosity >= 0);

@@ -79,6 +79,8 @@ void check_windows(const WindowOptions& windows) {
 
 void run(const Options& options, const Settings& settings) {
   check_windows(options.windows);
+  check_reads_forward(options.model.model);
+  if (!options.against.empty()) check_reads_forward(options.against);
   models::LoadOptions load = load_options(options.model, settings);
   load.keep_blocks = true;
   const std::string read = read_text("--file", options.file);

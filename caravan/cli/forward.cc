@@ -11,8 +11,11 @@
 #include "caravan/cli/forward_inputs.h"
 #include "caravan/cli/log.h"
 #include "caravan/cli/model_options.h"
+#include "caravan/cli/number_options.h"
 #include "caravan/cli/observers.h"
 #include "caravan/cli/output.h"
+#include "caravan/cli/output_path.h"
+#include "caravan/items/prompt.h"
 #include "caravan/models/heads.h"
 #include "caravan/models/stored_config.h"
 #include "caravan/models/tensor_file.h"
@@ -28,7 +31,7 @@ struct Options {
   std::vector<std::string> ids;
   std::string inputs, out, task;
   bool hidden_states = false, attentions = false, grad_norms = false, grads = false, json = false, check = false,
-       profile = false;
+       profile = false, overwrite = false;
   bool wants_gradients() const { return grad_norms || grads; }
 };
 
@@ -54,9 +57,10 @@ std::unique_ptr<models::Head> load_model(const Options& options, const Settings&
     names.append(names.empty() ? "" : ", ").append(task.name);
     if (task.name != options.task) continue;
     Json config = models::stored_config(*checkpoint);
-    const models::Family& family = models::find_family(get_string(config, "model_type", checkpoint->path()));
+    const std::string place = checkpoint->place_of("config.json");
+    const models::Family& family = models::find_family(get_string(config, "model_type", place));
     config["architectures"] = Json::array({family.class_prefix + std::string(task.suffix)});
-    auto head = models::make_head(config);
+    auto head = models::make_head(config, place);
     load.change_head = true;
     const models::LoadReport report = models::load_parameters(*head, *checkpoint, load);
     if (!report.left_out.empty())
@@ -76,6 +80,11 @@ Targets targets_of(models::Head& model) {
   return dynamic_cast<models::Backbone*>(&model) != nullptr ? Targets::none : Targets::tokens;
 }
 
+// A recommender with a prefix mask: a sequence is read as generate reads a prompt.
+bool reads_in_both_directions(const models::Head& model) {
+  return items::read_prompt_format(model.config(), model.where()).prefix;
+}
+
 // One run: the inputs on the model's device, the outputs as they come.
 class ForwardPass {
  public:
@@ -86,6 +95,7 @@ class ForwardPass {
         // Padded places are computed too: transformers' losses read them, and callers compare whole tensors.
         batch_(inputs.attention_mask, /*keep_padding=*/true),
         step_(batch_.step(inputs.position_ids)) {
+    if (reads_in_both_directions(model)) step_.prefixes = batch_.lengths();
     capture_.want_hidden_states = options.hidden_states;
     capture_.want_attentions = options.attentions;
     if (options.hidden_states || options.attentions) step_.capture = &capture_;
@@ -200,14 +210,23 @@ void print_outputs(const Options& options, const NamedTensors& outputs) {
   print_json(out);
 }
 
-void run(const Options& options, const Settings& settings) {
+void run(const Options& options, const CLI::App& app, const Settings& settings) {
+  check_companions(app, !options.out.empty(), {"--overwrite"}, "a file for the outputs (--output)");
+  if (!options.out.empty()) check_output_file("forward", options.out, options.overwrite);
   check(options.ids.empty() != options.inputs.empty(), ErrorCode::invalid_argument,
         "forward: give either --ids 1,2,3 or --inputs FILE.safetensors");
   ForwardInputs inputs = options.inputs.empty() ? inputs_from_ids(options.ids) : inputs_from_file(options.inputs);
   const auto model = load_model(options, settings);
   inputs.check_and_move(model->backbone().vocab_size(), model->backbone().hidden_size(),
                         model->backbone().input_embedding().weight.value.device());
-  inputs.check_targets(targets_of(*model));
+  const Targets targets = targets_of(*model);
+  inputs.check_targets(targets);
+  check(targets != Targets::tokens || !inputs.labels.defined() || !reads_in_both_directions(*model),
+        ErrorCode::unsupported,
+        "{}: labels: the model reads a sequence in both directions (\"prefix\" in \"item_prompt\"): a token's label "
+        "would "
+        "be among what it sees, and the loss say nothing",
+        options.model.model);
   if (options.wants_gradients()) model->requires_grad();
   const at::AutoGradMode gradients(options.wants_gradients());
   Profiler profiler;
@@ -235,6 +254,7 @@ Run setup_forward(CLI::App& app, const Settings& settings) {
       "safetensors file with input_ids or inputs_embeds and, optionally, attention_mask, position_ids, labels, "
       "start_positions, end_positions");
   app.add_option("-o,--output", options->out, "safetensors file for the outputs");
+  app.add_flag("--overwrite", options->overwrite, "replace a file of outputs that is there");
   app.add_option(
       "--task", options->task,
       "causal-lm, sequence-classification, token-classification, question-answering, base (default: the config's)");
@@ -251,7 +271,7 @@ Run setup_forward(CLI::App& app, const Settings& settings) {
       "Outputs are 32-bit floats, at padded places too.\n\nExamples:\n"
       "  caravan forward -m model-folder --ids 1,15043,29892 -o out.safetensors --hidden-states\n"
       "  caravan forward -m model-folder --inputs batch.safetensors -o out.safetensors --grad-norms --dtype f32");
-  return [options, &settings] { run(*options, settings); };
+  return [options, &app, &settings] { run(*options, app, settings); };
 }
 
 }  // namespace caravan::cli

@@ -9,7 +9,9 @@
 #include "caravan/cli/architecture.h"
 #include "caravan/cli/architecture_svg.h"
 #include "caravan/cli/command.h"
+#include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
+#include "caravan/cli/output_path.h"
 #include "caravan/formats/checkpoint.h"
 
 namespace caravan::cli {
@@ -19,7 +21,7 @@ using formats::TensorInfo;
 
 struct Options {
   std::string model, svg;
-  bool json = false, tree = false;
+  bool json = false, tree = false, overwrite = false;
 };
 
 struct DTypeTotal {
@@ -170,12 +172,15 @@ void print_table(std::vector<TensorInfo> tensors) {
   }
 }
 
-void run(const Options& options) {
+void run(const Options& options, const CLI::App& app) {
+  const bool to_file = !options.svg.empty() && options.svg != "-";
+  check_companions(app, to_file, {"--overwrite"}, "a file for the drawing (--svg)");
+  if (to_file) check_output_file("inspect", options.svg, options.overwrite);
   const auto checkpoint = formats::Checkpoint::open(options.model);
   const Architecture a = describe(checkpoint->config(), checkpoint->tensors());
   if (!options.svg.empty()) {
     const std::string drawing = draw_architecture(a);
-    options.svg == "-" ? print(drawing) : write_file(options.svg, drawing);
+    to_file ? write_file(options.svg, drawing) : print(drawing);
     if (!options.json && !options.tree) return;
   }
   if (options.json) return print_json(to_json(*checkpoint, a), 2);
@@ -196,12 +201,13 @@ Run setup_inspect(CLI::App& app, const Settings&) {
   app.add_flag("--json", options->json, "print one JSON object: config, parameters, totals");
   app.add_flag("--tree", options->tree, "the structure, repeated layers folded");
   app.add_option("--svg", options->svg, "write a drawing of the architecture to this file ('-': stdout)");
+  app.add_flag("--overwrite", options->overwrite, "replace a drawing that is there");
   app.footer(
       "Reads headers only: no weight is loaded.\n\nExamples:\n"
       "  caravan inspect model.gguf\n"
       "  caravan inspect model-folder --tree\n"
       "  caravan inspect model-folder --svg architecture.svg");
-  return [options] { run(*options); };
+  return [options, &app] { run(*options, app); };
 }
 
 }  // namespace caravan::cli

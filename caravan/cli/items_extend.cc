@@ -6,6 +6,7 @@
 #include "caravan/cli/items.h"
 #include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
+#include "caravan/cli/output_path.h"
 #include "caravan/codes/vocabulary_extension.h"
 #include "caravan/items/lookup.h"
 #include "caravan/items/prompt.h"
@@ -20,9 +21,7 @@ struct Options {
 };
 
 void run(Options options) {
-  const bool there = is_folder(options.out) || file_exists(options.out);
-  check(!there || options.overwrite, ErrorCode::invalid_argument,
-        "items extend: '{}' exists already; choose another name, or --overwrite to replace it", options.out);
+  check_output("items extend", options.out, options.overwrite);
   check(!file_exists(options.out), ErrorCode::invalid_argument,
         "items extend: the model becomes a folder, and '{}' is a file", options.out);
   const auto checkpoint = formats::Checkpoint::open(options.model);

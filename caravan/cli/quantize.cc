@@ -15,6 +15,7 @@
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/log.h"
 #include "caravan/cli/output.h"
+#include "caravan/cli/output_path.h"
 #include "caravan/cli/progress.h"
 #include "caravan/cli/quantize_report.h"
 #include "caravan/cli/tokenizer_files.h"
@@ -53,8 +54,7 @@ void check_target(const Options& options) {
         "quantize: --type {} makes a Hugging Face folder, and '{}' is the name of a GGUF", options.type, options.out);
   check(folder || !is_folder(options.out), ErrorCode::invalid_argument,
         "quantize: a GGUF is a file, and '{}' is a folder", options.out);
-  check((!file_exists(options.out) && !is_folder(options.out)) || options.overwrite, ErrorCode::invalid_argument,
-        "quantize: '{}' exists already; choose another name, or --overwrite to replace it", options.out);
+  check_output("quantize", options.out, options.overwrite);
   std::error_code ignored;
   check(!std::filesystem::equivalent(options.in, options.out, ignored), ErrorCode::invalid_argument,
         "quantize: IN and OUT are the same '{}'", options.in);
@@ -74,8 +74,9 @@ quant::QuantizeOptions quantize_options(const Options& options, const Checkpoint
   quantize.recipe.has_importance = !options.calibration.empty() || !options.imatrix.empty();
   const bool folder = to_folder(options), from_gguf = from.format() == "gguf";
   quantize.write.format = folder ? "compressed-tensors" : "gguf";
-  if (!folder && !from_gguf) quantize.write.gguf_metadata = gguf_tokenizer_metadata(from);
-  if (folder && from_gguf) quantize.write.side_files = tokenizer_files(from);
+  const Warn warn = [](const std::string& line) { log_info("warning: {}", line); };
+  if (!folder && !from_gguf) quantize.write.gguf_metadata = gguf_tokenizer_metadata(from, warn);
+  if (folder && from_gguf) quantize.write.side_files = tokenizer_files(from, warn);
   return quantize;
 }
 

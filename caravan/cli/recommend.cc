@@ -13,6 +13,7 @@
 #include "caravan/cli/model_recommender.h"
 #include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
+#include "caravan/cli/output_path.h"
 #include "caravan/cli/typed_lines.h"
 #include "caravan/generate/resemblance.h"
 
@@ -129,8 +130,7 @@ void run(const RecommendOptions& options, const CLI::App& app, const Settings& s
   check_companions(app, !options.input.empty(), {"--output"}, "--input");
   const bool to_file = !options.input.empty() && options.output != "-";
   check_companions(app, to_file, {"--overwrite"}, "a file of answers (--output)");
-  check(!to_file || options.overwrite || !file_exists(options.output), ErrorCode::invalid_argument,
-        "recommend: '{}' exists already; choose another name (-o), or --overwrite to replace it", options.output);
+  if (to_file) check_output_file("recommend", options.output, options.overwrite);
   check(!options.beams || *options.beams >= options.count, ErrorCode::invalid_argument,
         "--beams {} cannot find {} items: give at least as many beams as items", options.beams.value_or(0),
         options.count);

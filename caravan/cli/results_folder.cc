@@ -1,7 +1,6 @@
 #include "caravan/cli/results_folder.h"
 
 #include <algorithm>
-#include <cstring>
 #include <filesystem>
 
 #include "caravan/base/error.h"
@@ -16,12 +15,6 @@ std::vector<std::string> missing_folders(const std::string& path) {
        folder = folder.parent_path())
     missing.insert(missing.begin(), folder.string());
   return missing;
-}
-
-void rename(const std::string& from, const std::string& to) {
-  const int result = file_system().rename(from.c_str(), to.c_str());
-  if (result < 0)
-    throw Error(ErrorCode::internal, fmt::format("{}: cannot rename: {}", to, std::strerror(-result)), FileFault::io);
 }
 
 }  // namespace
@@ -56,7 +49,7 @@ void ResultsFolder::commit(std::string_view last) {
   std::stable_partition(names.begin(), names.end(), [&](const std::string& name) { return name != last; });
   // From here on the files that are there belong to two versions, until the last one says otherwise.
   file_system().remove(fmt::format("{}/{}", path_, last).c_str());
-  for (const std::string& name : names) rename(staging() + "/" + name, path_ + "/" + name);
+  for (const std::string& name : names) rename_over(staging() + "/" + name, path_ + "/" + name);
   committed_ = true;
 }
 

@@ -7,6 +7,8 @@
 
 #include "caravan/base/error.h"
 #include "caravan/cli/finite_weights.h"
+#include "caravan/formats/checkpoint.h"
+#include "caravan/items/prompt.h"
 #include "caravan/ops/threads.h"
 
 namespace caravan::cli {
@@ -127,6 +129,16 @@ int64_t ScoredText::tokens_run() const {
   int64_t tokens = 0;
   for (const eval::Window& w : windows) tokens += w.end - w.begin;
   return tokens;
+}
+
+void check_reads_forward(const std::string& model_path) {
+  const auto checkpoint = formats::Checkpoint::open(model_path);
+  check(!items::read_prompt_format(checkpoint->config(), checkpoint->place_of("config.json")).prefix,
+        ErrorCode::unsupported,
+        "{}: the model reads a prompt in both directions (\"prefix\" in \"item_prompt\"), so that a text has no "
+        "perplexity "
+        "under it: caravan eval recommend says how good it is",
+        model_path);
 }
 
 ScoredText scored_text(const text::Tokenizer& tokenizer, const NamedText& named, const WindowOptions& options) {

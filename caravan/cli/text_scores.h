@@ -38,6 +38,10 @@ struct ScoredText {
 // at its end is dropped. Strided ones: as transformers tokenizes it.
 ScoredText scored_text(const text::Tokenizer& tokenizer, const NamedText& text, const WindowOptions& options);
 
+// Throws unsupported for a recommender whose prompts are read in both directions: a token's probability by those before
+// it is nothing that it was trained to say, so a text has no perplexity under it.
+void check_reads_forward(const std::string& model_path);
+
 // `path`: where its weights come from.
 struct ScoredModel {
   models::CausalLm& model;

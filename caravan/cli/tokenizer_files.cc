@@ -6,7 +6,6 @@
 #include <unordered_map>
 
 #include "caravan/base/error.h"
-#include "caravan/cli/log.h"
 #include "caravan/cli/text_source.h"
 #include "caravan/cli/tokenizer_source.h"
 #include "caravan/text/precompiled_charsmap.h"
@@ -152,10 +151,10 @@ void add_bpe(Vocabulary& v, const Json& model, bool byte_level) {
   }
 }
 
-void add_unigram(Vocabulary& v, const Json& model) {
+void add_unigram(Vocabulary& v, const Json& model, const Warn& warn) {
   v.model = "t5";
   const bool bytes = get_bool(model, "byte_fallback", "tokenizer.json", false);
-  if (bytes) log_info("tokenizer.json: llama.cpp has no byte fallback for Unigram; unknown characters will differ");
+  if (bytes) warn("tokenizer.json: llama.cpp has no byte fallback for Unigram; unknown characters will differ");
   v.scores.assign(v.tokens.size(), 0);
   const Json& vocab = model.at("vocab");
   for (size_t i = 0; i < vocab.size(); ++i) {
@@ -192,7 +191,7 @@ bool is_known_bpe(const Json& model, bool byte_level) {
   return byte_level || model.at("vocab").contains("<0x00>");
 }
 
-std::optional<Vocabulary> read_vocabulary(const Json& tokenizer, const Json& config) {
+std::optional<Vocabulary> read_vocabulary(const Json& tokenizer, const Json& config, const Warn& warn) {
   const Json* model = find_member(tokenizer, "model");
   check(model != nullptr && find_member(*model, "vocab") != nullptr, ErrorCode::corrupt_file,
         "tokenizer.json: no model with a vocab");
@@ -207,7 +206,7 @@ std::optional<Vocabulary> read_vocabulary(const Json& tokenizer, const Json& con
   Vocabulary v;
   v.tokens.resize(static_cast<size_t>(vocabulary_size(*model, added, config)));
   v.types.assign(v.tokens.size(), 0);
-  unigram ? add_unigram(v, *model) : wordpiece ? add_wordpiece(v, *model) : add_bpe(v, *model, byte_level);
+  unigram ? add_unigram(v, *model, warn) : wordpiece ? add_wordpiece(v, *model) : add_bpe(v, *model, byte_level);
   add_added_tokens(v, added);
   if (const Json* unknown = find_member(*model, "unk_token");
       unknown != nullptr && unknown->is_string() && !byte_level) {
@@ -276,7 +275,7 @@ bool adds_space_prefix(const Json& tokenizer) {
 }
 
 // The normalizer as far as llama.cpp has one for the kind of vocabulary.
-void add_normalizer(GgufMetadata& out, const Json& tokenizer, const std::string& kind) {
+void add_normalizer(GgufMetadata& out, const Json& tokenizer, const std::string& kind, const Warn& warn) {
   std::vector<const Json*> parts;
   flatten(find_member(tokenizer, "normalizer"), parts);
   bool lowercase = false, accents = false, spaces = false, forms = false;
@@ -305,7 +304,7 @@ void add_normalizer(GgufMetadata& out, const Json& tokenizer, const std::string&
   if (kind == "t5") {
     out.emplace_back("tokenizer.ggml.remove_extra_whitespaces", spaces);
     if (lowercase || accents || forms)
-      log_info("tokenizer.json: llama.cpp normalizes this vocabulary by a charsmap only; its ids may differ");
+      warn("tokenizer.json: llama.cpp normalizes this vocabulary by a charsmap only; its ids may differ");
   }
 }
 
@@ -344,18 +343,18 @@ std::string gguf_pre_name(const Json& pre_tokenizer) {
   return "default";
 }
 
-GgufMetadata gguf_tokenizer_metadata(const formats::Checkpoint& from) {
+GgufMetadata gguf_tokenizer_metadata(const formats::Checkpoint& from, const Warn& warn) {
   GgufMetadata out;
   const std::string text = tokenizer_json_of(from);
   if (text.empty()) {
-    log_info("{}: no tokenizer.json or tokenizer.model; the GGUF gets no vocabulary, and llama.cpp will not load it",
-             from.path());
+    warn(from.path() +
+         ": no tokenizer.json or tokenizer.model; the GGUF gets no vocabulary, and llama.cpp will not load it");
     return out;
   }
   const Json tokenizer = parse_json(text, "tokenizer.json");
-  const std::optional<Vocabulary> v = read_vocabulary(tokenizer, from.config());
+  const std::optional<Vocabulary> v = read_vocabulary(tokenizer, from.config(), warn);
   if (!v.has_value()) {
-    log_info("{}: GGUF cannot hold this kind of tokenizer; the file gets no vocabulary", from.path());
+    warn(from.path() + ": GGUF cannot hold this kind of tokenizer; the file gets no vocabulary");
     return out;
   }
   out.emplace_back("tokenizer.ggml.model", v->model);
@@ -363,12 +362,12 @@ GgufMetadata gguf_tokenizer_metadata(const formats::Checkpoint& from) {
     const Json* pre = find_member(tokenizer, "pre_tokenizer");
     const std::string name = pre == nullptr ? "default" : gguf_pre_name(*pre);
     if (name == "default")
-      log_info("{}: llama.cpp has no name for this pre-tokenizer; \"default\" may split text differently", from.path());
+      warn(from.path() + ": llama.cpp has no name for this pre-tokenizer; \"default\" may split text differently");
     out.emplace_back("tokenizer.ggml.pre", name);
   } else {
     out.emplace_back("tokenizer.ggml.pre", std::string("default"));
     if (v->model != "bert") out.emplace_back("tokenizer.ggml.add_space_prefix", adds_space_prefix(tokenizer));
-    add_normalizer(out, tokenizer, v->model);
+    add_normalizer(out, tokenizer, v->model, warn);
   }
   out.emplace_back("tokenizer.ggml.tokens", v->tokens);
   if (!v->scores.empty()) out.emplace_back("tokenizer.ggml.scores", v->scores);
@@ -383,13 +382,13 @@ GgufMetadata gguf_tokenizer_metadata(const formats::Checkpoint& from) {
   return out;
 }
 
-std::map<std::string, std::string> tokenizer_files(const formats::Checkpoint& from) {
+std::map<std::string, std::string> tokenizer_files(const formats::Checkpoint& from, const Warn& warn) {
   std::map<std::string, std::string> files;
   try {
     files["tokenizer.json"] = load_tokenizer(from.path()).to_json();
   } catch (const Error& error) {
     if (error.code() != ErrorCode::not_found) throw;
-    log_info("{}: no vocabulary inside; the folder gets no tokenizer", from.path());
+    warn(from.path() + ": no vocabulary inside; the folder gets no tokenizer");
     return files;
   }
   const std::string text = from.side_file("tokenizer_config.json");

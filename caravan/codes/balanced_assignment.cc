@@ -30,8 +30,10 @@ class Auction {
     for (int64_t row = 0; row < costs.size(0); ++row) waiting_.push_back(static_cast<int32_t>(row));
   }
 
-  std::vector<int32_t> run() {
-    while (!waiting_.empty()) {
+  std::vector<int32_t> run(const Poll& poll) {
+    constexpr int64_t kBids = 4096;  // between two calls
+    for (int64_t bids = 0; !waiting_.empty(); ++bids) {
+      if (poll && bids % kBids == 0) poll();
       const int32_t row = waiting_.front();
       waiting_.pop_front();
       bid(row);
@@ -87,7 +89,7 @@ std::vector<int32_t> balanced_assignment(const at::Tensor& costs, const Assignme
   const at::Tensor dense = costs.to(at::kFloat).contiguous();
   const double range = (dense.max() - dense.min()).item<double>();
   const double raise = std::max(range * options.tolerance, 1e-12);
-  return Auction(dense, options.capacity, raise).run();
+  return Auction(dense, options.capacity, raise).run(options.poll);
 }
 
 }  // namespace caravan::codes

@@ -12,11 +12,14 @@
 #include <cstdint>
 #include <vector>
 
+#include "caravan/codes/linear_algebra.h"
+
 namespace caravan::codes {
 
 struct AssignmentOptions {
   int64_t capacity = 1;     // of every column
   double tolerance = 1e-4;  // smallest raise of a price, as a share of the range of the costs
+  Poll poll = {};
 };
 
 // costs [N, K] fp32, finite. Throws invalid_argument where K * capacity < N.

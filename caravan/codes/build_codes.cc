@@ -14,9 +14,11 @@ ResidualCodes by_kmeans(const Tensor& x, const BuildOptions& options, const Prog
   RqOptions rq = options.rq;
   const auto iterations =
       static_cast<uint64_t>(rq.kmeans.max_iterations) * static_cast<uint64_t>(std::max(1, rq.kmeans.restarts));
+  uint64_t done = 0;
+  rq.kmeans.poll = [&] { progress(done, rq.codebooks.size() * iterations); };
   rq.progress = [&](int64_t level, int iteration, double) {
-    const auto done = std::min<uint64_t>(static_cast<uint64_t>(iteration), iterations);
-    progress(static_cast<uint64_t>(level) * iterations + done, rq.codebooks.size() * iterations);
+    done = static_cast<uint64_t>(level) * iterations + std::min<uint64_t>(static_cast<uint64_t>(iteration), iterations);
+    rq.kmeans.poll();
   };
   return rq_kmeans(x, rq);
 }
@@ -34,17 +36,17 @@ ResidualCodes by_vae(const Tensor& x, const BuildOptions& options, const Progres
   return train_rq_vae(x, vae).codes;
 }
 
-int64_t with_counter(CodeTable& table, const ResidualCodes&, std::span<const int64_t> popularity) {
+int64_t with_counter(CodeTable& table, const ResidualCodes&, std::span<const int64_t> popularity, const Poll&) {
   append_counter(table, popularity);
   return 0;
 }
-int64_t with_reassignment(CodeTable& table, const ResidualCodes& rq, std::span<const int64_t>) {
-  return reassign(table, rq);
+int64_t with_reassignment(CodeTable& table, const ResidualCodes& rq, std::span<const int64_t>, const Poll& poll) {
+  return reassign(table, rq, poll);
 }
-int64_t with_sinkhorn(CodeTable& table, const ResidualCodes& rq, std::span<const int64_t>) {
-  return sinkhorn_reassign(table, rq);
+int64_t with_sinkhorn(CodeTable& table, const ResidualCodes& rq, std::span<const int64_t>, const Poll& poll) {
+  return sinkhorn_reassign(table, rq, {.poll = poll});
 }
-int64_t allowed(CodeTable&, const ResidualCodes&, std::span<const int64_t>) { return 0; }
+int64_t allowed(CodeTable&, const ResidualCodes&, std::span<const int64_t>, const Poll&) { return 0; }
 
 struct Method {
   std::string_view name;
@@ -54,7 +56,7 @@ constexpr Method kMethods[] = {{"rq-kmeans", by_kmeans}, {"rq-vae", by_vae}};
 
 struct CollisionRule {
   std::string_view name;
-  int64_t (*apply)(CodeTable&, const ResidualCodes&, std::span<const int64_t> popularity);
+  int64_t (*apply)(CodeTable&, const ResidualCodes&, std::span<const int64_t> popularity, const Poll&);
 };
 constexpr CollisionRule kCollisions[] = {
     {"counter", with_counter}, {"reassign", with_reassignment}, {"sinkhorn", with_sinkhorn}, {"allow", allowed}};
@@ -88,9 +90,10 @@ BuiltCodes build_codes(const Tensor& vectors, std::span<const int64_t> popularit
   BuiltCodes built;
   built.quantizer = method.learn(vectors, options, stage(options.method));
   built.table = {.sizes = options.rq.codebooks, .codes = built.quantizer.codes};
-  stage("measuring")(0, 1);
+  const Poll measuring = [&] { stage("measuring")(0, 1); };
+  measuring();
   built.before = measure_quality(built.table, {.vectors = vectors, .quantizer = &built.quantizer});
-  built.reassigned = rule.apply(built.table, built.quantizer, popularity);
+  built.reassigned = rule.apply(built.table, built.quantizer, popularity, measuring);
   built.quality = measure_quality(built.table, {.vectors = vectors, .quantizer = &built.quantizer});
   return built;
 }

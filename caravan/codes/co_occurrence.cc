@@ -90,7 +90,10 @@ SparseMatrix co_occurrence(std::span<const std::vector<int32_t>> sequences, int6
         "co-occurrence: the window must not be negative and the shift must be positive, got {} and {}", options.window,
         options.shift);
   PairSums sums(items);
-  for (const std::vector<int32_t>& sequence : sequences) {
+  constexpr size_t kPolledSequences = 64;
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    if (options.poll && s % kPolledSequences == 0) options.poll();
+    const std::vector<int32_t>& sequence = sequences[s];
     for (size_t i = 0; i < sequence.size(); ++i) {
       check(sequence[i] >= 0 && sequence[i] < items, ErrorCode::invalid_argument,
             "co-occurrence: item {} in a sequence, but there are {} items", sequence[i], items);

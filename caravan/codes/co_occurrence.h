@@ -23,6 +23,7 @@ struct CoOccurrenceOptions {
   bool by_distance = true;
   Weighting weighting = Weighting::cosine;
   double alpha = 1.0, shift = 1.0;  // ppmi: context smoothing, k
+  Poll poll = {};
 };
 
 // Items of a sequence are rows 0 .. items - 1; others are an invalid_argument. An item beside itself does not count.

@@ -6,6 +6,7 @@
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/base/json.h"
+#include "caravan/items/word_tokenizer.h"
 
 namespace caravan::codes {
 namespace {
@@ -72,35 +73,11 @@ Json post_processor(const CodeTokenizerOptions& options, const Json& vocabulary)
 
 Json tokenizer_json(const std::vector<std::string>& special, const CodeSet& codes,
                     const CodeTokenizerOptions& options) {
-  Json::object_t words;  // ordered, each word new: no search for every insertion
-  Json added = Json::array();
-  for (const std::string& token : special) {
-    added.push_back({{"id", words.size()},
-                     {"content", token},
-                     {"single_word", false},
-                     {"lstrip", false},
-                     {"rstrip", false},
-                     {"normalized", false},
-                     {"special", true}});
-    words.emplace_back(token, words.size());
-  }
-  for (const items::Code& code : codes) {
-    words.emplace_back(items::code_token(code.level, code.code), words.size());
-  }
-  const Json vocabulary = std::move(words);
-  // White space separates and goes; a code word stands alone whatever is beside it.
-  const Json split = Json::array(
-      {{{"type", "WhitespaceSplit"}},
-       {{"type", "Split"}, {"pattern", {{"Regex", "<[a-z]+_[0-9]+>"}}}, {"behavior", "Isolated"}, {"invert", false}}});
-  return {{"version", "1.0"},
-          {"truncation", nullptr},
-          {"padding", nullptr},
-          {"added_tokens", added},
-          {"normalizer", nullptr},
-          {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", split}}},
-          {"post_processor", post_processor(options, vocabulary)},
-          {"decoder", nullptr},
-          {"model", {{"type", "WordLevel"}, {"vocab", vocabulary}, {"unk_token", options.unknown}}}};
+  items::Words words{.special = special, .words = {}, .unknown = options.unknown};
+  for (const items::Code& code : codes) words.words.push_back(items::code_token(code.level, code.code));
+  Json json = items::word_tokenizer(words);
+  json["post_processor"] = post_processor(options, json["model"]["vocab"]);
+  return json;
 }
 
 Json named_tokens(const CodeTokenizerOptions& options) {

@@ -35,11 +35,11 @@ int64_t count_changes(const std::vector<std::vector<int32_t>>& before, const Cod
 }
 
 // Items under one prefix get different codes of the last level, near their residuals.
-void deal_out(CodeTable& table, const ResidualCodes& vectors, const Tensor& residual,
-              const std::vector<int32_t>& items) {
+void deal_out(CodeTable& table, const ResidualCodes& vectors, const Tensor& residual, const std::vector<int32_t>& items,
+              const Poll& poll) {
   const int64_t last = table.levels() - 1;
   const Tensor costs = squared_distances(rows(residual, items).contiguous(), vectors.quantizer.codebooks[last]);
-  const std::vector<int32_t> dealt = balanced_assignment(costs, {.capacity = 1, .tolerance = 5e-3});
+  const std::vector<int32_t> dealt = balanced_assignment(costs, {.capacity = 1, .tolerance = 5e-3, .poll = poll});
   for (size_t i = 0; i < items.size(); ++i) table.codes[last][items[i]] = dealt[i];
 }
 
@@ -52,7 +52,7 @@ bool has_repetition(const CodeTable& table, const std::vector<int32_t>& items) {
 
 // Moves items between prefixes that differ in their level `level` code until no prefix of level + 1 codes holds more
 // than `room` items. Prefixes of `level` codes must hold no more than their share already.
-void make_room(CodeTable& table, const ResidualCodes& vectors, int64_t level, int64_t room) {
+void make_room(CodeTable& table, const ResidualCodes& vectors, int64_t level, int64_t room, const Poll& poll) {
   const Tensor residual = vectors.quantizer.residual(vectors.projected, table.codes, level);
   const auto parents = level == 0 ? std::vector<std::vector<int32_t>>{[&] {
     std::vector<int32_t> all(table.items());
@@ -65,7 +65,7 @@ void make_room(CodeTable& table, const ResidualCodes& vectors, int64_t level, in
     for (int32_t item : items) ++sizes[table.codes[level][item]];
     if (*std::max_element(sizes.begin(), sizes.end()) <= room) continue;
     const Tensor costs = squared_distances(rows(residual, items).contiguous(), vectors.quantizer.codebooks[level]);
-    const std::vector<int32_t> chosen = balanced_assignment(costs, {.capacity = room, .tolerance = 5e-3});
+    const std::vector<int32_t> chosen = balanced_assignment(costs, {.capacity = room, .tolerance = 5e-3, .poll = poll});
     for (size_t i = 0; i < items.size(); ++i) table.codes[level][items[i]] = chosen[i];
   }
 }
@@ -101,7 +101,7 @@ void append_counter(CodeTable& table, std::span<const int64_t> popularity) {
   table.sizes.push_back(static_cast<int64_t>(largest));
 }
 
-int64_t reassign(CodeTable& table, const ResidualCodes& vectors) {
+int64_t reassign(CodeTable& table, const ResidualCodes& vectors, const Poll& poll) {
   const int64_t levels = table.levels();
   double tuples = 1;
   for (int64_t size : table.sizes) tuples *= static_cast<double>(size);
@@ -114,12 +114,12 @@ int64_t reassign(CodeTable& table, const ResidualCodes& vectors) {
   for (int64_t level = 0; level + 1 < levels; ++level) {
     double room = 1;
     for (int64_t l = level + 1; l < levels; ++l) room *= static_cast<double>(table.sizes[l]);
-    make_room(table, vectors, level, static_cast<int64_t>(std::min(room, static_cast<double>(table.items()))));
+    make_room(table, vectors, level, static_cast<int64_t>(std::min(room, static_cast<double>(table.items()))), poll);
   }
   const Tensor residual = vectors.quantizer.residual(vectors.projected, table.codes, levels - 1);
   const bool single = levels == 1;
   for (const std::vector<int32_t>& items : buckets_of(table, single ? 0 : levels - 1)) {
-    if (has_repetition(table, items)) deal_out(table, vectors, residual, items);
+    if (has_repetition(table, items)) deal_out(table, vectors, residual, items, poll);
   }
   return count_changes(before, table);
 }
@@ -160,6 +160,7 @@ int64_t sinkhorn_reassign(CodeTable& table, const ResidualCodes& vectors, const 
     bool collided = false;
     for (const std::vector<int32_t>& items : buckets_of(table, table.levels())) {
       if (items.size() < 2) continue;
+      if (options.poll) options.poll();
       collided = true;
       const Tensor costs = squared_distances(rows(residual, items).contiguous(), vectors.quantizer.codebooks[last]);
       const std::vector<int32_t> chosen = sinkhorn_assignment(costs, options);

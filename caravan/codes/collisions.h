@@ -33,11 +33,12 @@ std::vector<std::vector<int32_t>> buckets_of(const CodeTable& table, int64_t lev
 void append_counter(CodeTable& table, std::span<const int64_t> popularity);
 
 // Returns how many items got another tuple. Throws invalid_argument where all tuples together are fewer than the items.
-int64_t reassign(CodeTable& table, const ResidualCodes& vectors);
+int64_t reassign(CodeTable& table, const ResidualCodes& vectors, const Poll& poll = {});
 
 struct SinkhornOptions {
   double epsilon = 0.003;
   int iterations = 50, rounds = 20;
+  Poll poll = {};
 };
 int64_t sinkhorn_reassign(CodeTable& table, const ResidualCodes& vectors, const SinkhornOptions& options = {});
 

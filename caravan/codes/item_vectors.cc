@@ -20,84 +20,94 @@ struct Block {
   double explained = -1;
 };
 
+// What a block is made of.
+struct Source {
+  const data::Dataset& dataset;
+  const VectorBlock& block;
+  const VectorOptions& options;
+  Poll poll;
+};
+
 std::vector<std::string> texts_of(const data::Dataset& dataset) {
   std::vector<std::string> texts;
   for (const items::Item& item : dataset.items) texts.push_back(items::full_text(item));
   return texts;
 }
 
-Block text_block(const data::Dataset& dataset, const VectorOptions& options, TfidfOptions tfidf_options) {
-  const std::vector<std::string> texts = texts_of(dataset);
-  tfidf_options.min_documents = options.min_documents;
+SvdOptions svd_options(const Source& from) {
+  return {.rank = from.options.width, .seed = from.options.seed, .poll = from.poll};
+}
+
+Block text_block(const Source& from, TfidfOptions tfidf_options) {
+  const std::vector<std::string> texts = texts_of(from.dataset);
+  tfidf_options.min_documents = from.options.min_documents;
+  tfidf_options.poll = from.poll;
   TfidfMatrix m;
   try {
     m = tfidf(texts, tfidf_options);
-  } catch (const Error&) {
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::invalid_argument) throw;
     fail(ErrorCode::invalid_argument,
          "the items have no text to make vectors of (no word that {} items share); give titles to `items prepare`, or "
          "use --vectors cooccurrence",
-         options.min_documents);
+         from.options.min_documents);
   }
-  const Svd svd = truncated_svd(m.matrix, {.rank = options.width, .seed = options.seed});
+  const Svd svd = truncated_svd(m.matrix, svd_options(from));
   return {svd.left * svd.singular, svd.explained};
 }
 
-Block tfidf_block(const data::Dataset& dataset, const VectorBlock&, const VectorOptions& options) {
-  return text_block(dataset, options, {});
+Block tfidf_block(const Source& from) { return text_block(from, {}); }
+
+Block character_block(const Source& from) {
+  return text_block(from, {.analyzer = Analyzer::characters, .min_ngram = 3, .max_ngram = 5});
 }
 
-Block character_block(const data::Dataset& dataset, const VectorBlock&, const VectorOptions& options) {
-  return text_block(dataset, options, {.analyzer = Analyzer::characters, .min_ngram = 3, .max_ngram = 5});
-}
-
-Block co_occurrence_block(const data::Dataset& dataset, const VectorOptions& options, Weighting weighting) {
+Block co_occurrence_block(const Source& from, Weighting weighting) {
   std::vector<std::vector<int32_t>> sequences;
-  for (int64_t user = 0; user < dataset.user_count(); ++user) {
-    const auto train = dataset.train_history(user);
+  for (int64_t user = 0; user < from.dataset.user_count(); ++user) {
+    const auto train = from.dataset.train_history(user);
     sequences.emplace_back(train.begin(), train.end());
   }
-  const SparseMatrix m =
-      co_occurrence(sequences, dataset.items.size(), {.window = options.window, .weighting = weighting});
+  const SparseMatrix m = co_occurrence(sequences, from.dataset.items.size(),
+                                       {.window = from.options.window, .weighting = weighting, .poll = from.poll});
   check(m.entries() > 0, ErrorCode::invalid_argument,
         "no two items stand together in the train part of a sequence: there is no co-occurrence to make vectors of");
-  const Svd svd = truncated_svd(m, {.rank = options.width, .seed = options.seed});
+  const Svd svd = truncated_svd(m, svd_options(from));
   return {svd.left * svd.singular.sqrt(), svd.explained};
 }
 
-Block cosine_block(const data::Dataset& dataset, const VectorBlock&, const VectorOptions& options) {
-  return co_occurrence_block(dataset, options, Weighting::cosine);
-}
+Block cosine_block(const Source& from) { return co_occurrence_block(from, Weighting::cosine); }
 
-Block ppmi_block(const data::Dataset& dataset, const VectorBlock&, const VectorOptions& options) {
-  return co_occurrence_block(dataset, options, Weighting::ppmi);
-}
+Block ppmi_block(const Source& from) { return co_occurrence_block(from, Weighting::ppmi); }
 
-Block file_block(const data::Dataset& dataset, const VectorBlock& block, const VectorOptions&) {
-  const size_t at = file_exists(block.argument) ? std::string::npos : block.argument.rfind('@');
-  const std::string path = block.argument.substr(0, at);
+Block file_block(const Source& from) {
+  const std::string& argument = from.block.argument;
+  const size_t at = file_exists(argument) ? std::string::npos : argument.rfind('@');
+  const std::string path = argument.substr(0, at);
   const Tensor matrix = read_matrix(path);
+  const items::Catalogue& items = from.dataset.items;
   if (at != std::string::npos) {
     std::vector<std::string> wanted;
-    for (const items::Item& item : dataset.items) wanted.push_back(item.id);
-    return {arrange_rows(matrix, read_ids(block.argument.substr(at + 1)), wanted, path)};
+    for (const items::Item& item : items) wanted.push_back(item.id);
+    return {arrange_rows(matrix, read_ids(argument.substr(at + 1)), wanted, path)};
   }
-  check(matrix.size(0) == dataset.items.size(), ErrorCode::invalid_argument,
+  check(matrix.size(0) == items.size(), ErrorCode::invalid_argument,
         "{} has {} rows, but the dataset has {} items; rows stand in the order of items.jsonl, or give the rows' ids: "
         "file:{}@ids.txt",
-        path, matrix.size(0), dataset.items.size(), path);
+        path, matrix.size(0), items.size(), path);
   return {matrix};
 }
 
-Block encoder_block(const data::Dataset& dataset, const VectorBlock& block, const VectorOptions& options) {
-  TextEncoder encoder(block.argument);
-  return {encoder.encode(texts_of(dataset), [&](uint64_t done, uint64_t total) {
-    if (options.progress) options.progress("bert", done, total);
+Block encoder_block(const Source& from) {
+  TextEncoder encoder(from.block.argument);
+  return {encoder.encode(texts_of(from.dataset), [&](uint64_t done, uint64_t total) {
+    if (from.options.progress) from.options.progress("bert", done, total);
   })};
 }
 
 struct Kind {
   std::string_view name;
-  Block (*make)(const data::Dataset&, const VectorBlock&, const VectorOptions&);
+  Block (*make)(const Source&);
   bool needs_argument = false;
 };
 
@@ -167,8 +177,11 @@ ItemVectors item_vectors(const data::Dataset& dataset, const std::vector<VectorB
   std::vector<Tensor> parts;
   for (size_t i = 0; i < blocks.size(); ++i) {
     const VectorBlock& block = blocks[i];
-    if (options.progress) options.progress(block.kind, i, blocks.size());
-    const Block made = find_kind(block.kind).make(dataset, block, options);
+    const Poll poll = [&] {
+      if (options.progress) options.progress(block.kind, i, blocks.size());
+    };
+    poll();
+    const Block made = find_kind(block.kind).make({dataset, block, options, poll});
     const Tensor wide = made.vectors.to(at::kDouble);  // the square of 1e20 is no float
     const Tensor lengths = wide.norm(2, 1, /*keepdim=*/true);
     parts.push_back((wide / lengths.clamp_min(1e-12) * block.weight).to(at::kFloat));

@@ -8,7 +8,6 @@
 
 #include "caravan/base/error.h"
 #include "caravan/codes/balanced_assignment.h"
-#include "caravan/codes/linear_algebra.h"
 #include "caravan/ops/threads.h"
 
 namespace caravan::codes {
@@ -22,7 +21,7 @@ Tensor squared_lengths(const Tensor& x) { return x.square().sum(1); }
 // far, the best of 2 + ln K draws.
 class Seeding {
  public:
-  Seeding(const Tensor& x, uint64_t seed) : x_(x), random_(seed), closest_(x.size(0)) {}
+  Seeding(const Tensor& x, uint64_t seed, const Poll& poll) : x_(x), random_(seed), poll_(poll), closest_(x.size(0)) {}
 
   Tensor run(int64_t clusters) {
     const int trials = 2 + static_cast<int>(std::log(static_cast<double>(clusters)));
@@ -41,6 +40,7 @@ class Seeding {
     closest_.assign(d, d + x_.size(0));
   }
   int64_t draw_best(int trials) {
+    if (poll_) poll_();
     std::vector<double> sums(closest_.size());
     double total = 0;
     for (size_t i = 0; i < closest_.size(); ++i) sums[i] = total += closest_[i];
@@ -65,6 +65,7 @@ class Seeding {
 
   const Tensor& x_;
   Random random_;
+  const Poll& poll_;
   std::vector<float> closest_;  // squared distance to the nearest centroid
 };
 
@@ -135,11 +136,11 @@ std::optional<int64_t> capacity_of(const Tensor& x, const KMeansOptions& options
   return static_cast<int64_t>(std::ceil(fair * (1.0 + options.balance_slack) - 1e-9));
 }
 
-Nearest assign(const Tensor& x, const Tensor& centroids, std::optional<int64_t> capacity) {
-  if (!capacity) return nearest(x, centroids);
+Nearest assign(const Tensor& x, const Tensor& centroids, std::optional<int64_t> capacity, const Poll& poll) {
+  if (!capacity) return nearest(x, centroids, poll);
   Nearest found;
   const Tensor distances = squared_distances(x, centroids);
-  found.index = balanced_assignment(distances, {.capacity = *capacity});
+  found.index = balanced_assignment(distances, {.capacity = *capacity, .poll = poll});
   const float* d = distances.const_data_ptr<float>();
   for (size_t i = 0; i < found.index.size(); ++i) found.distance.push_back(d[i * centroids.size(0) + found.index[i]]);
   return found;
@@ -148,11 +149,11 @@ Nearest assign(const Tensor& x, const Tensor& centroids, std::optional<int64_t> 
 KMeans run_once(const Tensor& x, const KMeansOptions& options, uint64_t seed) {
   KMeans result;
   const Tensor points = seeding_points(x, options);
-  result.centroids = Seeding(points, seed).run(options.clusters).contiguous();
+  result.centroids = Seeding(points, seed, options.poll).run(options.clusters).contiguous();
   const auto capacity = capacity_of(x, options);
   double before = std::numeric_limits<double>::infinity();
   for (result.iterations = 1;; ++result.iterations) {
-    Nearest found = assign(x, result.centroids, capacity);
+    Nearest found = assign(x, result.centroids, capacity, options.poll);
     result.inertia = 0;
     for (float d : found.distance) result.inertia += d;
     const int revived = capacity ? 0 : revive_empty(found, options.clusters);
@@ -175,11 +176,12 @@ Tensor squared_distances(const Tensor& x, const Tensor& centroids) {
   return d.clamp_min_(0);
 }
 
-Nearest nearest(const Tensor& x, const Tensor& centroids) {
+Nearest nearest(const Tensor& x, const Tensor& centroids, const Poll& poll) {
   constexpr int64_t kRows = 4096;  // distances of so many rows are held at once
   const int64_t n = x.size(0), clusters = centroids.size(0);
   Nearest found{std::vector<int32_t>(n), std::vector<float>(n)};
   for (int64_t first = 0; first < n; first += kRows) {
+    if (poll) poll();
     const int64_t last = std::min(first + kRows, n);
     const Tensor block = squared_distances(x.slice(0, first, last), centroids);
     const float* d = block.const_data_ptr<float>();

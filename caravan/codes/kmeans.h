@@ -14,9 +14,9 @@
 #include <functional>
 #include <vector>
 
-namespace caravan::codes {
+#include "caravan/codes/linear_algebra.h"
 
-using at::Tensor;
+namespace caravan::codes {
 
 struct KMeansOptions {
   int64_t clusters = 256;
@@ -27,6 +27,7 @@ struct KMeansOptions {
   double balance_slack = -1.0;
   uint64_t seed = 0;
   std::function<void(int iteration, double inertia)> progress;
+  Poll poll = {};  // also while centroids are seeded
 };
 
 struct KMeans {
@@ -44,7 +45,7 @@ struct Nearest {
   std::vector<int32_t> index;
   std::vector<float> distance;
 };
-Nearest nearest(const Tensor& x, const Tensor& centroids);
+Nearest nearest(const Tensor& x, const Tensor& centroids, const Poll& poll = {});
 
 // Squared distances [N, K], never negative.
 Tensor squared_distances(const Tensor& x, const Tensor& centroids);

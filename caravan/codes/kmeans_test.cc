@@ -81,6 +81,19 @@ TEST(KMeans, BalancedClustersKeepTheirLimit) {
   EXPECT_LE(*std::max_element(sizes.begin(), sizes.end()), 34);  // ceil(1000 / 30)
 }
 
+// Seeding polls too: with many clusters it takes longer than the iterations that report.
+TEST(KMeans, StopsWhileItSeeds) {
+  const Planted planted = plant({16}, 24, 40, 3);
+  int polls = 0, iterations = 0;
+  KMeansOptions options{.clusters = 100};
+  options.progress = [&](int, double) { ++iterations; };
+  options.poll = [&] {
+    if (++polls == 50) fail(ErrorCode::cancelled, "stopped");
+  };
+  EXPECT_THROW(kmeans(planted.vectors, options), Error);
+  EXPECT_EQ(iterations, 0);
+}
+
 TEST(KMeans, ValuesThatAreNotFiniteAreRefused) {
   at::Tensor x = at::zeros({3, 2});
   x[1][0] = std::numeric_limits<float>::quiet_NaN();

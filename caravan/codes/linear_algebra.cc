@@ -14,6 +14,8 @@ namespace {
 // Rows of a tile: large enough for a GEMM at full speed, small enough to share among threads.
 constexpr int64_t kTile = 512;
 
+constexpr int64_t kPolledRows = 1 << 15;  // of a sparse product, between two calls of a Poll
+
 // Q of the reduced QR factorization, on one thread.
 Tensor orthonormal(const Tensor& a) {
   const SingleThread single;
@@ -73,7 +75,7 @@ void SparseMatrix::normalize_rows() {
   }
 }
 
-Tensor product(const SparseMatrix& a, const Tensor& b) {
+Tensor product(const SparseMatrix& a, const Tensor& b, const Poll& poll) {
   check(b.dim() == 2 && b.size(0) == a.columns && b.scalar_type() == at::kFloat, ErrorCode::internal,
         "sparse product: [{}, {}] x [{}, ...]", a.rows, a.columns, b.size(0));
   const Tensor dense = b.contiguous();
@@ -81,16 +83,20 @@ Tensor product(const SparseMatrix& a, const Tensor& b) {
   Tensor out = at::zeros({a.rows, width}, at::kFloat);
   const float* from = dense.const_data_ptr<float>();
   float* to = out.mutable_data_ptr<float>();
-  ops::parallel_pieces(a.rows, 256, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      float* sum = to + row * width;
-      for (int64_t e = a.starts[row]; e < a.starts[row + 1]; ++e) {
-        const float* line = from + static_cast<int64_t>(a.indices[e]) * width;
-        const float value = a.values[e];
-        for (int64_t j = 0; j < width; ++j) sum[j] += value * line[j];
-      }
+  const auto multiply = [&](int64_t row) {
+    float* sum = to + row * width;
+    for (int64_t e = a.starts[row]; e < a.starts[row + 1]; ++e) {
+      const float* line = from + static_cast<int64_t>(a.indices[e]) * width;
+      const float value = a.values[e];
+      for (int64_t j = 0; j < width; ++j) sum[j] += value * line[j];
     }
-  });
+  };
+  for (int64_t first = 0; first < a.rows; first += kPolledRows) {
+    if (poll) poll();
+    ops::parallel_pieces(std::min(kPolledRows, a.rows - first), 256, [&](int64_t begin, int64_t end) {
+      for (int64_t row = first + begin; row < first + end; ++row) multiply(row);
+    });
+  }
   return out;
 }
 
@@ -130,14 +136,14 @@ Svd truncated_svd(const SparseMatrix& a, const SvdOptions& options) {
   const torch::NoGradGuard no_grad;
   at::Generator generator = at::detail::createCPUGenerator(options.seed);
   Tensor right = at::randn({a.columns, width}, generator, at::kFloat);
-  Tensor left = orthonormal(product(a, right));  // [N, W]
+  Tensor left = orthonormal(product(a, right, options.poll));  // [N, W]
   for (int64_t i = 0; i < options.power_iterations; ++i) {
-    right = orthonormal(product(transposed, left));
-    left = orthonormal(product(a, right));
+    right = orthonormal(product(transposed, left, options.poll));
+    left = orthonormal(product(a, right, options.poll));
   }
   // A ~ Q Q^T A; the small factor's SVD turns Q into U. [M, W] = A^T Q = V S W^T
   const SingleThread single;
-  const auto [v, s, w] = at::linalg_svd(product(transposed, left), /*full_matrices=*/false);
+  const auto [v, s, w] = at::linalg_svd(product(transposed, left, options.poll), /*full_matrices=*/false);
   Svd svd;
   svd.singular = s.slice(0, 0, rank).contiguous();
   svd.right = v.slice(1, 0, rank).contiguous();

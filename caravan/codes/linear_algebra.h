@@ -11,6 +11,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <random>
 #include <utility>
 #include <vector>
@@ -18,6 +19,9 @@
 namespace caravan::codes {
 
 using at::Tensor;
+
+// What long work calls again and again, on the thread that began it; may throw to stop the work.
+using Poll = std::function<void()>;
 
 // Compressed sparse rows.
 struct SparseMatrix {
@@ -33,8 +37,8 @@ struct SparseMatrix {
   void normalize_rows();  // to Euclidean length 1; empty rows stay empty
 };
 
-Tensor product(const SparseMatrix& a, const Tensor& b);  // [N, M] x [M, K] -> [N, K]
-Tensor product(const Tensor& a, const Tensor& b);        // [N, M] x [M, K] -> [N, K], fp32
+Tensor product(const SparseMatrix& a, const Tensor& b, const Poll& poll = {});  // [N, M] x [M, K] -> [N, K]
+Tensor product(const Tensor& a, const Tensor& b);                               // [N, M] x [M, K] -> [N, K], fp32
 
 // Runs its scope on one libtorch thread.
 class SingleThread {
@@ -62,6 +66,7 @@ struct SvdOptions {
   int64_t rank = 64;
   int64_t oversample = 32, power_iterations = 6;
   uint64_t seed = 0;
+  Poll poll = {};
 };
 
 struct Svd {

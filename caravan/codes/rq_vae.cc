@@ -99,7 +99,7 @@ class Training {
     const torch::NoGradGuard no_grad;
     RqOptions rq{.codebooks = options_.codebooks, .seed = options_.seed};
     rq.kmeans.max_iterations = 10;
-    rq.progress = [this](int64_t, int, double) { poll(); };
+    rq.kmeans.poll = [this] { poll(); };
     const Tensor latents = encoder_(x_);
     const ResidualCodes start = rq_kmeans(latents, rq);
     for (size_t l = 0; l < start.quantizer.codebooks.size(); ++l) {

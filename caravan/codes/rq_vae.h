@@ -35,7 +35,7 @@ struct RqVaeOptions {
   bool revive = true;
   uint64_t seed = 0;
   std::function<void(const RqVaeProgress&)> progress;
-  std::function<void()> poll;  // called again and again, between the steps too; may throw to stop
+  Poll poll = {};  // between the steps too
 };
 
 struct RqVae {

@@ -101,7 +101,9 @@ TfidfMatrix tfidf(std::span<const std::string> texts, const TfidfOptions& option
         "tf-idf: n-grams of {} to {}: expected 1 <= min <= max", options.min_ngram, options.max_ngram);
   std::vector<Counts> counts(texts.size());
   Counts documents;
+  constexpr size_t kPolledTexts = 256;
   for (size_t i = 0; i < texts.size(); ++i) {
+    if (options.poll && i % kPolledTexts == 0) options.poll();
     for (std::string& term : analyze(texts[i], options)) ++counts[i][std::move(term)];
     for (const auto& [term, count] : counts[i]) ++documents[term];
   }

@@ -25,6 +25,7 @@ struct TfidfOptions {
   int64_t min_documents = 1;         // terms of fewer texts are left out
   double max_share = 1.0;            // terms of a larger share of the texts are left out
   bool sublinear = true;
+  Poll poll = {};
 };
 
 struct TfidfMatrix {

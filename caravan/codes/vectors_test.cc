@@ -76,6 +76,21 @@ TEST(TruncatedSvd, ARankAboveTheMatrixOwnIsLowered) {
   EXPECT_NEAR(svd.explained, 1.0, 1e-6);
 }
 
+TEST(TruncatedSvd, StopsBetweenTwoProducts) {
+  SparseMatrix a;
+  a.columns = 4;
+  for (int i = 0; i < 9; ++i) a.append_row({{i % 4, 1.0f}, {(i + 1) % 4, static_cast<float>(i)}});
+  int polls = 0;
+  SvdOptions options{.rank = 2};
+  options.poll = [&] { ++polls; };
+  truncated_svd(a, options);
+  EXPECT_GE(polls, 2 * options.power_iterations);
+  options.poll = [&] {
+    if (--polls == 0) fail(ErrorCode::cancelled, "stopped");
+  };
+  EXPECT_THROW(truncated_svd(a, options), Error);
+}
+
 TEST(TruncatedSvd, AnyNumberOfThreadsGivesTheSameBits) {
   Random random(3);
   SparseMatrix a;
@@ -146,6 +161,25 @@ TEST(ItemVectors, RowsOfAnySizeGetLengthOne) {
   EXPECT_TRUE(at::allclose(vectors_of("b.safetensors", 1e19), usual));
   EXPECT_TRUE(at::allclose(vectors_of("c.safetensors", 1e38), usual));
   EXPECT_TRUE(at::allclose(vectors_of("d@e.safetensors", 1e-3), usual));  // a file's name may hold an @
+}
+
+// What stops the work inside of a kind is not taken for a fault of the texts.
+TEST(ItemVectors, StopWhenAsked) {
+  data::Dataset dataset;
+  dataset.items = items::Catalogue({{.id = "a", .title = "one title"}, {.id = "b", .title = "one title"}});
+  for (const char* kind : {"tfidf", "characters"}) {
+    int polls = 0;
+    VectorOptions options;
+    options.progress = [&](std::string_view, uint64_t, uint64_t) {
+      if (++polls == 2) fail(ErrorCode::cancelled, "stopped");
+    };
+    try {
+      item_vectors(dataset, parse_blocks(kind, ""), options);
+      FAIL() << kind;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::cancelled) << error.what();
+    }
+  }
 }
 
 TEST(ItemVectors, ListsOfKindsAndWeightsAreWhole) {

@@ -65,22 +65,12 @@ int find_chosen(const Names& header, const std::string& choice, bool named, std:
        named ? fmt::format(": {}", fmt::join(header, ", ")) : " columns, and no header: give its number, from 1");
 }
 
-// Of two columns of one name neither is the right one.
-void check_only(const Names& header, int column, std::string_view option, std::string_view where) {
-  for (int i = 0; column >= 0 && i < static_cast<int>(header.size()); ++i) {
-    const std::string_view name = header[static_cast<size_t>(column)];
-    check(i == column || header[static_cast<size_t>(i)] != name, ErrorCode::invalid_argument,
-          "{}: columns {} and {} are both called '{}'; say which: {} {}", where, std::min(i, column) + 1,
-          std::max(i, column) + 1, name, option, std::min(i, column) + 1);
-  }
-}
-
 // The columns of a header: chosen ones first, the others by the usual names.
 Columns by_names(const Names& header, const ColumnNames& names, std::string_view where) {
   const auto find = [&](const std::string& choice, const Names& usual, std::string_view option) {
     if (choice == "none") return -1;
     const int column = choice.empty() ? find_usual(header, usual) : find_chosen(header, choice, true, option, where);
-    if (!parse_number(choice)) check_only(header, column, option, where);
+    if (!parse_number(choice)) check_only(header, column, {option, /*takes_numbers=*/true}, where);
     return column;
   };
   return {.user = find(names.user, usual_users(), "--user-column"),
@@ -164,6 +154,18 @@ int find_usual(const std::vector<std::string_view>& header, const std::vector<st
     }
   }
   return -1;
+}
+
+void check_only(const std::vector<std::string_view>& header, int column, const ColumnOption& option,
+                std::string_view where) {
+  for (int i = 0; column >= 0 && i < static_cast<int>(header.size()); ++i) {
+    const std::string_view name = header[static_cast<size_t>(column)];
+    if (i == column || header[static_cast<size_t>(i)] != name) continue;
+    const int first = std::min(i, column) + 1, second = std::max(i, column) + 1;
+    fail(ErrorCode::invalid_argument, "{}: columns {} and {} are both called '{}'; {}", where, first, second, name,
+         option.takes_numbers ? fmt::format("say which: {} {}", option.name, first)
+                              : fmt::format("rename one, or choose another with {}", option.name));
+  }
 }
 
 Columns find_columns(const std::vector<std::string_view>& first, const ColumnNames& names, Header header,

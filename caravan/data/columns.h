@@ -39,6 +39,17 @@ Columns find_keys(const std::vector<std::string_view>& keys, const ColumnNames& 
 // The first of `usual` (simplified names) that stands in the header, or -1.
 int find_usual(const std::vector<std::string_view>& header, const std::vector<std::string_view>& usual);
 
+// What chooses a column: "--user-column", by a name or also by a number from 1.
+struct ColumnOption {
+  std::string_view name;
+  bool takes_numbers;
+};
+
+// Of two columns of one name neither is the right one: invalid_argument where another has the name of this one (-1:
+// none), with both numbers and how to choose.
+void check_only(const std::vector<std::string_view>& header, int column, const ColumnOption& option,
+                std::string_view where);
+
 const std::vector<std::string_view>& usual_users();  // names of user columns
 
 std::string simplified(std::string_view name);         // "User_ID:token" -> "userid"

@@ -48,14 +48,6 @@ struct Layout {
   std::vector<int> text;
 };
 
-// Of two columns of one name neither is the right one.
-void check_only(const std::vector<std::string>& names, int column, std::string_view option, std::string_view where) {
-  if (column < 0) return;
-  const std::string& name = names[static_cast<size_t>(column)];
-  check(std::count(names.begin(), names.end(), name) == 1, ErrorCode::invalid_argument,
-        "{}: several columns are called '{}': rename one, or choose another with {}", where, name, option);
-}
-
 int find_name(const std::vector<std::string>& names, const std::string& choice, std::string_view option,
               std::string_view where) {
   for (size_t i = 0; i < names.size(); ++i) {
@@ -77,8 +69,8 @@ Layout find_layout(const std::vector<std::string>& header, int id, const Descrip
   };
   layout.title = choose(options.title_column, usual_titles(), "--title-column");
   layout.categories = choose(options.category_column, usual_categories(), "--category-column");
-  check_only(layout.names, layout.title, "--title-column", where);
-  check_only(layout.names, layout.categories, "--category-column", where);
+  check_only(names, layout.title, {"--title-column", /*takes_numbers=*/false}, where);
+  check_only(names, layout.categories, {"--category-column", /*takes_numbers=*/false}, where);
   if (layout.categories >= 0)
     layout.spaced_categories = header[static_cast<size_t>(layout.categories)].ends_with(":token_seq");
   for (const std::string& name : options.text_columns) {

@@ -109,7 +109,9 @@ TEST(Descriptions, NamesBadRowsOrSkipsThem) {
     EXPECT_NE(error_of("a.index.json", text).find("item \"1\": [range] expected a code of level b"), std::string::npos)
         << word;
   }
-  EXPECT_NE(error_of("a.csv", "id,title,title\n1,x,y\n").find("several columns are called 'title'"), std::string::npos);
+  EXPECT_NE(error_of("a.csv", "id,title,title\n1,x,y\n")
+                .find("columns 2 and 3 are both called 'title'; rename one, or choose another with --title-column"),
+            std::string::npos);
   EXPECT_EQ(error_of("a.csv", "id,title,x,x\n1,t,y,z\n"), "no error");
   EXPECT_NE(error_of("a.txt", "1 2 3\n4 5\n").find("no format of item descriptions"), std::string::npos);
   const Descriptions about = read({{"a.csv", "id,title\n1,x\n1,y\n2\n3,z\n"}}, {.skip_bad_rows = true});

@@ -15,10 +15,10 @@
 namespace caravan::formats {
 namespace {
 
-// Tables that transformers before 4.32 saved and every version computes itself.
+// Tables that transformers before 4.32 saved and every version computes itself; -1e9, which no f16 holds, among them.
 bool is_derived_buffer(std::string_view name) {
   return name.ends_with("rotary_emb.inv_freq") || name.ends_with("rotary_emb.cos_cached") ||
-         name.ends_with("rotary_emb.sin_cached");
+         name.ends_with("rotary_emb.sin_cached") || name.ends_with(".masked_bias");
 }
 
 bool same_bytes(const Checkpoint& from, std::string_view a, std::string_view b) {
@@ -124,13 +124,6 @@ class Converter {
     return planned.dtype == DType::f32 ? bytes : cast(DType::f32, bytes, planned);
   }
 
-  std::optional<std::string> overflow(DType dtype) const {
-    if (overflown_ == 0) return std::nullopt;
-    return fmt::format(
-        "{} numbers are beyond the range of {} and became infinite, the first in {}: bf16 or f32 hold them", overflown_,
-        to_string(dtype), first_overflown_);
-  }
-
  private:
   std::span<const std::byte> quantize(const TensorInfo& planned) {
     constexpr float kLargest = 65504.0f;  // of a half, which every block's scale is
@@ -147,9 +140,11 @@ class Converter {
     converted_.resize(static_cast<size_t>(tensor_bytes(planned.dtype, planned.shape, planned.name)));
     cast_elements(dtype, bytes, planned.dtype, converted_);
     if (const size_t infinite = count_infinite(planned.dtype, converted_); infinite != 0) {
-      const size_t lost = infinite - std::min(infinite, count_infinite(dtype, bytes));
-      if (lost != 0 && overflown_ == 0) first_overflown_ = planned.name;
-      overflown_ += lost;
+      const size_t before = count_infinite(dtype, bytes);
+      check(infinite <= before, ErrorCode::invalid_argument,
+            "{}: tensor '{}': {} numbers are beyond the range of {} and would become infinite; {} holds them",
+            from_.path(), planned.name, infinite - before, to_string(planned.dtype),
+            planned.dtype == DType::f16 ? "bf16" : to_string(dtype));
     }
     return converted_;
   }
@@ -159,8 +154,6 @@ class Converter {
   TensorBytes source_;
   std::vector<float> floats_;
   std::vector<std::byte> converted_;
-  size_t overflown_ = 0;  // numbers that the dtype cannot hold: infinite now
-  std::string first_overflown_;
 };
 
 }  // namespace
@@ -210,7 +203,6 @@ void convert(const Checkpoint& from, const std::string& to, const ConvertOptions
   }
   if (options.warn) {
     for (const std::string& line : conversion_losses(from, options.write.format)) options.warn(line);
-    if (const auto line = converter.overflow(options.dtype.value_or(options.dequantized_dtype))) options.warn(*line);
   }
   from.check();  // before anything becomes visible: bytes of a file cut in the meantime are zeros
   writer->finish();

@@ -7,7 +7,7 @@
 // stays); block-quantized tensors are dequantized where a dtype is asked for or the format cannot hold them; derived
 // buffers of old checkpoints (rotary_emb.inv_freq) are dropped; lm_head.weight is dropped where the config ties it and
 // its bytes are those of the embedding; the config's torch_dtype / dtype says what was written. `choose` and `quantize`
-// write block types as well (quant/quantize.h).
+// write block types as well (quant/quantize.h). A number that would become infinite is an invalid_argument.
 #pragma once
 
 #include <functional>
@@ -43,7 +43,7 @@ struct ConvertOptions {
   std::function<DType(const TensorInfo&)> choose;
   Quantize quantize;
   std::function<void(const ConvertProgress&)> progress;  // before each tensor; may throw to stop
-  std::function<void(const std::string&)> warn;          // of what gets lost: convert_losses.h, and overflows
+  std::function<void(const std::string&)> warn;          // of what gets lost: convert_losses.h
 };
 
 // What will be written, from the source's tensor list alone.

@@ -117,6 +117,11 @@ class ModelBuilder {
     const double partial = get_number(config_, "partial_rotary_factor", kWhere, 1.0);
     check(partial == 1.0, ErrorCode::unsupported,
           "llama.cpp rotates whole heads in this architecture; partial_rotary_factor is {}", partial);
+    const Json* prompt = find_member(config_, "item_prompt");
+    check(
+        prompt == nullptr || !get_bool(*prompt, "prefix", kWhere, false), ErrorCode::unsupported,
+        "a GGUF's model lets no token see a later one, and this one was trained to read its prompts in both directions "
+        "(\"prefix\" in \"item_prompt\")");
   }
 
   void add_general() {

@@ -242,6 +242,10 @@ TEST_F(GgufWriterTest, WhatGgufCannotHoldIsRefused) {
   config = config_of("qwen2");
   config["rope_scaling"] = {{"rope_type", "llama3"}, {"factor", 8.0}};
   EXPECT_EQ(error_of(config, plan), ErrorCode::unsupported);
+  config = config_of("llama");
+  config["item_prompt"] = {{"bos", 1}, {"prefix", true}};
+  EXPECT_EQ(error_of(config, plan), ErrorCode::unsupported);
+  EXPECT_NE(message_.find("in both directions"), std::string::npos) << message_;
 
   std::vector<TensorInfo> extra = plan;
   extra.push_back({"score.weight", DType::f32, {2, kWidth}});

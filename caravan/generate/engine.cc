@@ -38,7 +38,7 @@ struct Engine::Job {
 namespace {
 
 int64_t max_positions(models::CausalLm& model) {
-  return get_int(model.config(), "max_position_embeddings", "config.json", {}, INT64_MAX);
+  return get_int(model.config(), "max_position_embeddings", model.where(), {}, INT64_MAX);
 }
 
 void check_draft(models::CausalLm& model, models::CausalLm* draft) {
@@ -53,7 +53,7 @@ void check_draft(models::CausalLm& model, models::CausalLm* draft) {
 Engine::Engine(models::CausalLm& model, EngineOptions options)
     : options_(options),
       runner_(model, options.cache_dtype),
-      both_directions_(items::read_prompt_format(model.config(), "config.json").prefix),
+      both_directions_(items::read_prompt_format(model.config(), model.where()).prefix),
       prefixes_({.max_tokens = options.keep_prefix_tokens}) {
   check(options.prefill_chunk > 0 && options.max_step_tokens > 0 && options.max_running > 0,
         ErrorCode::invalid_argument, "engine limits must be positive");

@@ -84,15 +84,15 @@ std::vector<int32_t> sorted(std::span<const int32_t> items) {
   return copy;
 }
 
-RecommenderOptions packed(RecommenderOptions options) {
-  options.pack_weights = true;
+RecommenderOptions with_panels(RecommenderOptions options) {
+  options.panels = true;
   return options;
 }
 
 }  // namespace
 
 Recommender::Recommender(ItemModel& model, const RecommenderOptions& options)
-    : Recommender(*model.lm, model.tokens, model.prompt, popularity(model.items.catalogue), packed(options)) {}
+    : Recommender(*model.lm, model.tokens, model.prompt, popularity(model.items.catalogue), with_panels(options)) {}
 
 Recommender::Recommender(models::CausalLm& lm, std::span<const std::vector<int32_t>> tokens,
                          const items::PromptFormat& prompt, const std::vector<int64_t>& popularity,
@@ -104,7 +104,7 @@ Recommender::Recommender(models::CausalLm& lm, std::span<const std::vector<int32
               {.beams = options.beams,
                .full_vocabulary = options.full_vocabulary,
                .batch_tokens = options.batch_tokens,
-               .pack_weights = options.pack_weights,
+               .panels = options.panels,
                .prefix = prompt.prefix}) {
   prepare_item_head(lm, options.item_weight);
   if (!prompt.parallel) return;

@@ -44,7 +44,7 @@ struct RecommenderOptions {
   int64_t beams = 50;
   bool full_vocabulary = false;            // normalize scores over the whole vocabulary (TrieSearchOptions)
   int64_t batch_tokens = 1024;             // of prompts that run together; no influence on results
-  bool pack_weights = false;               // see TrieSearchOptions; an ItemModel's always are
+  bool panels = false;                     // see TrieSearchOptions; an ItemModel always has them
   std::optional<double> item_weight = {};  // of the items' own scores; none: the checkpoint's
 };
 

@@ -348,25 +348,25 @@ TEST(Recommender, ItemsOfDifferentDepthAreFound) {
   EXPECT_EQ(nodes, expected);
 }
 
-TEST(Recommender, PackedWeightsGiveTheSameScores) {
+TEST(Recommender, PanelsGiveTheSameScores) {
   for (const bool full : {false, true}) {
     RandomModel model = random_model(300, {16, 16, 8}, 5);
     const auto queries = random_queries(model, 12, 3);
-    // The plain one first: a packed model stays packed.
+    // The plain one first: a model keeps its panels.
     const auto plain = TrieSearch(*model.lm, model.trie, {.beams = 7, .full_vocabulary = full}).run(queries);
-    const auto packed =
-        TrieSearch(*model.lm, model.trie, {.beams = 7, .full_vocabulary = full, .pack_weights = true}).run(queries);
+    const auto in_panels =
+        TrieSearch(*model.lm, model.trie, {.beams = 7, .full_vocabulary = full, .panels = true}).run(queries);
     for (size_t i = 0; i < plain.size(); ++i) {
-      ASSERT_EQ(plain[i].size(), packed[i].size());
-      for (size_t k = 0; k < plain[i].size(); ++k) EXPECT_NEAR(plain[i][k].score, packed[i][k].score, 1e-4) << i;
+      ASSERT_EQ(plain[i].size(), in_panels[i].size());
+      for (size_t k = 0; k < plain[i].size(); ++k) EXPECT_NEAR(plain[i][k].score, in_panels[i][k].score, 1e-4) << i;
     }
   }
 }
 
-bool all_linears_packed(const nn::Module& module) {
+bool all_linears_have_panels(const nn::Module& module) {
   const auto* linear = dynamic_cast<const nn::Linear*>(&module);
-  bool all = linear == nullptr || linear->is_packed();
-  for (const auto& [name, child] : module.children()) all = all && all_linears_packed(*child);
+  bool all = linear == nullptr || linear->has_panels();
+  for (const auto& [name, child] : module.children()) all = all && all_linears_have_panels(*child);
   return all;
 }
 
@@ -387,28 +387,28 @@ TEST(Recommender, RunsFromHalfPrecisionWeights) {
   for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i].score, wanted[i].score, 0.25) << i;
 }
 
-TEST(Recommender, PacksTheWeightsWhenAsked) {
-  for (const bool packed : {false, true}) {
+TEST(Recommender, MakesPanelsWhenAsked) {
+  for (const bool panels : {false, true}) {
     RandomModel model = random_model(50, {8, 8}, 5);
     const std::vector<int64_t> popularity(50, 1);
-    const Recommender recommender(*model.lm, model.tokens, {}, popularity, {.beams = 7, .pack_weights = packed});
-    EXPECT_EQ(all_linears_packed(*model.lm), packed);
+    const Recommender recommender(*model.lm, model.tokens, {}, popularity, {.beams = 7, .panels = panels});
+    EXPECT_EQ(all_linears_have_panels(*model.lm), panels);
   }
 }
 
-// With packed weights on neither; with weights as they are not on the batch, with one thread.
+// With panels on neither; with weights as they are not on the batch, with one thread.
 TEST(Recommender, ResultsDoNotDependOnTheBatchOrTheThreads) {
-  for (const auto& [full, packed] : {std::pair(false, false), {false, true}, {true, false}, {true, true}}) {
+  for (const auto& [full, panels] : {std::pair(false, false), {false, true}, {true, false}, {true, true}}) {
     RandomModel model = random_model(300, {16, 16, 8}, 5);
     const auto queries = random_queries(model, 40, 3);
     const int threads = at::get_num_threads();
     std::vector<std::vector<FoundPath>> first;
     for (const int n : {1, 2, 3}) {
-      if (!packed && n > 1) break;  // libtorch may split a sum by the number of threads
+      if (!panels && n > 1) break;  // libtorch may split a sum by the number of threads
       at::set_num_threads(n);
       for (const int64_t batch_tokens : {1, 100, 100000}) {
         const TrieSearchOptions options{
-            .beams = 7, .full_vocabulary = full, .batch_tokens = batch_tokens, .pack_weights = packed};
+            .beams = 7, .full_vocabulary = full, .batch_tokens = batch_tokens, .panels = panels};
         TrieSearch search(*model.lm, model.trie, options);
         const auto found = search.run(queries);
         if (first.empty()) first = found;

@@ -74,7 +74,7 @@ TrieSearch::TrieSearch(models::CausalLm& model, const items::Trie& trie, TrieSea
     : model_(&model), trie_(&trie), options_(options) {
   const at::ScalarType dtype = activation_dtype(model);
   rows_stand_alone_ = dtype == at::kFloat && device().is_cpu();
-  if (options.pack_weights) nn::pack_linears(model);
+  if (options.panels) nn::make_panels(model);
   check(options.beams > 0, ErrorCode::invalid_argument, "the number of beams must be positive, got {}", options.beams);
   check(trie.depth() > 0, ErrorCode::invalid_argument, "the trie holds no items");
   for (int64_t level = 0; level < trie.depth(); ++level) {
@@ -87,8 +87,7 @@ TrieSearch::TrieSearch(models::CausalLm& model, const items::Trie& trie, TrieSea
 void TrieSearch::check_query(const TrieQuery& query) const {
   check(!query.prompt.empty(), ErrorCode::invalid_argument,
         "there is nothing to recommend from: the history is empty and the model has no token that begins one");
-  const Json& config = model_->config();
-  const int64_t limit = get_int(config, "max_position_embeddings", "config.json", {}, 0);
+  const int64_t limit = get_int(model_->config(), "max_position_embeddings", model_->where(), {}, 0);
   const int64_t length = std::ssize(query.prompt) + trie_->depth() - 1;
   check(limit <= 0 || length <= limit, ErrorCode::invalid_argument,
         "a history of {} tokens and {} of an item are more than the model's {} positions: use fewer items",

@@ -33,7 +33,7 @@ struct TrieSearchOptions {
   int64_t beams = 50;
   bool full_vocabulary = false;
   int64_t batch_tokens = 1024;  // of the prompts that run together; a longer prompt runs alone
-  bool pack_weights = false;    // nn::pack_linears: faster in fp32 on the CPU, for weights that do not change any more
+  bool panels = false;          // nn::make_panels: faster in fp32 on the CPU, for weights that do not change any more
   bool prefix = false;          // a prompt's tokens see one another in both directions
 };
 

@@ -36,12 +36,6 @@ inline float scale_of(const int8_t* row, int64_t width) {
   return scale;
 }
 
-// Asks for some of the bytes that the caller reads next. A line a token is what memory delivers meanwhile.
-inline void look_ahead(Ahead* ahead, int64_t lines) {
-  if (ahead == nullptr) return;
-  for (; lines > 0 && ahead->at < ahead->end; --lines, ahead->at += 64) __builtin_prefetch(ahead->at);
-}
-
 // Calls f(rows, token, count) for the runs of attended tokens that lie in one page each, counted from `first`.
 template <class S, class F>
 inline void for_each_page(const PagedHead& p, const void* const* pages, const F& f) {
@@ -88,7 +82,7 @@ void score(const PagedHead& p, const T* queries, float* scores) {
   for_each_page<S>(p, p.keys, [&](const S* keys, int64_t token, int64_t count) {
     int64_t t = 0;
     for (; t + kScoreTokens <= count; t += kScoreTokens) {
-      look_ahead(p.ahead, kScoreTokens);
+      look_ahead(p.ahead, kScoreTokens);  // a line a token is what memory delivers meanwhile
       score_tokens<G, kScoreTokens>(p, queries, keys + t * stride, scores + token + t);
     }
     for (; t < count; ++t) score_tokens<G, 1>(p, queries, keys + t * stride, scores + token + t);

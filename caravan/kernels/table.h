@@ -16,11 +16,18 @@ namespace caravan::kernels {
 using bf16 = uint16_t;  // the upper half of a float
 
 // Bytes that a thread will read soon, from `at` on: asked for while it computes or waits, so that the memory does not
-// rest. Who asks for some of them moves `at`.
+// rest.
 struct Ahead {
   const char* at = nullptr;
   const char* end = nullptr;
 };
+
+// Asks for the next lines of them, and moves `at`. (static: each instruction set's object has its own.)
+[[maybe_unused]] static inline void look_ahead(Ahead* ahead, int64_t lines) {
+  constexpr int64_t kLine = 64;
+  if (ahead == nullptr) return;
+  for (; lines > 0 && ahead->at < ahead->end; --lines, ahead->at += kLine) __builtin_prefetch(ahead->at);
+}
 
 // Attention of one key-value head's G query heads over one sequence's pages, softmax(scale q k^T) v.
 struct PagedHead {

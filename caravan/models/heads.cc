@@ -8,11 +8,9 @@
 namespace caravan::models {
 namespace {
 
-constexpr std::string_view kWhere = "config.json";
-
 // The value that a head's dropout uses: the first of these keys that the config has.
-double classifier_dropout(const Json& config) {
-  return get_number(config, "classifier_dropout", kWhere, get_number(config, "hidden_dropout", kWhere, 0.1));
+double classifier_dropout(const Json& config, std::string_view where) {
+  return get_number(config, "classifier_dropout", where, get_number(config, "hidden_dropout", where, 0.1));
 }
 
 Tensor last_rows(const nn::Step& step, const std::vector<int64_t>& rows, at::Device device) {
@@ -27,28 +25,29 @@ Tensor last_rows(const nn::Step& step, const std::vector<int64_t>& rows, at::Dev
 
 }  // namespace
 
-int64_t label_count(const Json& config) {
+int64_t label_count(const Json& config, std::string_view where) {
   const Json* names = find_member(config, "id2label");
   const int64_t named = names != nullptr && names->is_object() ? static_cast<int64_t>(names->size()) : 2;
-  return get_int(config, "num_labels", kWhere, {.min = 1, .max = 1 << 24}, named);
+  return get_int(config, "num_labels", where, {.min = 1, .max = 1 << 24}, named);
 }
 
-Head::Head(const Json& config)
+Head::Head(const Json& config, std::string_view where)
     : config_(config),
-      family_(&find_family(get_string(config, "model_type", kWhere))),
-      backbone_(family_->make(config)) {}
+      where_(where),
+      family_(&find_family(get_string(config, "model_type", where))),
+      backbone_(family_->make(config, where)) {}
 
 // --- backbone ------------------------------------------------------------------------------------------------------
 
-Backbone::Backbone(const Json& config) : Head(config) { add("", *backbone_); }
+Backbone::Backbone(const Json& config, std::string_view where) : Head(config, where) { add("", *backbone_); }
 
 std::string Backbone::architecture() const { return family_->class_prefix + "Model"; }
 
 // --- causal language model -----------------------------------------------------------------------------------------
 
-CausalLm::CausalLm(const Json& config)
-    : Head(config),
-      tied_(get_bool(config, "tie_word_embeddings", kWhere, false)),
+CausalLm::CausalLm(const Json& config, std::string_view where)
+    : Head(config, where),
+      tied_(get_bool(config, "tie_word_embeddings", where, false)),
       lm_head_(backbone_->hidden_size(), backbone_->vocab_size()) {
   add("model", *backbone_);
   if (!tied_) add("lm_head", lm_head_);
@@ -89,8 +88,8 @@ std::string CausalLm::architecture() const { return family_->class_prefix + "For
 
 // --- sequence classification ---------------------------------------------------------------------------------------
 
-SequenceClassifier::SequenceClassifier(const Json& config)
-    : Head(config), score_(backbone_->hidden_size(), label_count(config)) {
+SequenceClassifier::SequenceClassifier(const Json& config, std::string_view where)
+    : Head(config, where), score_(backbone_->hidden_size(), label_count(config, where)) {
   add("model", *backbone_);
   add("score", score_);
 }
@@ -102,7 +101,7 @@ Tensor SequenceClassifier::forward(const Tensor& embeddings, nn::Step& step, con
 
 Tensor SequenceClassifier::loss(const Tensor& logits, const Tensor& labels) const {
   const int64_t count = logits.size(1);
-  std::string problem = get_string(config_, "problem_type", kWhere, "");
+  std::string problem = get_string(config_, "problem_type", where_, "");
   if (problem.empty()) {
     const bool whole = labels.scalar_type() == at::kLong || labels.scalar_type() == at::kInt;
     problem = count == 1 ? "regression" : whole ? "single_label_classification" : "multi_label_classification";
@@ -127,11 +126,11 @@ std::string SequenceClassifier::architecture() const { return family_->class_pre
 
 // --- token classification ------------------------------------------------------------------------------------------
 
-TokenClassifier::TokenClassifier(const Json& config)
-    : Head(config),
-      score_(backbone_->hidden_size(), label_count(config),
-             get_bool(config, "token_classification_bias", kWhere, true)),
-      dropout_(classifier_dropout(config)) {
+TokenClassifier::TokenClassifier(const Json& config, std::string_view where)
+    : Head(config, where),
+      score_(backbone_->hidden_size(), label_count(config, where),
+             get_bool(config, "token_classification_bias", where, true)),
+      dropout_(classifier_dropout(config, where)) {
   add("model", *backbone_);
   add("score", score_);
 }
@@ -148,8 +147,8 @@ std::string TokenClassifier::architecture() const { return family_->class_prefix
 
 // --- question answering --------------------------------------------------------------------------------------------
 
-QuestionAnswerer::QuestionAnswerer(const Json& config)
-    : Head(config), qa_outputs_(backbone_->hidden_size(), 2, /*bias=*/true) {
+QuestionAnswerer::QuestionAnswerer(const Json& config, std::string_view where)
+    : Head(config, where), qa_outputs_(backbone_->hidden_size(), 2, /*bias=*/true) {
   add(family_->question_answering_prefix, *backbone_);
   add("qa_outputs", qa_outputs_);
 }

@@ -11,6 +11,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "caravan/models/decoder.h"
@@ -20,18 +21,22 @@
 
 namespace caravan::models {
 
-// What all heads share: the backbone, its config and the family.
+inline constexpr std::string_view kConfigFile = "config.json";
+
+// What all heads share: the backbone, its config and the family. `where`: what errors call the config.
 class Head : public nn::Module {
  public:
-  explicit Head(const Json& config);
+  explicit Head(const Json& config, std::string_view where = kConfigFile);
   Decoder& backbone() { return *backbone_; }
   const Family& family() const { return *family_; }
   const Json& config() const { return config_; }
   Json& mutable_config() { return config_; }
+  const std::string& where() const { return where_; }
   virtual std::string architecture() const = 0;  // "LlamaForCausalLM"
 
  protected:
   Json config_;
+  std::string where_;
   const Family* family_;
   std::unique_ptr<Decoder> backbone_;
 };
@@ -39,14 +44,14 @@ class Head : public nn::Module {
 // The backbone alone, its tensors named without a prefix: what transformers' AutoModel saves.
 class Backbone final : public Head {
  public:
-  explicit Backbone(const Json& config);
+  explicit Backbone(const Json& config, std::string_view where = kConfigFile);
   std::string architecture() const override;  // "LlamaModel"
   std::string_view kind() const override { return "Backbone"; }
 };
 
 class CausalLm final : public Head {  // transformers: XForCausalLM
  public:
-  explicit CausalLm(const Json& config);
+  explicit CausalLm(const Json& config, std::string_view where = kConfigFile);
   Tensor forward(const Tensor& ids, nn::Step& step);  // [T] -> logits [T, V]
   Tensor hidden(const Tensor& ids, nn::Step& step);   // [T] -> [T, C], or the step's output_rows of it
   Tensor logits(const Tensor& hidden);                // [R, C] -> [R, V], any rows of the hidden states
@@ -64,7 +69,7 @@ class CausalLm final : public Head {  // transformers: XForCausalLM
 
 class SequenceClassifier final : public Head {
  public:
-  explicit SequenceClassifier(const Json& config);
+  explicit SequenceClassifier(const Json& config, std::string_view where = kConfigFile);
   // rows: per sequence the row that is pooled; empty for the last row of each.
   Tensor forward(const Tensor& embeddings, nn::Step& step, const std::vector<int64_t>& rows = {});  // -> [B, labels]
   // labels: float [B] or [B, labels] (regression, multi-label), int64 [B] (single-label). The problem type is the
@@ -79,7 +84,7 @@ class SequenceClassifier final : public Head {
 
 class TokenClassifier final : public Head {
  public:
-  explicit TokenClassifier(const Json& config);
+  explicit TokenClassifier(const Json& config, std::string_view where = kConfigFile);
   Tensor forward(const Tensor& embeddings, nn::Step& step);  // -> [T, labels]
   static Tensor loss(const Tensor& logits, const Tensor& labels);
   std::string architecture() const override;
@@ -92,7 +97,7 @@ class TokenClassifier final : public Head {
 
 class QuestionAnswerer final : public Head {
  public:
-  explicit QuestionAnswerer(const Json& config);
+  explicit QuestionAnswerer(const Json& config, std::string_view where = kConfigFile);
   Tensor forward(const Tensor& embeddings, nn::Step& step);  // -> [T, 2]: start, end
   // start and end: int64 [B] positions in each sequence; out-of-range ones are clamped to the length and ignored there.
   static Tensor loss(const Tensor& logits, const Tensor& start, const Tensor& end, const nn::Step& step);
@@ -103,6 +108,7 @@ class QuestionAnswerer final : public Head {
   nn::Linear qa_outputs_;
 };
 
-int64_t label_count(const Json& config);  // num_labels, or the size of id2label; 2 where neither is given
+// num_labels, or the size of id2label; 2 where neither is given.
+int64_t label_count(const Json& config, std::string_view where);
 
 }  // namespace caravan::models

@@ -9,10 +9,10 @@
 namespace caravan::models {
 namespace {
 
-std::unique_ptr<Decoder> make(const Json& config) {
-  LlamaStyleConfig model = read_llama_style(config, Json::object());
-  const bool attention_bias = get_bool(config, "attention_bias", "config.json", false);
-  const bool mlp_bias = get_bool(config, "mlp_bias", "config.json", false);
+std::unique_ptr<Decoder> make(const Json& config, std::string_view where) {
+  LlamaStyleConfig model = read_llama_style(config, Json::object(), where);
+  const bool attention_bias = get_bool(config, "attention_bias", where, false);
+  const bool mlp_bias = get_bool(config, "mlp_bias", where, false);
   for (nn::DecoderLayerConfig& layer : model.layers) {
     layer.attention.qkv_bias = layer.attention.output_bias = attention_bias;
     layer.mlp_bias = mlp_bias;

@@ -233,27 +233,13 @@ std::string architecture_of(const Json& config) {
   return is_named ? (*names)[0].get<std::string>() : "";
 }
 
-// Builds a model by the checkpoint's config; errors in the config tell whose it is.
-template <class Make>
-auto make_by_config(const formats::Checkpoint& checkpoint, const Make& make) {
-  constexpr std::string_view kConfig = "config.json: ";
-  try {
-    return make(stored_config(checkpoint));
-  } catch (const Error& error) {
-    const std::string_view message = error.what();
-    if (!message.starts_with(kConfig)) throw;
-    throw Error(error.code(), fmt::format("{}: {}", checkpoint.place_of("config.json"), message.substr(kConfig.size())),
-                error.fault());
-  }
-}
-
 }  // namespace
 
 void check_complete(const formats::Checkpoint& checkpoint) {
-  const Json* model_type = find_member(checkpoint.config(), "model_type");
-  if (model_type == nullptr || search_family(get_string(checkpoint.config(), "model_type", "config.json")) == nullptr)
-    return;
-  const auto model = make_by_config(checkpoint, make_head);
+  const std::string place = checkpoint.place_of("config.json");
+  const std::string model_type = get_string(checkpoint.config(), "model_type", place, "");
+  if (model_type.empty() || search_family(model_type) == nullptr) return;
+  const auto model = make_head(stored_config(checkpoint), place);
   Sources sources = sources_for(*model, checkpoint);
   const std::string named = architecture_of(checkpoint.config());
   const bool has_foreign_head = !named.empty() && named != model->architecture();
@@ -267,7 +253,7 @@ LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, c
   for (const nn::NamedParameter& p : model.named_parameters()) {
     if (sources.contains(p.name)) continue;
     fresh.push_back(p.parameter);  // all of its module's are drawn; those that are stored come over them below
-    nn::initialize(*p.owner, {.std = get_number(model.config(), "initializer_range", "config.json", 0.02)});
+    nn::initialize(*p.owner, {.std = get_number(model.config(), "initializer_range", model.where(), 0.02)});
   }
   const DType dtype = load_dtype(sources, checkpoint.config(), checkpoint.path());
   LoadOptions options = given;
@@ -291,7 +277,7 @@ LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, c
 }
 
 std::unique_ptr<CausalLm> load_causal_lm(const formats::Checkpoint& checkpoint, const LoadOptions& options) {
-  auto model = make_by_config(checkpoint, [](const Json& config) { return std::make_unique<CausalLm>(config); });
+  auto model = std::make_unique<CausalLm>(stored_config(checkpoint), checkpoint.place_of("config.json"));
   load_parameters(*model, checkpoint, options);
   return model;
 }
@@ -300,17 +286,17 @@ std::unique_ptr<CausalLm> load_causal_lm(const std::string& path, const LoadOpti
   return load_causal_lm(*formats::Checkpoint::open(path), options);
 }
 
-std::unique_ptr<Head> make_head(const Json& config) {
+std::unique_ptr<Head> make_head(const Json& config, std::string_view where) {
   const std::string name = architecture_of(config);
-  if (name.ends_with("ForSequenceClassification")) return std::make_unique<SequenceClassifier>(config);
-  if (name.ends_with("ForTokenClassification")) return std::make_unique<TokenClassifier>(config);
-  if (name.ends_with("ForQuestionAnswering")) return std::make_unique<QuestionAnswerer>(config);
-  if (name.ends_with("Model")) return std::make_unique<Backbone>(config);
-  return std::make_unique<CausalLm>(config);
+  if (name.ends_with("ForSequenceClassification")) return std::make_unique<SequenceClassifier>(config, where);
+  if (name.ends_with("ForTokenClassification")) return std::make_unique<TokenClassifier>(config, where);
+  if (name.ends_with("ForQuestionAnswering")) return std::make_unique<QuestionAnswerer>(config, where);
+  if (name.ends_with("Model")) return std::make_unique<Backbone>(config, where);
+  return std::make_unique<CausalLm>(config, where);
 }
 
 std::unique_ptr<Head> load_head(const formats::Checkpoint& checkpoint, const LoadOptions& options) {
-  auto model = make_by_config(checkpoint, make_head);
+  auto model = make_head(stored_config(checkpoint), checkpoint.place_of("config.json"));
   load_parameters(*model, checkpoint, options);
   return model;
 }

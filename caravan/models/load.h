@@ -53,7 +53,7 @@ std::unique_ptr<CausalLm> load_causal_lm(const formats::Checkpoint& checkpoint, 
 
 // The head that config.json's "architectures" names, Backbone for "LlamaModel"; CausalLm where it names none.
 std::unique_ptr<Head> load_head(const formats::Checkpoint& checkpoint, const LoadOptions& options = {});
-std::unique_ptr<Head> make_head(const Json& config);
+std::unique_ptr<Head> make_head(const Json& config, std::string_view where = kConfigFile);
 
 struct SaveOptions {
   std::string format = "safetensors";

@@ -7,12 +7,12 @@
 namespace caravan::models {
 namespace {
 
-std::unique_ptr<Decoder> make(const Json& config) {
-  LlamaStyleConfig model = read_llama_style(config, {{"num_key_value_heads", 8}});
+std::unique_ptr<Decoder> make(const Json& config, std::string_view where) {
+  LlamaStyleConfig model = read_llama_style(config, {{"num_key_value_heads", 8}}, where);
   // A missing key means 4096, an explicit null no window: so transformers reads it.
   const bool is_null = config.contains("sliding_window") && config["sliding_window"].is_null();
   const int64_t window =
-      is_null ? 0 : get_int(config, "sliding_window", "config.json", {.min = 1, .max = int64_t{1} << 40}, 4096);
+      is_null ? 0 : get_int(config, "sliding_window", where, {.min = 1, .max = int64_t{1} << 40}, 4096);
   for (nn::DecoderLayerConfig& layer : model.layers) layer.attention.sliding_window = window;
   return std::make_unique<LlamaStyleModel>(model.stack, model.layers);
 }

@@ -8,10 +8,11 @@
 namespace caravan::models {
 namespace {
 
-std::unique_ptr<Decoder> make(const Json& config) {
-  LlamaStyleConfig model = read_llama_style(config, {{"num_key_value_heads", 32}, {"max_position_embeddings", 32768}});
+std::unique_ptr<Decoder> make(const Json& config, std::string_view where) {
+  LlamaStyleConfig model =
+      read_llama_style(config, {{"num_key_value_heads", 32}, {"max_position_embeddings", 32768}}, where);
   for (nn::DecoderLayerConfig& layer : model.layers) layer.attention.qkv_bias = true;
-  set_qwen_windows(model, config);
+  set_qwen_windows(model, config, where);
   return std::make_unique<LlamaStyleModel>(model.stack, model.layers);
 }
 

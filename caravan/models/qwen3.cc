@@ -8,15 +8,15 @@
 namespace caravan::models {
 namespace {
 
-std::unique_ptr<Decoder> make(const Json& config) {
-  LlamaStyleConfig model =
-      read_llama_style(config, {{"num_key_value_heads", 32}, {"head_dim", 128}, {"max_position_embeddings", 32768}});
-  const bool attention_bias = get_bool(config, "attention_bias", "config.json", false);
+std::unique_ptr<Decoder> make(const Json& config, std::string_view where) {
+  LlamaStyleConfig model = read_llama_style(
+      config, {{"num_key_value_heads", 32}, {"head_dim", 128}, {"max_position_embeddings", 32768}}, where);
+  const bool attention_bias = get_bool(config, "attention_bias", where, false);
   for (nn::DecoderLayerConfig& layer : model.layers) {
     layer.attention.qkv_bias = layer.attention.output_bias = attention_bias;
     layer.attention.qk_norm_eps = layer.norm_eps;
   }
-  set_qwen_windows(model, config);
+  set_qwen_windows(model, config, where);
   return std::make_unique<LlamaStyleModel>(model.stack, model.layers);
 }
 

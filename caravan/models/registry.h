@@ -3,7 +3,9 @@
 // Adding one touches its file pair and one line of families.inc. Programs that use the library add their own at run
 // time:
 //
-//   register_family({.name = "my-llama", .make = [](const Json& config) { ... }, .tiny_config = [] { ... }});
+//   register_family({.name = "my-llama",
+//                    .make = [](const Json& config, std::string_view where) { ... },
+//                    .tiny_config = [] { ... }});
 #pragma once
 
 #include <functional>
@@ -23,7 +25,8 @@ struct Family {
   std::string class_prefix;                         // transformers' class names start so: "Llama" in "LlamaForCausalLM"
   std::string question_answering_prefix = "model";  // the backbone's key prefix under the question answering head
   // Checks the config (corrupt_file with fault range or type for values that make no sense) and builds the backbone.
-  std::function<std::unique_ptr<Decoder>(const Json& config)> make;
+  // `where`: what errors call the config, "llama-2-7b/config.json".
+  std::function<std::unique_ptr<Decoder>(const Json& config, std::string_view where)> make;
   std::function<Json()> tiny_config;
 };
 

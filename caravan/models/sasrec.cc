@@ -15,30 +15,28 @@
 namespace caravan::models {
 namespace {
 
-constexpr std::string_view kWhere = "config.json";
-
 struct SasRecConfig {
   int64_t vocab_size, hidden_size, layers, heads, intermediate_size, max_positions, padding_index;
   double eps, hidden_dropout, attention_dropout, embedding_dropout;
   ops::Activation activation;
 
-  static SasRecConfig read(const Json& config) {
-    check_file(config.is_object(), FileFault::type, kWhere, "an object is expected");
+  static SasRecConfig read(const Json& config, std::string_view where) {
+    check_file(config.is_object(), FileFault::type, where, "an object is expected");
     const IntRange size{.min = 1, .max = 1 << 24};
-    const int64_t width = get_int(config, "hidden_size", kWhere, size);
-    const SasRecConfig c{.vocab_size = get_int(config, "vocab_size", kWhere, {.min = 1, .max = 1 << 26}),
+    const int64_t width = get_int(config, "hidden_size", where, size);
+    const SasRecConfig c{.vocab_size = get_int(config, "vocab_size", where, {.min = 1, .max = 1 << 26}),
                          .hidden_size = width,
-                         .layers = get_int(config, "num_hidden_layers", kWhere, {.min = 1, .max = 10000}, 2),
-                         .heads = get_int(config, "num_attention_heads", kWhere, size, 1),
-                         .intermediate_size = get_int(config, "intermediate_size", kWhere, size, width),
-                         .max_positions = get_int(config, "max_position_embeddings", kWhere, size, 64),
-                         .padding_index = get_int(config, "pad_token_id", kWhere, {.min = -1, .max = 1 << 26}, -1),
-                         .eps = get_number(config, "layer_norm_eps", kWhere, 1e-8),
-                         .hidden_dropout = read_dropout(config, "hidden_dropout"),
-                         .attention_dropout = read_dropout(config, "attention_dropout"),
-                         .embedding_dropout = read_dropout(config, "embedding_dropout"),
-                         .activation = ops::find_activation(get_string(config, "hidden_act", kWhere, "relu"), kWhere)};
-    check_file(width % c.heads == 0, FileFault::range, kWhere, "hidden_size {} is not a multiple of {} heads", width,
+                         .layers = get_int(config, "num_hidden_layers", where, {.min = 1, .max = 10000}, 2),
+                         .heads = get_int(config, "num_attention_heads", where, size, 1),
+                         .intermediate_size = get_int(config, "intermediate_size", where, size, width),
+                         .max_positions = get_int(config, "max_position_embeddings", where, size, 64),
+                         .padding_index = get_int(config, "pad_token_id", where, {.min = -1, .max = 1 << 26}, -1),
+                         .eps = get_number(config, "layer_norm_eps", where, 1e-8),
+                         .hidden_dropout = read_dropout(config, "hidden_dropout", where),
+                         .attention_dropout = read_dropout(config, "attention_dropout", where),
+                         .embedding_dropout = read_dropout(config, "embedding_dropout", where),
+                         .activation = ops::find_activation(get_string(config, "hidden_act", where, "relu"), where)};
+    check_file(width % c.heads == 0, FileFault::range, where, "hidden_size {} is not a multiple of {} heads", width,
                c.heads);
     return c;
   }
@@ -171,7 +169,9 @@ class SasRecModel final : public Decoder {
   SasRecConfig config_;
 };
 
-std::unique_ptr<Decoder> make(const Json& config) { return std::make_unique<SasRecModel>(SasRecConfig::read(config)); }
+std::unique_ptr<Decoder> make(const Json& config, std::string_view where) {
+  return std::make_unique<SasRecModel>(SasRecConfig::read(config, where));
+}
 
 Json tiny_config() {
   return Json::parse(R"({"model_type": "sasrec", "vocab_size": 97, "hidden_size": 32, "intermediate_size": 56,

@@ -38,7 +38,7 @@ T* room(std::vector<T>& buffer, int64_t n) {
 struct Product {
   explicit Product(const Linear& layer) : rows(view(layer.weight)) {
     const Tensor& b = layer.bias.value;
-    usable = bool(rows) && !layer.is_packed() && (!b.defined() || is_plain_float(b));
+    usable = bool(rows) && !layer.has_panels() && (!b.defined() || is_plain_float(b));
     if (b.defined() && usable) bias = b.const_data_ptr<float>();
   }
 

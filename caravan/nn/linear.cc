@@ -26,26 +26,25 @@ Linear::Linear(int64_t in_features, int64_t out_features, bool with_bias) {
   add("bias", bias);
 }
 
-void Linear::pack() {
+void Linear::make_panels() {
   panels_ = ops::pack_panels(view(weight));
-  packed_from_ = weight.value;
-  packed_version_ = weight.defined() ? version_of(weight.value) : 0;
+  panels_of_ = weight.value;
+  panels_version_ = weight.defined() ? version_of(weight.value) : 0;
 }
 
-bool Linear::packed_is_current() const {
-  return panels_.defined() && weight.value.is_same(packed_from_) && version_of(weight.value) == packed_version_;
+bool Linear::panels_are_current() const {
+  return panels_.defined() && weight.value.is_same(panels_of_) && version_of(weight.value) == panels_version_;
 }
 
-void pack_linears(Module& module) {
-  if (auto* linear = dynamic_cast<Linear*>(&module)) linear->pack();
-  for (const auto& [name, child] : module.children()) pack_linears(*child);
+void make_panels(Module& module) {
+  if (auto* linear = dynamic_cast<Linear*>(&module)) linear->make_panels();
+  for (const auto& [name, child] : module.children()) make_panels(*child);
 }
 
 Tensor Linear::forward(const Tensor& x) {
   if (watching_inputs != nullptr) [[unlikely]]
     watching_inputs->see(*this, x);
-  if (panels_.defined() && x.scalar_type() == at::kFloat && packed_is_current() &&
-      !ops::needs_gradient({x, weight.value, bias.value})) {
+  if (x.scalar_type() == at::kFloat && panels_are_current() && !ops::needs_gradient({x, weight.value, bias.value})) {
     Tensor y = ops::panel_linear(x, panels_);
     return bias.defined() ? y.add_(bias.value) : y;
   }

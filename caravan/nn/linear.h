@@ -21,19 +21,19 @@ class Linear final : public Layer<Linear> {
   void reset_parameters(const InitOptions& options) override;
   std::string_view kind() const override { return "Linear"; }
 
-  // Keeps a second copy of an fp32 weight, laid out for inference on the CPU; a weight that has changed since is not
-  // taken from it.
-  void pack();
-  bool is_packed() const { return panels_.defined(); }
+  // Keeps a second copy of an fp32 weight, laid out for inference on the CPU (ops/panel_linear.h); a weight that has
+  // changed since is not taken from it. (`weight.packed` is another thing: a stored form that takes the values' place.)
+  void make_panels();
+  bool has_panels() const { return panels_.defined(); }
 
   Parameter weight;  // [out, in]
   Parameter bias;    // [out]; shape empty where there is none
 
  private:
-  bool packed_is_current() const;
+  bool panels_are_current() const;
   ops::Panels panels_;
-  Tensor packed_from_;  // the weight that was packed, and its version
-  int64_t packed_version_ = 0;
+  Tensor panels_of_;  // the weight that they were made of, and its version
+  int64_t panels_version_ = 0;
 };
 
 class LinearInputs;             // linear_inputs.h: who wants to see what goes into the layers
@@ -43,8 +43,8 @@ LinearInputs* linear_inputs();  // of this thread, usually none
 template <size_t N>
 std::array<Tensor, N> project(const Tensor& x, const std::array<Linear*, N>& layers);
 
-// Packs every Linear below a module: for models that will answer many calls and not be trained any more.
-void pack_linears(Module& module);
+// Panels for every Linear below a module: for models that will answer many calls and not be trained any more.
+void make_panels(Module& module);
 
 class Embedding final : public Layer<Embedding> {
  public:
@@ -63,7 +63,7 @@ class Embedding final : public Layer<Embedding> {
 template <size_t N>
 std::array<Tensor, N> project(const Tensor& x, const std::array<Linear*, N>& layers) {
   std::array<Tensor, N> outputs;
-  const bool apart = std::any_of(layers.begin(), layers.end(), [](const Linear* layer) { return layer->is_packed(); });
+  const bool apart = std::any_of(layers.begin(), layers.end(), [](const Linear* layer) { return layer->has_panels(); });
   if (apart || observer() != nullptr || linear_inputs() != nullptr) {  // who see layer after layer
     for (size_t i = 0; i < N; ++i) outputs[i] = (*layers[i])(x);
     return outputs;

@@ -23,10 +23,7 @@ void Team::barrier(kernels::Ahead ahead) {
   arrived_.fetch_add(1, std::memory_order_acq_rel);
   for (int spins = 0; arrived_.load(std::memory_order_acquire) < expected_; ++spins) {
     if (spins >= kSpins) std::this_thread::yield();
-    if (ahead.at < ahead.end) {
-      __builtin_prefetch(ahead.at);
-      ahead.at += 64;
-    }
+    kernels::look_ahead(&ahead, 1);
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #endif

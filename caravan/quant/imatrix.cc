@@ -80,7 +80,7 @@ Named read_dat(std::string bytes, const std::string& path) {
 Importances read_imatrix(const std::string& path, const formats::Checkpoint& model) {
   std::string bytes = read_file(path);
   const Named named = bytes.starts_with("GGUF") ? read_gguf(path) : read_dat(std::move(bytes), path);
-  const std::string model_type = get_string(model.config(), "model_type", "config.json", std::string());
+  const std::string model_type = get_string(model.config(), "model_type", model.place_of("config.json"), std::string());
   const auto* architecture = formats::find_gguf_architecture_of_model_type(model_type);
   check(architecture != nullptr, ErrorCode::unsupported, "{}: a '{}' model has no names in GGUF", model.path(),
         model_type);

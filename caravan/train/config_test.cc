@@ -229,6 +229,7 @@ TEST(ItemVocabulary, ItsTokenizerKnowsEveryCodeWord) {
   const auto own =
       text::Tokenizer::from_json(item_tokenizer_json(codes, {.items = true, .users = 2}), "tokenizer.json");
   EXPECT_EQ(own.encode("<user:1> <a_2> <b_1> <item:0>").ids, (std::vector<int32_t>{11, 6, 8, 9}));
+  EXPECT_EQ(own.encode("<user:1><a_2><b_1><item:0>").ids, (std::vector<int32_t>{11, 6, 8, 9}));
   const TemporaryFolder folder;
 }
 

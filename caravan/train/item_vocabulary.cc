@@ -4,6 +4,7 @@
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
+#include "caravan/items/word_tokenizer.h"
 
 namespace caravan::train {
 namespace {
@@ -47,39 +48,14 @@ std::string item_word(int64_t item) { return fmt::format("<item:{}>", item); }
 std::string user_word(int64_t number) { return fmt::format("<user:{}>", number); }
 
 std::string item_tokenizer_json(const items::ItemCodes& codes, const ItemWords& words) {
-  Json vocabulary = Json::object(), added = Json::array();
-  int64_t next = 0;
-  for (const char* word : {"<pad>", "<bos>", "<eos>", "<unk>"}) {
-    added.push_back({{"id", next},
-                     {"content", word},
-                     {"single_word", false},
-                     {"lstrip", false},
-                     {"rstrip", false},
-                     {"normalized", false},
-                     {"special", true}});
-    vocabulary[word] = next++;
-  }
+  items::Words all{.special = {"<pad>", "<bos>", "<eos>", "<unk>"}, .words = {}, .unknown = "<unk>"};
   for (int64_t level = 0; level < codes.levels(); ++level) {
     for (int32_t code = 0; code < codes.sizes()[static_cast<size_t>(level)]; ++code)
-      vocabulary[items::code_token(level, code)] = next++;
+      all.words.push_back(items::code_token(level, code));
   }
-  for (int64_t item = 0; words.items && item < codes.items(); ++item) vocabulary[item_word(item)] = next++;
-  for (int64_t user = 0; user < words.users; ++user) vocabulary[user_word(user)] = next++;
-  // White space separates and goes; a word stands alone whatever is beside it, as in the codes' own tokenizer.
-  const Json split = Json::array({{{"type", "WhitespaceSplit"}},
-                                  {{"type", "Split"},
-                                   {"pattern", {{"Regex", "<[a-z]+[_:][0-9]+>"}}},
-                                   {"behavior", "Isolated"},
-                                   {"invert", false}}});
-  return dump_json({{"version", "1.0"},
-                    {"truncation", nullptr},
-                    {"padding", nullptr},
-                    {"added_tokens", added},
-                    {"normalizer", nullptr},
-                    {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", split}}},
-                    {"post_processor", nullptr},
-                    {"decoder", nullptr},
-                    {"model", {{"type", "WordLevel"}, {"vocab", vocabulary}, {"unk_token", "<unk>"}}}});
+  for (int64_t item = 0; words.items && item < codes.items(); ++item) all.words.push_back(item_word(item));
+  for (int64_t user = 0; user < words.users; ++user) all.words.push_back(user_word(user));
+  return dump_json(items::word_tokenizer(all));
 }
 
 }  // namespace caravan::train

@@ -26,16 +26,19 @@ constexpr NumberSetting kNumbers[] = {
 
 constexpr std::string_view kTokenIds[] = {"pad_token_id", "bos_token_id", "eos_token_id"};
 
-std::string named(std::string_view key) { return fmt::format("model.{}", key); }
+constexpr std::string_view kSection = "model";  // of a run's settings
 
-// "config.json: [range] \"hidden_size\" must lie in [1, 9], got 0" -> "model.hidden_size must lie in [1, 9], got 0"
-std::string in_settings_words(std::string_view what) {
-  const size_t fault = what.find(": ["), end = what.find("] ", fault == std::string_view::npos ? 0 : fault);
-  if (fault != std::string_view::npos && end != std::string_view::npos) what.remove_prefix(end + 2);
+std::string named(std::string_view key) { return fmt::format("{}.{}", kSection, key); }
+
+// model: [range] "hidden_size" must lie in [1, 9], got 0 -> model.hidden_size must lie in [1, 9], got 0
+std::string in_settings_words(const Error& error) {
+  std::string_view what = error.what();
+  const std::string place = fmt::format("{}: [{}] ", kSection, to_string(error.fault()));
+  if (what.starts_with(place)) what.remove_prefix(place.size());
   const std::string_view key =
       what.starts_with('"') ? what.substr(1, what.find('"', 1) - 1) : what.substr(0, what.find_first_of(" ,"));
   const std::vector<std::string> known = model_keys();
-  if (std::find(known.begin(), known.end(), key) == known.end()) return fmt::format("model: {}", what);
+  if (std::find(known.begin(), known.end(), key) == known.end()) return fmt::format("{}: {}", kSection, what);
   const std::string_view rest = what.substr(what.starts_with('"') ? key.size() + 2 : key.size());
   return named(key) + std::string(rest);
 }
@@ -102,10 +105,10 @@ void check_token_ids(const Json& settings) {
 
 std::unique_ptr<models::Head> make_model_of_settings(const Json& settings) {
   try {
-    return models::make_head(settings);
+    return models::make_head(settings, kSection);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::corrupt_file && error.code() != ErrorCode::unsupported) throw;
-    throw Error(ErrorCode::invalid_argument, in_settings_words(error.what()));
+    throw Error(ErrorCode::invalid_argument, in_settings_words(error));
   }
 }
 

@@ -263,7 +263,8 @@ void Run::prepare_ranking(data::Dataset dataset, ItemTokens tokens, const items:
 
 void Run::make_model() {
   if (start_ == nullptr) check_token_ids(model_config_);
-  model_ = start_ == nullptr ? make_model_of_settings(model_config_) : models::make_head(model_config_);
+  model_ = start_ == nullptr ? make_model_of_settings(model_config_)
+                             : models::make_head(model_config_, start_->place_of("config.json"));
   if (start_ != nullptr) {
     models::load_parameters(*model_, *start_, {.keep_mapped = true});
   } else {

@@ -114,8 +114,8 @@ Json tiny_config() {
 void register_gated_primer() {
   models::register_family({.name = "gated-primer",
                            .class_prefix = "GatedPrimer",
-                           .make = [](const Json& config) -> std::unique_ptr<models::Decoder> {
-                             const models::LlamaStyleConfig model = models::read_llama_style(config, Json::object());
+                           .make = [](const Json& config, std::string_view where) -> std::unique_ptr<models::Decoder> {
+                             const auto model = models::read_llama_style(config, Json::object(), where);
                              return std::make_unique<models::DecoderStack<PrimerLayer>>(model.stack, model.layers);
                            },
                            .tiny_config = tiny_config});

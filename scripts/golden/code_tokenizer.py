@@ -38,7 +38,7 @@ def main(caravan, folder):
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as text:
         text.write("\n".join(DATASET) + "\n")
         text.flush()
-        options = ["--special-tokens", "<sep>", "--add-bos", "--add-eos"]
+        options = ["--special-tokens", "<sep>", "--add-bos", "--add-eos", "--overwrite"]
         subprocess.run([caravan, "items", "tokenizer", "-f", text.name, "-o", folder, *options], check=True)
     rust = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
     fast = PreTrainedTokenizerFast.from_pretrained(folder)

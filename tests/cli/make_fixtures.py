@@ -99,6 +99,26 @@ print(read(sys.argv[1]) == read(sys.argv[2]))
 """
 
 
+# Rows of logits [1, T, V] that `forward` wrote: whether two files have the same first row; whether the last row's largest
+# log probability is the score of the one token that `generate` found.
+ROWS = """import json, math, struct, sys
+
+def rows(path):
+    data = open(path, "rb").read()
+    begin = 8 + struct.unpack("<Q", data[:8])[0]
+    _, t, v = json.loads(data[8:begin])["logits"]["shape"]
+    numbers = struct.unpack(f"<{t * v}f", data[begin:begin + 4 * t * v])
+    return [numbers[i * v:(i + 1) * v] for i in range(t)]
+
+if sys.argv[1] == "first":
+    print(rows(sys.argv[2])[0] == rows(sys.argv[3])[0])
+else:
+    last, found = rows(sys.argv[2])[-1], json.loads(sys.argv[3])["sequences"][0]
+    log_p = last[found["ids"][0]] - math.log(sum(map(math.exp, last)))
+    print(found["ids"] == [last.index(max(last))] and abs(log_p - found["score"]) < 1e-5)
+"""
+
+
 # Other models in the place of the tokenizer of suffix/ and twins/.
 SUFFIX = """import json
 
@@ -147,7 +167,8 @@ def write_all(folder):
     os.remove(os.path.join(pieces, "tokenizer.json"))
     with open(os.path.join(pieces, "tokenizer.model"), "wb") as file:
         file.write(pieces_model())
-    for name, text in (("broken.safetensors", b"\x10\x00\x00"), ("same.py", SAME.encode()), ("suffix.py", SUFFIX.encode()),
-                       ("twins.py", TWINS.encode()), ("text.txt", b"the cat sat\na \xff dog\n")):
+    for name, text in (("broken.safetensors", b"\x10\x00\x00"), ("same.py", SAME.encode()), ("rows.py", ROWS.encode()),
+                       ("suffix.py", SUFFIX.encode()), ("twins.py", TWINS.encode()),
+                       ("text.txt", b"the cat sat\na \xff dog\n")):
         with open(os.path.join(folder, name), "wb") as file:
             file.write(text)

@@ -1,0 +1,35 @@
+#include "caravan/items/word_tokenizer.h"
+
+namespace caravan::items {
+
+Json word_tokenizer(const Words& words) {
+  Json::object_t vocabulary;  // ordered, each word new: no search for every insertion
+  Json added = Json::array();
+  for (const std::string& token : words.special) {
+    added.push_back({{"id", vocabulary.size()},
+                     {"content", token},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", true}});
+    vocabulary.emplace_back(token, vocabulary.size());
+  }
+  for (const std::string& word : words.words) vocabulary.emplace_back(word, vocabulary.size());
+  const Json split = Json::array({{{"type", "WhitespaceSplit"}},
+                                  {{"type", "Split"},
+                                   {"pattern", {{"Regex", "<[a-z]+[_:][0-9]+>"}}},
+                                   {"behavior", "Isolated"},
+                                   {"invert", false}}});
+  return {{"version", "1.0"},
+          {"truncation", nullptr},
+          {"padding", nullptr},
+          {"added_tokens", added},
+          {"normalizer", nullptr},
+          {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", split}}},
+          {"post_processor", nullptr},
+          {"decoder", nullptr},
+          {"model", {{"type", "WordLevel"}, {"vocab", std::move(vocabulary)}, {"unk_token", words.unknown}}}};
+}
+
+}  // namespace caravan::items
