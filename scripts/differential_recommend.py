@@ -137,17 +137,19 @@ def compare_recommender(caravan, folder, data):
 
 
 def compare_code_tokenizer(caravan, folder, lines=2000):
-    """Collected from sequences of any depth; texts with unseen codes, with and without spaces."""
+    """LLaMA-Rec's ids: words between single spaces, sorted. Sequences of any depth, texts with unseen codes."""
     draw = random.Random(4)
 
     def words(highest, depth):
         return [f"<{'abcdefgh'[level]}_{draw.randrange(highest)}>" for level in range(draw.randint(1, depth))]
 
     def sequence(highest, depth):
-        separator = draw.choice(["", " ", "\t"])
-        return " ".join(separator.join(words(highest, depth)) for _ in range(draw.randint(1, 8)))
+        return " ".join(word for _ in range(draw.randint(1, 8)) for word in words(highest, depth))
 
-    (folder / "sequences.txt").write_text("\n".join(sequence(1200, 5) for _ in range(lines)) + "\n")
+    dataset = [sequence(1200, 5) for _ in range(lines)]
+    (folder / "sequences.txt").write_text("\n".join(dataset) + "\n")
+    vocabulary = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", *sorted({word for text in dataset for word in text.split(" ")})]
+    id_of = {word: i for i, word in enumerate(vocabulary)}
     texts = [sequence(1400, 7) for _ in range(lines)]
     (folder / "texts.txt").write_text("\n".join(texts) + "\n")
     run(caravan, "items", "tokenizer", "-f", folder / "sequences.txt", "-o", folder / "codes-tokenizer")
@@ -155,9 +157,10 @@ def compare_code_tokenizer(caravan, folder, lines=2000):
     ours = [json.loads(line)["ids"] for line in shown.splitlines()]
     plain = Tokenizer.from_file(str(folder / "codes-tokenizer/tokenizer.json"))
     fast = PreTrainedTokenizerFast.from_pretrained(folder / "codes-tokenizer")
-    equal = sum(a == plain.encode(t).ids == fast(t)["input_ids"] for a, t in zip(ours, texts, strict=True))
+    equal = sum(a == plain.encode(t).ids == fast(t)["input_ids"] == [id_of.get(word, 1) for word in t.split()]
+                for a, t in zip(ours, texts, strict=True))
     unknown = sum(ids.count(fast.unk_token_id) for ids in ours)
-    print(f"code tokenizer: {equal} of {lines} texts have equal ids in tokenizers and PreTrainedTokenizerFast; {unknown} unseen codes")
+    print(f"code tokenizer: {equal} of {lines} texts have LLaMA-Rec's ids, and equal ones in tokenizers and PreTrainedTokenizerFast; {unknown} unseen codes")
 
 
 def main():

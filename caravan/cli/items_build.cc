@@ -33,7 +33,7 @@ struct Options {
   double balance = -1;
   codes::VectorOptions vector_options;
   codes::BuildOptions build;
-  codes::CodeTokenizerOptions tokenizer;
+  int64_t max_length = 512;  // of the tokenizer
   uint64_t seed = 0;
   bool overwrite = false, json = false;
 };
@@ -93,7 +93,7 @@ void check_vectors_file(const std::string& path) {
 void write_files(const Options& options, const data::Dataset& dataset, const codes::BuiltCodes& built,
                  const codes::ItemVectors& vectors, const Json& report, ResultsFolder& out) {
   const items::ItemCodes item_codes = codes::to_item_codes(built.table);
-  codes::write_code_tokenizer(codes::create_rq_code_tokenizer(item_codes, options.tokenizer), out.staging());
+  codes::write_code_tokenizer(codes::create_rq_code_tokenizer(item_codes, options.max_length), out.staging());
   codes::write_codebooks(built.quantizer, fmt::format("{}/{}", out.staging(), kCodebooks));
   write_file(fmt::format("{}/{}", out.staging(), kReport), dump_json(report) + "\n");
   write_file(fmt::format("{}/{}", out.staging(), kPage),
@@ -228,7 +228,7 @@ Run setup_items_build(CLI::App& app, const Settings& settings) {
   app.add_option("--save-vectors", options->save_vectors, "also write the vectors to this safetensors file")
       ->check(filled());
   add_learning_options(app, *options);
-  app.add_option("--max-length", options->tokenizer.max_length, "tokenizer: longest sequence (default: 512)")
+  app.add_option("--max-length", options->max_length, "tokenizer: longest sequence (default: 512)")
       ->check(whole(1));
   app.add_flag("--overwrite", options->overwrite, "replace codes, tokenizer and report that are there");
   app.add_flag("--json", options->json, "print the report as JSON");

@@ -11,26 +11,21 @@
 namespace caravan::codes {
 namespace {
 
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f'; }
-
 constexpr int64_t kMostWords = 1 << 24;
 
-struct ByLevel {
-  bool operator()(const items::Code& a, const items::Code& b) const {
-    return a.level != b.level ? a.level < b.level : a.code < b.code;
-  }
-};
-using CodeSet = std::set<items::Code, ByLevel>;
-
-void fill_codebooks(CodeSet& codes) {
+// Every code below the largest of its level.
+void fill_codebooks(std::set<std::string>& words) {
   std::map<int64_t, int32_t> largest;
-  for (const items::Code& code : codes) largest[code.level] = std::max(largest[code.level], code.code);
-  int64_t words = 0;
-  for (const auto& [level, top] : largest) words += int64_t{top} + 1;
-  check(words <= kMostWords, ErrorCode::invalid_argument,
-        "whole codebooks would have {} words, at most {} are sensible: is a code mistyped?", words, kMostWords);
+  for (const std::string& word : words) {
+    if (const auto code = items::parse_code_token(word))
+      largest[code->level] = std::max(largest[code->level], code->code);
+  }
+  int64_t count = 0;
+  for (const auto& [level, top] : largest) count += int64_t{top} + 1;
+  check(count <= kMostWords, ErrorCode::invalid_argument,
+        "whole codebooks would have {} words, at most {} are sensible: is a code mistyped?", count, kMostWords);
   for (const auto& [level, top] : largest) {
-    for (int32_t code = 0; code <= top; ++code) codes.insert({level, code});
+    for (int32_t code = 0; code <= top; ++code) words.insert(items::code_token(level, code));
   }
 }
 
@@ -50,7 +45,7 @@ std::vector<std::string> special_tokens(const CodeTokenizerOptions& options) {
   return tokens;
 }
 
-// <s> $A </s>, by option.
+// [BOS] $A [EOS], by option.
 Json post_processor(const CodeTokenizerOptions& options, const Json& vocabulary) {
   if (!options.add_bos && !options.add_eos) return nullptr;
   Json used = Json::object();
@@ -71,15 +66,6 @@ Json post_processor(const CodeTokenizerOptions& options, const Json& vocabulary)
   return {{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", used}};
 }
 
-Json tokenizer_json(const std::vector<std::string>& special, const CodeSet& codes,
-                    const CodeTokenizerOptions& options) {
-  items::Words words{.special = special, .words = {}, .unknown = options.unknown};
-  for (const items::Code& code : codes) words.words.push_back(items::code_token(code.level, code.code));
-  Json json = items::word_tokenizer(words);
-  json["post_processor"] = post_processor(options, json["model"]["vocab"]);
-  return json;
-}
-
 Json named_tokens(const CodeTokenizerOptions& options) {
   Json named = Json::object();
   const std::pair<const char*, const std::string&> roles[] = {{"bos_token", options.bos},
@@ -93,14 +79,17 @@ Json named_tokens(const CodeTokenizerOptions& options) {
   return named;
 }
 
-CodeTokenizer build(CodeSet codes, const CodeTokenizerOptions& options) {
-  check(!codes.empty(), ErrorCode::invalid_argument, "no item codes to make a tokenizer of");
+CodeTokenizer build(std::vector<std::string> words, bool apart, const CodeTokenizerOptions& options) {
   check(options.max_length > 0, ErrorCode::invalid_argument, "the maximal length must be positive, got {}",
         options.max_length);
   check((!options.add_bos || !options.bos.empty()) && (!options.add_eos || !options.eos.empty()),
         ErrorCode::invalid_argument, "a token to add around texts must have a name");
-  if (options.whole_codebooks) fill_codebooks(codes);
-  const std::string json = dump_json(tokenizer_json(special_tokens(options), codes, options));
+  const std::vector<std::string> special = special_tokens(options);
+  std::erase_if(words, [&](const std::string& word) { return std::ranges::find(special, word) != special.end(); });
+  Json tokenizer = items::word_tokenizer(
+      {.special = special, .words = std::move(words), .unknown = options.unknown, .apart = apart});
+  tokenizer["post_processor"] = post_processor(options, tokenizer["model"]["vocab"]);
+  const std::string json = dump_json(tokenizer);
   Json config = named_tokens(options);
   config["tokenizer_class"] = "PreTrainedTokenizerFast";
   config["model_max_length"] = options.max_length;
@@ -114,38 +103,30 @@ CodeTokenizer build(CodeSet codes, const CodeTokenizerOptions& options) {
 
 }  // namespace
 
-std::vector<items::Code> parse_codes(std::string_view text, std::string_view where) {
-  std::vector<items::Code> codes;
-  for (size_t at = 0; at < text.size();) {
-    if (is_space(text[at])) {
-      ++at;
-      continue;
-    }
-    const size_t end = text.find('>', at);
-    const auto word = text.substr(at, end == std::string_view::npos ? end : end + 1 - at);
-    const auto code = items::parse_code_token(word);
-    check(code.has_value(), ErrorCode::invalid_argument,
-          "{}: expected code words such as <a_101> <b_42>, got '{}' at byte {}", where, word.substr(0, 40), at);
-    codes.push_back(*code);
-    at = end + 1;
-  }
-  return codes;
-}
-
 CodeTokenizer create_rq_code_tokenizer(std::span<const std::string> texts, const CodeTokenizerOptions& options) {
-  CodeSet codes;
-  for (size_t i = 0; i < texts.size(); ++i) {
-    for (const items::Code& code : parse_codes(texts[i], fmt::format("text {}", i + 1))) codes.insert(code);
+  std::set<std::string> words;  // UTF-8 sorts as its characters do
+  for (const std::string_view text : texts) {
+    // As the original splits: two spaces have an empty word between them, which takes an id and is never met.
+    for (size_t at = 0; at <= text.size();) {
+      const size_t end = std::min(text.find(' ', at), text.size());
+      words.emplace(text.substr(at, end - at));
+      at = end + 1;
+    }
   }
-  return build(std::move(codes), options);
+  check(std::ranges::any_of(words, [](const std::string& word) { return !word.empty(); }), ErrorCode::invalid_argument,
+        "no item codes to make a tokenizer of");
+  if (options.whole_codebooks) fill_codebooks(words);
+  return build({words.begin(), words.end()}, /*apart=*/false, options);
 }
 
-CodeTokenizer create_rq_code_tokenizer(const items::ItemCodes& codes, const CodeTokenizerOptions& options) {
-  CodeSet words;
+CodeTokenizer create_rq_code_tokenizer(const items::ItemCodes& codes, int64_t max_length) {
+  std::vector<std::string> words;
   for (int64_t level = 0; level < codes.levels(); ++level) {
-    for (int32_t code = 0; code < codes.sizes()[level]; ++code) words.insert({level, code});
+    for (int32_t code = 0; code < codes.sizes()[level]; ++code) words.push_back(items::code_token(level, code));
   }
-  return build(std::move(words), options);
+  check(!words.empty(), ErrorCode::invalid_argument, "no item codes to make a tokenizer of");
+  return build(std::move(words), /*apart=*/true,
+               {.pad = "<pad>", .unknown = "<unk>", .bos = "<s>", .eos = "</s>", .max_length = max_length});
 }
 
 void write_code_tokenizer(const CodeTokenizer& tokenizer, const std::string& folder) {

@@ -15,23 +15,28 @@
 namespace caravan::codes {
 namespace {
 
-const std::vector<std::string> kTexts = {"<a_101><b_42> <c_999>\n<a_7>", "<b_3>  <a_101>\t<c_0><d_12>"};
+const std::vector<std::string> kTexts = {"<a_101> <b_42> <c_999>", "<a_9>", "<b_3> <a_101> <a_10> <c_0> <d_12>"};
 
-TEST(CodeTokenizer, WordsGetTheirIdsByLevelAndCode) {
+TEST(CodeTokenizer, WordsGetTheirIdsInTheOrderOfTheirCharacters) {
   const CodeTokenizer t = create_rq_code_tokenizer(kTexts);
-  const std::vector<std::string> words = {"<pad>", "<unk>",  "<s>",   "</s>",    "<a_7>", "<a_101>",
-                                          "<b_3>", "<b_42>", "<c_0>", "<c_999>", "<d_12>"};
+  const std::vector<std::string> words = {"[PAD]", "[UNK]", "[BOS]", "[EOS]", "<a_101>", "<a_10>",
+                                          "<a_9>", "<b_3>", "<b_42>", "<c_0>", "<c_999>", "<d_12>"};
   ASSERT_EQ(t.tokenizer.vocab_size(), words.size());
   for (size_t i = 0; i < words.size(); ++i) EXPECT_EQ(t.tokenizer.token_to_id(words[i]), static_cast<int32_t>(i));
 }
 
-TEST(CodeTokenizer, SeparatedAndAdjacentWordsAreTheSameAndUnseenOnesUnknown) {
+TEST(CodeTokenizer, WhiteSpaceSeparatesAndUnseenWordsAreUnknown) {
   const CodeTokenizer t = create_rq_code_tokenizer(kTexts);
-  const std::vector<int32_t> want = {5, 7, 9};
-  EXPECT_EQ(t.tokenizer.encode("<a_101><b_42><c_999>").ids, want);
-  EXPECT_EQ(t.tokenizer.encode(" <a_101> <b_42>\n<c_999> ").ids, want);
-  EXPECT_EQ(t.tokenizer.encode("<a_8><b_42>").ids, (std::vector<int32_t>{1, 7}));
-  EXPECT_EQ(t.tokenizer.encode("<s><a_7></s>").ids, (std::vector<int32_t>{2, 4, 3}));
+  EXPECT_EQ(t.tokenizer.encode(" <a_101> <b_42>\n<c_999> ").ids, (std::vector<int32_t>{4, 8, 10}));
+  EXPECT_EQ(t.tokenizer.encode("<a_8> <b_42>").ids, (std::vector<int32_t>{1, 8}));
+  EXPECT_EQ(t.tokenizer.encode("<a_101><b_42>").ids, (std::vector<int32_t>{1}));
+  EXPECT_EQ(t.tokenizer.encode("[BOS] <a_9> [EOS]").ids, (std::vector<int32_t>{2, 6, 3}));
+}
+
+TEST(CodeTokenizer, OtherWordsAreKeptAndTwoSpacesHaveAnEmptyWordBetweenThem) {
+  const CodeTokenizer t = create_rq_code_tokenizer(std::vector<std::string>{"<a_1>  user_3", "[BOS] <a_1>"});
+  EXPECT_EQ(t.tokenizer.vocab_size(), 7u);
+  EXPECT_EQ(t.tokenizer.encode("[BOS] <a_1> user_3").ids, (std::vector<int32_t>{2, 5, 6}));
 }
 
 TEST(CodeTokenizer, TokensAroundTextsAndWholeCodebooksByOption) {
@@ -41,32 +46,33 @@ TEST(CodeTokenizer, TokensAroundTextsAndWholeCodebooksByOption) {
   EXPECT_EQ(t.tokenizer.encode("<a_0> <a_1>").ids, (std::vector<int32_t>{2, 5, 6, 3}));
 }
 
-TEST(CodeTokenizer, OtherTextIsRefusedWithItsPlace) {
-  const std::vector<std::string> texts = {"<a_1>", "<a_1> hello"};
-  try {
-    create_rq_code_tokenizer(texts);
-    FAIL();
-  } catch (const Error& e) {
-    EXPECT_NE(std::string(e.what()).find("text 2"), std::string::npos) << e.what();
-  }
-  EXPECT_THROW(create_rq_code_tokenizer(std::vector<std::string>{"<a_1"}), Error);
+TEST(CodeTokenizer, WholeCodebooksOfItemsStandByLevelAndNumber) {
+  items::ItemCodes codes({11, 2});
+  codes.add(std::vector<int32_t>{2, 1});
+  const CodeTokenizer t = create_rq_code_tokenizer(codes);
+  EXPECT_EQ(t.tokenizer.vocab_size(), 4u + 11 + 2);
+  EXPECT_EQ(t.tokenizer.encode("<s><a_2><b_1> <a_10>").ids, (std::vector<int32_t>{2, 6, 16, 14}));
+}
+
+TEST(CodeTokenizer, WhatMakesNoSenseIsRefused) {
   EXPECT_THROW(create_rq_code_tokenizer(std::vector<std::string>{" "}), Error);
-  EXPECT_THROW(create_rq_code_tokenizer(kTexts, {.bos = "<pad>"}), Error);
+  EXPECT_THROW(create_rq_code_tokenizer(kTexts, {.bos = "[PAD]"}), Error);
   // A mistyped code must not fill the memory with words.
   EXPECT_THROW(create_rq_code_tokenizer(std::vector<std::string>{"<a_999999999>"}, {.whole_codebooks = true}), Error);
 }
 
-// The ids of Hugging Face tokenizers and PreTrainedTokenizerFast on the same files (scripts/golden/code_tokenizer.py).
+// LLaMA-Rec's ids, and those of Hugging Face tokenizers and PreTrainedTokenizerFast on the same files
+// (scripts/golden/code_tokenizer.py).
 TEST(CodeTokenizer, TheFilesAreTheOnesThatTransformersWasTriedWith) {
   const std::string folder = CARAVAN_SOURCE_DIR "/tests/golden/codes/tokenizer/";
   const Json golden = parse_json(read_file(folder + "ids.json"), "ids.json");
   const auto texts = golden["dataset"].get<std::vector<std::string>>();
-  const CodeTokenizer t =
-      create_rq_code_tokenizer(texts, {.more_special = {"<sep>"}, .add_bos = true, .add_eos = true});
+  const CodeTokenizer t = create_rq_code_tokenizer(texts);
   for (const auto& [name, contents] : t.files) EXPECT_EQ(contents, read_file(folder + name)) << name;
   for (const Json& one : golden["cases"]) {
-    EXPECT_EQ(t.tokenizer.encode(one["text"].get<std::string>()).ids, one["tokenizers"].get<std::vector<int32_t>>());
-    EXPECT_EQ(one["tokenizers"], one["transformers"]);
+    EXPECT_EQ(t.tokenizer.encode(one["text"].get<std::string>()).ids, one["llama_rec"].get<std::vector<int32_t>>());
+    EXPECT_EQ(one["tokenizers"], one["llama_rec"]);
+    EXPECT_EQ(one["transformers"], one["llama_rec"]);
   }
 }
 

@@ -16,17 +16,16 @@ Json word_tokenizer(const Words& words) {
     vocabulary.emplace_back(token, vocabulary.size());
   }
   for (const std::string& word : words.words) vocabulary.emplace_back(word, vocabulary.size());
-  const Json split = Json::array({{{"type", "WhitespaceSplit"}},
-                                  {{"type", "Split"},
-                                   {"pattern", {{"Regex", "<[a-z]+[_:][0-9]+>"}}},
-                                   {"behavior", "Isolated"},
-                                   {"invert", false}}});
+  const Json spaces = {{"type", "WhitespaceSplit"}};
+  const Json split = {
+      {"type", "Split"}, {"pattern", {{"Regex", "<[a-z]+[_:][0-9]+>"}}}, {"behavior", "Isolated"}, {"invert", false}};
+  const Json both = {{"type", "Sequence"}, {"pretokenizers", Json::array({spaces, split})}};
   return {{"version", "1.0"},
           {"truncation", nullptr},
           {"padding", nullptr},
           {"added_tokens", added},
           {"normalizer", nullptr},
-          {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", split}}},
+          {"pre_tokenizer", words.apart ? both : spaces},
           {"post_processor", nullptr},
           {"decoder", nullptr},
           {"model", {{"type", "WordLevel"}, {"vocab", std::move(vocabulary)}, {"unk_token", words.unknown}}}};

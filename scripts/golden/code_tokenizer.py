@@ -1,4 +1,5 @@
-"""Ids that Hugging Face gives with the files of `caravan items tokenizer`: tests/golden/codes/tokenizer/.
+"""LLaMA-Rec's ids, and those that Hugging Face gives with the files of `caravan items tokenizer`:
+tests/golden/codes/tokenizer/.
 
 Made with tokenizers 0.23.3 and transformers 5.23.0.
 Usage: python scripts/golden/code_tokenizer.py build/release/bin/caravan tests/golden/codes/tokenizer
@@ -10,41 +11,51 @@ import subprocess
 import sys
 import tempfile
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+SPECIAL = ["[PAD]", "[UNK]", "[BOS]", "[EOS]"]
 DATASET = [
-    "<a_101><b_42><c_999> <a_7><b_3>",
-    "<a_5> <b_3> <c_0> <d_12>\t<a_101>",
-    "<a_0><b_0><c_0><d_0><e_4>",
+    "<a_101> <b_42> <c_999> <a_5000>",
+    "<b_42> <c_888>",
+    "<a_9> <a_10>  <z_1> <d_2048>",  # an empty word between two spaces
+    "user_3 <e_4> <E_4>",
 ]
 CASES = [
-    "<a_101><b_42><c_999>",
     "<a_101> <b_42> <c_999>",
-    "  <a_7>\n<b_3>  ",
-    "<a_8><b_42>",  # an unseen code
-    "<z_1> <a_5>",  # an unseen level
-    "<s><a_7></s>",
-    "<a_7><sep><a_5><pad><pad>",
+    "<b_42> <z_9999> <a_101>",  # an unseen code
+    "<a_101><b_42>",  # one word
+    "  <a_9>\n<a_10>\t<a_5000>  ",
+    "[BOS] <a_9> [EOS]",
     "",
-    "hello <a_5>world<b_3>",
-    "<a_5",
-    "<A_5>",
+    "hello <a_9>",
+    "<a_9",
+    "<E_4> <e_4> user_3",
 ]
+
+
+def llama_rec(dataset):
+    """What its create_rq_code_tokenizer does: words between single spaces, sorted, behind the special tokens."""
+    words = sorted({word for text in dataset for word in text.split(" ")})
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(SPECIAL + words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", bos_token="[BOS]",
+                                   eos_token="[EOS]", model_max_length=512, padding_side="left")
 
 
 def main(caravan, folder):
     os.makedirs(folder, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as text:
-        text.write("\n".join(DATASET) + "\n")
-        text.flush()
-        options = ["--special-tokens", "<sep>", "--add-bos", "--add-eos", "--overwrite"]
-        subprocess.run([caravan, "items", "tokenizer", "-f", text.name, "-o", folder, *options], check=True)
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as rows:
+        rows.write("".join(json.dumps({"text": text}) + "\n" for text in DATASET))
+        rows.flush()
+        subprocess.run([caravan, "items", "tokenizer", "-f", rows.name, "-o", folder, "--overwrite"], check=True)
     rust = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
     fast = PreTrainedTokenizerFast.from_pretrained(folder)
-    assert (fast.bos_token, fast.eos_token, fast.unk_token, fast.pad_token) == ("<s>", "</s>", "<unk>", "<pad>")
-    assert fast.model_max_length == 512 and "<sep>" in fast.all_special_tokens + list(fast.additional_special_tokens if hasattr(fast, "additional_special_tokens") else ["<sep>"])
-    cases = [{"text": t, "tokenizers": rust.encode(t).ids, "transformers": fast(t)["input_ids"]} for t in CASES]
+    theirs = llama_rec(DATASET)
+    assert (fast.pad_token, fast.unk_token, fast.bos_token, fast.eos_token) == tuple(SPECIAL)
+    assert fast.model_max_length == 512 and fast.padding_side == "left" and fast.get_vocab() == theirs.get_vocab()
+    cases = [{"text": t, "llama_rec": theirs(t)["input_ids"], "tokenizers": rust.encode(t).ids,
+              "transformers": fast(t)["input_ids"]} for t in CASES]
     with open(os.path.join(folder, "ids.json"), "w") as out:
         json.dump({"dataset": DATASET, "cases": cases}, out, indent=1)
 
