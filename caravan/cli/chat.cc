@@ -199,7 +199,10 @@ void run(const Options& options, const Settings& settings) {
   models::LoadOptions load = load_options(options.model, settings);
   load.keep_blocks = true;
   const auto checkpoint = formats::Checkpoint::open(options.model.model);
-  Conversation conversation(*checkpoint, load, options.decoding, {.cache_dtype = cache_dtype(options.model)});
+  const std::string& proposer = options.decoding.draft();
+  const auto draft = proposer.empty() ? nullptr : models::load_causal_lm(proposer, load);
+  Conversation conversation(*checkpoint, load, options.decoding,
+                            {.cache_dtype = cache_dtype(options.model), .draft = draft.get()});
   if (!options.system.empty()) conversation.set_system(options.system);
   if (conversation.config().do_sample) log_detail("seed {}", conversation.config().seed);
   Interrupt interrupt(options.has_prompt ? Interrupt::Second::ends : Interrupt::Second::counts);
@@ -224,6 +227,7 @@ Run setup_chat(CLI::App& app, const Settings& settings) {
   app.add_flag("--no-history", options->no_history,
                "neither read nor write the file of what was typed in earlier chats");
   options->decoding.add_to(app, {{"max-new-tokens", "1024"}, {"temperature", "0.5"}, {"top-p", "0.9"}});
+  options->decoding.add_draft_to(app);
   app.footer(
       "\nIn the conversation:\n" + std::string(kHelp) +
       "\nDefaults come from the checkpoint's generation_config.json; without one: temperature 0.5, top-p 0.9.\n\n"

@@ -205,6 +205,7 @@ void add_learning_options(CLI::App& app, Options& options) {
   app.add_option("--levels", options.levels, "codes an item has (default: 3)")->check(whole(1, 64));
   app.add_option("--codebook", options.codebooks, "codes a level has: one size, or one a level: 256,256,128")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(whole(1, 1'000'000));
   app.add_option("--collisions", options.build.collisions,
                  "items with equal codes: counter (default; one level more), reassign, sinkhorn, allow");
@@ -233,7 +234,7 @@ void add_learning_options(CLI::App& app, Options& options) {
 
 Run setup_items_build(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
-  app.add_option("--data", options->data, "dataset folder, as `caravan items prepare` makes it")->required();
+  app.add_option("data,--data", options->data, "dataset folder, as `caravan items prepare` makes it")->required();
   app.add_option("-o,--output", options->out,
                  "folder for the results, made where it is not there (default: the dataset's)")
       ->check(filled());
@@ -260,7 +261,7 @@ Run setup_items_build(CLI::App& app, const Settings& settings) {
       "Writes codes.json, tokenizer.json (and its two companions), codebooks.safetensors, codes_report.json and "
       ".html.\n"
       "Co-occurrence sees the training part of the sequences only.\n\nExamples:\n"
-      "  caravan items build --data beauty\n"
+      "  caravan items build beauty\n"
       "  caravan items build --data beauty --vectors tfidf --levels 4 --codebook 256 --collisions reassign\n"
       "  caravan items build --data beauty --vectors bert:all-MiniLM-L6-v2,cooccurrence --weights 1,0.7");
   return [options, &app, &settings] { run(*options, app, settings); };

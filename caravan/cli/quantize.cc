@@ -263,7 +263,7 @@ Run setup_quantize(CLI::App& app, const Settings& settings) {
   const auto all = CLI::MultiOptionPolicy::TakeAll;
   app.add_option("in", options->in, "checkpoint: folder, .safetensors, .gguf, .bin ...")->required();
   app.add_option("out", options->out, ".gguf file to make; a folder for int4 and int8")->required();
-  app.add_option("--type", options->type, fmt::format("{} (default: q4_k_m)", fmt::join(quant::recipe_names(), ", ")));
+  app.add_option("type,--type", options->type, fmt::format("{} (default: q4_k_m)", fmt::join(quant::recipe_names(), ", ")));
   std::vector<std::string> methods;
   for (const quant::Method& m : quant::methods()) methods.push_back(fmt::format("{}: {}", m.name, m.summary));
   app.add_option("--method", options->method, fmt::format("{} (default: rtn)", fmt::join(methods, "; ")));
@@ -294,6 +294,7 @@ Run setup_quantize(CLI::App& app, const Settings& settings) {
       "\nMemory stays within a few tensors while writing; calibration and the report load the model. An interrupted\n"
       "quantize leaves nothing behind.\n\nExamples:\n"
       "  caravan quantize model-folder model-q4_k_m.gguf\n"
+      "  caravan quantize model-folder model-q6_k.gguf q6_k\n"
       "  caravan quantize model-folder model-q4.gguf --type q4_0 --tensor-type 'embed_tokens=q8_0' --calibration "
       "text.txt\n"
       "  caravan quantize model.gguf smaller.gguf --type iq4_xs --report held-out.txt --json");

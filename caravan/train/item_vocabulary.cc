@@ -9,7 +9,7 @@
 namespace caravan::train {
 namespace {
 
-items::ItemCodes catalogue_codes(const data::Dataset& dataset) {
+items::ItemCodes catalogue_codes(const data::Dataset& dataset, const std::string& folder) {
   std::vector<int32_t> sizes;
   std::vector<std::vector<int32_t>> tuples;
   for (const items::Item& item : dataset.items) {
@@ -17,7 +17,9 @@ items::ItemCodes catalogue_codes(const data::Dataset& dataset) {
     for (const std::string& word : item.codes) text += word;
     const auto tuple = items::parse_code_tuple(text);
     check(tuple.has_value() && !tuple->empty(), ErrorCode::not_found,
-          "the item '{}' has no codes: make them first, or set data.codes to a file that has them", item.id);
+          "{}: the item '{}' has no codes: 'caravan items build {}' makes them; or set data.codes to a file that has "
+          "them",
+          folder, item.id, folder);
     if (sizes.size() < tuple->size()) sizes.resize(tuple->size(), 0);
     for (size_t l = 0; l < tuple->size(); ++l) sizes[l] = std::max(sizes[l], (*tuple)[l] + 1);
     tuples.push_back(*tuple);
@@ -49,7 +51,7 @@ std::map<std::string, std::string> companions() {
 items::ItemCodes read_item_codes(const data::Dataset& dataset, const std::string& folder, const std::string& path) {
   if (path == kItemIds) return own_codes(dataset.items.size());
   const std::string own = folder + "/" + std::string(items::kCodesFile);
-  if (path.empty() && !file_exists(own)) return catalogue_codes(dataset);
+  if (path.empty() && !file_exists(own)) return catalogue_codes(dataset, folder);
   return items::read_codes_for(items::ids_of(dataset.items), path.empty() ? own : path);
 }
 
