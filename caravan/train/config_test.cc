@@ -123,6 +123,7 @@ TEST(TokenFile, BadLinesAreNamedByFileAndNumber) {
   EXPECT_TRUE(has(error_of("{\"ids\": [1.5]}"), "a.jsonl:1"));
   EXPECT_TRUE(has(error_of("{\"ids\": [1, 2], \"learned\": [1]}"), "one entry for each of 2"));
   EXPECT_TRUE(has(error_of("{\"id\": [1]}"), "holds \"text\" or \"ids\""));
+  EXPECT_TRUE(has(error_of("{\"messages\": []}"), "caravan template"));
   EXPECT_TRUE(has(error_of("[1, 2]"), "object"));
   EXPECT_TRUE(has(error_of("{\"ids\": [1}"), "a.jsonl:1"));
   EXPECT_TRUE(has(error_of("{\"text\": \"a\"}"), "tokenizer"));

@@ -87,6 +87,16 @@ int64_t positions_of(models::Head& model, const Json& config) {
   return 0;
 }
 
+// A rate for a model from scratch takes one that is trained far from what it knows.
+void warn_of_default_rate(const TrainConfig& config, const std::function<void(const std::string&)>& say) {
+  const double usual = TrainConfig{}.optimizer.lr;
+  if (config.optimizer.lr != usual) return;
+  say(
+      fmt::format("warning: optimizer.lr = {} is the default for models from scratch; one that goes on from model.path "
+                  "mostly wants 1e-5 to 2e-4",
+                  usual));
+}
+
 std::string saved_settings(const std::string& folder) { return folder + "/config.toml"; }
 
 // What the trainer would refuse, before anything is read or removed.
@@ -474,6 +484,7 @@ Outcome Run::execute(RunMode mode) {
   });
   if (mode == RunMode::resume && !trainer.resume() && hooks_.say)
     hooks_.say("there is no checkpoint to resume from: the run begins at step 0");
+  if (mode != RunMode::resume && !config_.model.path.empty() && hooks_.say) warn_of_default_rate(config_, hooks_.say);
   keep_settings();
   const Outcome outcome = trainer.run();
   metrics_ = trainer.metrics();
