@@ -20,6 +20,7 @@
 #include "caravan/cli/command.h"
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/model_options.h"
+#include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
 #include "caravan/cli/progress.h"
 #include "caravan/generate/engine.h"
@@ -286,8 +287,9 @@ void print_csv(const Json& results) {
 }
 
 void print_machine(const Json& machine) {
-  print(fmt::format("{} threads, {}\n\n{:<12}{:>10}\n", machine["threads"].get<int>(),
-                    machine["instruction_set"].get<std::string>(), "reading", "GB/s"));
+  print(fmt::format("{} thread{}, {}\n\n{:<12}{:>10}\n", machine["threads"].get<int>(),
+                    machine["threads"].get<int>() == 1 ? "" : "s", machine["instruction_set"].get<std::string>(),
+                    "reading", "GB/s"));
   for (const Json& row : machine["read_bandwidth"]) {
     print(fmt::format("{:<12}{:>10.1f}\n", human_bytes(row["bytes"].get<uint64_t>()),
                       row["gb_per_second"].get<double>()));
@@ -365,7 +367,7 @@ Run setup_bench(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
   add_model_options(app, options->model, /*needed=*/false);
   add_cache_options(app, options->model);
-  const CLI::Range lengths(1, 1 << 20);
+  const CLI::Validator lengths = whole(1, 1 << 20);
   app.add_option("-p,--prompt-tokens", options->prompts, "prompts of so many tokens, as 512 or 64,512 (default: 512)")
       ->delimiter(',')
       ->check(lengths);
@@ -374,19 +376,19 @@ Run setup_bench(CLI::App& app, const Settings& settings) {
       ->check(lengths);
   app.add_option("-b,--batch", options->batches, "so many sequences write together, as 16 or 1,4,16 (default: 1)")
       ->delimiter(',')
-      ->check(CLI::Range(1, 256));
+      ->check(whole(1, 256));
   app.add_option(
          "-d,--depth", options->depths,
          "tokens that stand before those of -n, as 2048 or 0,2048: their keys and values are read for each (default: "
          "0)")
       ->delimiter(',')
-      ->check(CLI::Range(0, 1 << 20));
+      ->check(whole(0, 1 << 20));
   CLI::Option* machine = app.add_flag("--machine", options->machine,
                                       "measure this machine alone: reading by footprint, multiplying by type");
   app.add_flag("--profile", options->profile,
                "after the text: own time by kind of layer, in one more run of each test whose layers are not fused");
   app.add_option("-r,--repetitions", options->repetitions, "runs of each, after one to warm up (default: 5)")
-      ->check(CLI::Range(1, 1000));
+      ->check(whole(1, 1000));
   app.add_option("--format", options->format, "text, json, csv or markdown (default: text)")
       ->check(CLI::IsMember({"text", "json", "csv", "markdown"}));
   for (const char* of_models :

@@ -8,7 +8,9 @@
 #include "caravan/base/error.h"
 #include "caravan/base/nearest.h"
 #include "caravan/cli/arguments.h"
+#include "caravan/cli/help_format.h"
 #include "caravan/cli/log.h"
+#include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
 
 namespace caravan::cli {
@@ -134,10 +136,9 @@ void run(const Command& command, std::vector<std::string> arguments) {
   CLI::App app(std::string("caravan ") + std::string(command.name) + ": " + std::string(command.summary),
                "caravan " + std::string(command.name));
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  app.get_formatter()->column_width(34);
-  app.get_formatter()->label("REQUIRED", "(required)");
+  app.formatter(std::make_shared<HelpFormatter>(terminal_columns()));
   Run action = command.setup(app, settings);
-  app.add_option("-t,--threads", settings.threads, "CPU threads (default: all cores)")->check(CLI::Range(1, 4096));
+  app.add_option("-t,--threads", settings.threads, "CPU threads (default: all cores)")->check(whole(1, 4096));
   app.add_flag_callback(
       "-v,--verbose", [&] { settings.verbosity = 1; }, "more logs on stderr");
   app.add_flag_callback(

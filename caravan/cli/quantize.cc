@@ -14,6 +14,7 @@
 #include "caravan/cli/input.h"
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/log.h"
+#include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
 #include "caravan/cli/output_path.h"
 #include "caravan/cli/progress.h"
@@ -295,17 +296,17 @@ Run setup_quantize(CLI::App& app, const Settings& settings) {
   app.add_option("--calibration", options->calibration,
                  "text that the model reads first: errors are weighed by what flows through each column");
   app.add_option("--calibration-windows", options->calibration_windows, "of that text at most so many (default: 64)")
-      ->check(CLI::Range(1, 1 << 20))
+      ->check(whole(1, 1 << 20))
       ->needs("--calibration");
   app.add_option("--calibration-context", options->calibration_context, "tokens a window (default: 512)")
-      ->check(CLI::Range(16, 1 << 20))
+      ->check(whole(16, 1 << 20))
       ->needs("--calibration");
   app.add_option("--imatrix", options->imatrix, "importances from llama-imatrix (.gguf or the older .dat) instead")
       ->excludes("--calibration");
   app.add_option("--report", options->report.file,
                  "text that the loss of quality is measured on (default: a built-in one)");
   app.add_option("--report-context", options->report.context, "tokens a window there (default: 256)")
-      ->check(CLI::Range(4, 1 << 20));
+      ->check(whole(4, 1 << 20));
   app.add_flag("--no-report", options->no_report, "do not measure it")
       ->excludes("--report")
       ->excludes("--report-context");
