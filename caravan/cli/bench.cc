@@ -20,6 +20,7 @@
 #include "caravan/cli/command.h"
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/model_options.h"
+#include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
 #include "caravan/cli/progress.h"
 #include "caravan/generate/engine.h"
@@ -185,25 +186,29 @@ class Bench {
     for (const double rate : rates) mean += rate / static_cast<double>(rates.size());
     for (const double rate : rates) squares += (rate - mean) * (rate - mean);
     const double read = mean * passes_per_token * static_cast<double>(weights_.bytes);
-    return {{"test", test.name()},
-            {"tokens_per_second", mean},
-            {"deviation", rates.size() > 1 ? std::sqrt(squares / static_cast<double>(rates.size() - 1)) : 0.0},
-            {"best_tokens_per_second", *std::max_element(rates.begin(), rates.end())},
-            {"repetitions", rates.size()},
-            {"gb_per_second", read / 1e9},
-            {"bandwidth_percent", 100 * read / bandwidth_},
-            {"read_bandwidth_gb_per_second", bandwidth_ / 1e9},
-            {"gflops", mean * operations_per_token(test) / 1e9},
-            {"peak_percent", 100 * mean * operations_per_token(test) / peak_},
-            {"peak_gflops", peak_ / 1e9},
-            {"model", options_.model.model},
-            {"weight_bytes", weights_.bytes},
-            {"load_seconds", loaded_},
-            {"first_token_seconds", first_token_},
-            {"peak_memory_bytes", peak_memory()},
-            {"dtype", to_string(weights_.dtype)},
-            {"threads", at::get_num_threads()},
-            {"instruction_set", kernels::table().isa}};
+    Json row = {
+        {"test", test.name()},
+        {"tokens_per_second", mean},
+        {"deviation", rates.size() > 1 ? Json(std::sqrt(squares / static_cast<double>(rates.size() - 1))) : Json()},
+        {"best_tokens_per_second", *std::max_element(rates.begin(), rates.end())},
+        {"repetitions", rates.size()},
+        {"gb_per_second", read / 1e9},
+        {"bandwidth_percent", 100 * read / bandwidth_},
+        {"read_bandwidth_gb_per_second", bandwidth_ / 1e9},
+        {"gflops", mean * operations_per_token(test) / 1e9},
+        {"peak_percent", 100 * mean * operations_per_token(test) / peak_},
+        {"peak_gflops", peak_ / 1e9},
+        {"model", options_.model.model},
+        {"weight_bytes", weights_.bytes},
+        {"load_seconds", loaded_},
+        {"first_token_seconds", first_token_},
+        {"peak_memory_bytes", peak_memory()},
+        {"dtype", to_string(weights_.dtype)},
+        {"threads", at::get_num_threads()},
+        {"instruction_set", kernels::table().isa}};
+    if (cache_dtype_) row["kv_cache_dtype"] = options_.model.cache_dtype;
+    if (!options_.model.packed_cache.empty()) row["packed_cache"] = options_.model.packed_cache;
+    return row;
   }
 
   models::CausalLm& model_;
@@ -214,48 +219,77 @@ class Bench {
   double bandwidth_ = 0, peak_ = 0;  // bytes and operations a second
 };
 
-void print_text(const Json& results) {
+// What holds for all rows, in lines.
+std::vector<std::string> run_facts(const Json& results) {
   const Json& any = results[0];
-  print(fmt::format(
-      "{}: {} of weights, {}; {} threads, {}; reads {:.1f} GB/s over as many bytes, {:.0f} GFLOP/s at most\n",
-      any["model"].get<std::string>(), human_bytes(any["weight_bytes"].get<uint64_t>()),
-      any["dtype"].get<std::string>(), any["threads"].get<int>(), any["instruction_set"].get<std::string>(),
-      any["read_bandwidth_gb_per_second"].get<double>(), any["peak_gflops"].get<double>()));
-  print(fmt::format("loaded {:.2f} s after the program began, first token of 32 at {:.2f} s, peak memory {}\n\n",
-                    any["load_seconds"].get<double>(), any["first_token_seconds"].get<double>(),
-                    human_bytes(results.back()["peak_memory_bytes"].get<uint64_t>())));
-  print(fmt::format("{:<10}{:>12}{:>10}{:>10}{:>13}{:>10}{:>9}\n", "test", "tokens/s", "+-", "GB/s", "of bandwidth",
-                    "GFLOP/s", "of peak"));
-  for (const Json& r : results) {
-    print(fmt::format("{:<10}{:>12.1f}{:>10.1f}{:>10.2f}{:>12.0f}%{:>10.0f}{:>8.0f}%\n", r["test"].get<std::string>(),
-                      r["tokens_per_second"].get<double>(), r["deviation"].get<double>(),
-                      r["gb_per_second"].get<double>(), r["bandwidth_percent"].get<double>(), r["gflops"].get<double>(),
-                      r["peak_percent"].get<double>()));
+  const auto threads = any["threads"].get<int>();
+  std::string settings;
+  for (const char* key : {"kv_cache_dtype", "packed_cache"}) {
+    if (any.contains(key)) settings += fmt::format("; {} {}", key, any[key].get<std::string>());
   }
+  return {fmt::format("{}: {} of weights, {}; {} thread{}, {}{}", any["model"].get<std::string>(),
+                      human_bytes(any["weight_bytes"].get<uint64_t>()), any["dtype"].get<std::string>(), threads,
+                      threads == 1 ? "" : "s", any["instruction_set"].get<std::string>(), settings),
+          fmt::format("this machine reads {:.1f} GB/s over as many bytes, and multiplies at {:.0f} GFLOP/s at most",
+                      any["read_bandwidth_gb_per_second"].get<double>(), any["peak_gflops"].get<double>()),
+          fmt::format("loaded {:.2f} s after the program began, first token of 32 at {:.2f} s, peak memory {}",
+                      any["load_seconds"].get<double>(), any["first_token_seconds"].get<double>(),
+                      human_bytes(results.back()["peak_memory_bytes"].get<uint64_t>()))};
 }
 
-// CSV, or a Markdown table: the same cells.
-void print_table(const Json& results, bool markdown) {
-  const auto row = [&](const std::vector<std::string>& cells) {
-    print(markdown ? fmt::format("| {} |\n", fmt::join(cells, " | ")) : fmt::format("{}\n", fmt::join(cells, ",")));
+// The measured part of a row. One run alone has no deviation.
+std::vector<std::string> measured(const Json& r) {
+  const Json& deviation = r["deviation"];
+  return {r["test"].get<std::string>(),
+          fmt::format("{:.1f}", r["tokens_per_second"].get<double>()),
+          deviation.is_null() ? "" : fmt::format("{:.1f}", deviation.get<double>()),
+          fmt::format("{:.2f}", r["gb_per_second"].get<double>()),
+          fmt::format("{:.0f}%", r["bandwidth_percent"].get<double>()),
+          fmt::format("{:.0f}", r["gflops"].get<double>()),
+          fmt::format("{:.0f}%", r["peak_percent"].get<double>())};
+}
+
+const std::vector<std::string> kMeasured = {"test",        "tokens/s",     "+-",    "GB/s read",
+                                            "% bandwidth", "GFLOP/s done", "% peak"};
+
+void print_text(const Json& results) {
+  print(fmt::format("{}\n\n", fmt::join(run_facts(results), "\n")));
+  const auto line = [](const std::vector<std::string>& c) {
+    print(fmt::format("{:<12}{:>10}{:>9}{:>11}{:>13}{:>14}{:>8}\n", c[0], c[1], c[2], c[3], c[4], c[5], c[6]));
   };
+  line(kMeasured);
+  for (const Json& r : results) line(measured(r));
+}
+
+void print_markdown(const Json& results) {
+  for (const std::string& fact : run_facts(results)) print(fmt::format("- {}\n", fact));
+  const auto line = [](const std::vector<std::string>& cells) {
+    print(fmt::format("| {} |\n", fmt::join(cells, " | ")));
+  };
+  print("\n");
+  line(kMeasured);
+  line({"---", "---:", "---:", "---:", "---:", "---:", "---:"});
+  for (const Json& r : results) line(measured(r));
+}
+
+void print_csv(const Json& results) {
   std::vector<std::string> names;
   for (const auto& [name, value] : results[0].items()) names.push_back(name);
-  row(names);
-  if (markdown) row(std::vector<std::string>(names.size(), "---"));
+  print(fmt::format("{}\n", fmt::join(names, ",")));
   for (const Json& result : results) {
     std::vector<std::string> cells;
     for (const auto& [name, value] : result.items()) {
       const std::string text = value.is_number_float() ? fmt::format("{:.6g}", value.get<double>()) : value.dump();
-      cells.push_back(value.is_string() && markdown ? value.get<std::string>() : text);
+      cells.push_back(value.is_null() ? "" : text);
     }
-    row(cells);
+    print(fmt::format("{}\n", fmt::join(cells, ",")));
   }
 }
 
 void print_machine(const Json& machine) {
-  print(fmt::format("{} threads, {}\n\n{:<12}{:>10}\n", machine["threads"].get<int>(),
-                    machine["instruction_set"].get<std::string>(), "reading", "GB/s"));
+  print(fmt::format("{} thread{}, {}\n\n{:<12}{:>10}\n", machine["threads"].get<int>(),
+                    machine["threads"].get<int>() == 1 ? "" : "s", machine["instruction_set"].get<std::string>(),
+                    "reading", "GB/s"));
   for (const Json& row : machine["read_bandwidth"]) {
     print(fmt::format("{:<12}{:>10.1f}\n", human_bytes(row["bytes"].get<uint64_t>()),
                       row["gb_per_second"].get<double>()));
@@ -270,15 +304,22 @@ void print_profiles(Bench& bench) {
   for (const auto& [test, rows, operations] : bench.profiles()) {
     double all = 0;
     for (const auto& row : rows) all += row.own_seconds;
-    print(fmt::format("\n{:<20}{:>10}{:>12}{:>9}{:>10}{:>9}\n", test + " by layer", "calls", "ms", "share", "GFLOP/s",
-                      "of peak"));
+    print(fmt::format("\n{:<20}{:>10}{:>12}{:>9}{:>14}{:>8}\n", test + " by layer", "calls", "ms", "share",
+                      "GFLOP/s done", "% peak"));
+    const auto line = [&](const std::string& kind, const std::string& calls, double seconds) {
+      print(fmt::format("{:<20}{:>10}{:>12.2f}{:>8.1f}%", kind, calls, seconds * 1e3, 100 * seconds / all));
+    };
     for (const auto& row : rows) {
-      print(fmt::format("{:<20}{:>10}{:>12.2f}{:>8.1f}%", row.kind, row.calls, row.own_seconds * 1e3,
-                        100 * row.own_seconds / all));
+      line(row.kind, std::to_string(row.calls), row.own_seconds);
       const double rate = operations / row.own_seconds;
-      print(row.kind == "Linear" ? fmt::format("{:>10.0f}{:>8.0f}%\n", rate / 1e9, 100 * rate / bench.peak()) : "\n");
+      print(row.kind == "Linear" ? fmt::format("{:>14.0f}{:>7.0f}%\n", rate / 1e9, 100 * rate / bench.peak()) : "\n");
     }
+    line("total", "", all);
+    print("\n");
   }
+  print(
+      "\nTimes are a layer's own, without those of the layers inside it. Layers are timed one by one: the tests above "
+      "ran\nfused stages where a model decodes, which this run does not, so that its total may be longer.\n");
 }
 
 void check_format(const Options& options) {
@@ -312,8 +353,10 @@ void run(const Options& options, const Settings& settings) {
   } else if (options.format == "text") {
     print_text(results);
     if (options.profile) print_profiles(bench);
+  } else if (options.format == "markdown") {
+    print_markdown(results);
   } else {
-    print_table(results, options.format == "markdown");
+    print_csv(results);
   }
   flush_output();
 }
@@ -324,7 +367,7 @@ Run setup_bench(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
   add_model_options(app, options->model, /*needed=*/false);
   add_cache_options(app, options->model);
-  const CLI::Range lengths(1, 1 << 20);
+  const CLI::Validator lengths = whole(1, 1 << 20);
   app.add_option("-p,--prompt-tokens", options->prompts, "prompts of so many tokens, as 512 or 64,512 (default: 512)")
       ->delimiter(',')
       ->check(lengths);
@@ -333,18 +376,19 @@ Run setup_bench(CLI::App& app, const Settings& settings) {
       ->check(lengths);
   app.add_option("-b,--batch", options->batches, "so many sequences write together, as 16 or 1,4,16 (default: 1)")
       ->delimiter(',')
-      ->check(CLI::Range(1, 256));
+      ->check(whole(1, 256));
   app.add_option(
          "-d,--depth", options->depths,
          "tokens that stand before those of -n, as 2048 or 0,2048: their keys and values are read for each (default: "
          "0)")
       ->delimiter(',')
-      ->check(CLI::Range(0, 1 << 20));
+      ->check(whole(0, 1 << 20));
   CLI::Option* machine = app.add_flag("--machine", options->machine,
                                       "measure this machine alone: reading by footprint, multiplying by type");
-  app.add_flag("--profile", options->profile, "after the text: time by kind of layer, one more run of each test");
+  app.add_flag("--profile", options->profile,
+               "after the text: own time by kind of layer, in one more run of each test whose layers are not fused");
   app.add_option("-r,--repetitions", options->repetitions, "runs of each, after one to warm up (default: 5)")
-      ->check(CLI::Range(1, 1000));
+      ->check(whole(1, 1000));
   app.add_option("--format", options->format, "text, json, csv or markdown (default: text)")
       ->check(CLI::IsMember({"text", "json", "csv", "markdown"}));
   for (const char* of_models :
@@ -355,9 +399,10 @@ Run setup_bench(CLI::App& app, const Settings& settings) {
   app.add_flag("--json", options->json,
                "print [{\"test\", \"tokens_per_second\", \"gb_per_second\", \"bandwidth_percent\", ...}, ...]");
   app.footer(
-      "\nGB/s counts the weights that a pass reads; the percentage is of this machine's own read bandwidth over as "
-      "many\n"
-      "bytes. Other programs on the same cores spoil every number.\n\nExamples:\n"
+      "\nGB/s read counts the weights that a pass reads; % bandwidth is its share of this machine's own read "
+      "bandwidth\n"
+      "over as many bytes. GFLOP/s done counts the products with weights; % peak is its share of what large products\n"
+      "reach here. Other programs on the same cores spoil every number.\n\nExamples:\n"
       "  caravan bench -m model.gguf\n"
       "  caravan bench -m model.gguf -p 64,512 -n 128 -b 1,16 -t 2 --format markdown\n"
       "  caravan bench --machine");

@@ -12,6 +12,7 @@
 #include "caravan/cli/conversation.h"
 #include "caravan/cli/decoding_options.h"
 #include "caravan/cli/history_file.h"
+#include "caravan/cli/input.h"
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/log.h"
 #include "caravan/cli/message_reader.h"
@@ -26,7 +27,7 @@ namespace {
 struct Options {
   ModelOptions model;
   DecodingOptions decoding;
-  std::string system, prompt;
+  std::string system, prompt, prompt_file;
   bool json = false, has_prompt = false, no_history = false;
 };
 
@@ -35,7 +36,7 @@ constexpr std::string_view kHelp =
     "  /system         show the system message\n"
     "  /system TEXT    set it and start anew ('none': the template's own, if it has one)\n"
     "  /regen          answer the last message once more\n"
-    "  /save FILE      write the conversation as JSON\n"
+    "  /save FILE      write the conversation as JSON (to a new file, or that of the last /save)\n"
     "  /help           this list\n"
     "  /exit           leave (or Ctrl-D)\n"
     "  A message of several lines: paste it, or press Alt-Enter for a line break; or begin and end it\n"
@@ -157,9 +158,11 @@ class Talk {
   void save(const std::string& path) {
     try {
       check(!path.empty(), ErrorCode::invalid_argument, "/save needs a file name");
-      const bool replaced = file_exists(path);
+      check(!file_exists(path) || path == saved_, ErrorCode::invalid_argument, "{} exists already: give another name",
+            path);
       write_file(path, dump_json({{"messages", conversation_.messages()}}) + "\n");
-      note("saved to {}{}", path, replaced ? ", in place of what was there" : "");
+      saved_ = path;  // this chat's own file may be brought up to date
+      note("saved to {}", path);
     } catch (const Error& error) {
       note("{}", error.what());
     }
@@ -170,6 +173,7 @@ class Talk {
   TypedLines lines_;
   HistoryFile history_;
   bool quiet_;
+  std::string saved_;  // the file that /save wrote last
 };
 
 // --prompt: one answer, then the end.
@@ -195,7 +199,10 @@ void run(const Options& options, const Settings& settings) {
   models::LoadOptions load = load_options(options.model, settings);
   load.keep_blocks = true;
   const auto checkpoint = formats::Checkpoint::open(options.model.model);
-  Conversation conversation(*checkpoint, load, options.decoding, {.cache_dtype = cache_dtype(options.model)});
+  const std::string& proposer = options.decoding.draft();
+  const auto draft = proposer.empty() ? nullptr : models::load_causal_lm(proposer, load);
+  Conversation conversation(*checkpoint, load, options.decoding,
+                            {.cache_dtype = cache_dtype(options.model), .draft = draft.get()});
   if (!options.system.empty()) conversation.set_system(options.system);
   if (conversation.config().do_sample) log_detail("seed {}", conversation.config().seed);
   Interrupt interrupt(options.has_prompt ? Interrupt::Second::ends : Interrupt::Second::counts);
@@ -211,20 +218,27 @@ Run setup_chat(CLI::App& app, const Settings& settings) {
   add_model_options(app, options->model);
   add_cache_options(app, options->model);
   app.add_option("--system", options->system, "system message");
-  CLI::Option* prompt = app.add_option("-p,--prompt", options->prompt, "answer this message and exit");
+  CLI::Option* prompt =
+      app.add_option("-p,--prompt", options->prompt, "answer this message and exit ('-': all of standard input)");
+  CLI::Option* file =
+      app.add_option("--prompt-file", options->prompt_file, "--prompt from a file ('-': standard input)")
+          ->excludes(prompt);
   app.add_flag("--json", options->json, "with --prompt: print {\"text\", \"ids\", \"finish_reason\", \"seed\"}");
   app.add_flag("--no-history", options->no_history,
                "neither read nor write the file of what was typed in earlier chats");
   options->decoding.add_to(app, {{"max-new-tokens", "1024"}, {"temperature", "0.5"}, {"top-p", "0.9"}});
+  options->decoding.add_draft_to(app);
   app.footer(
       "\nIn the conversation:\n" + std::string(kHelp) +
       "\nDefaults come from the checkpoint's generation_config.json; without one: temperature 0.5, top-p 0.9.\n\n"
       "Examples:\n"
       "  caravan chat -m SmolLM2-135M-Instruct.gguf\n"
       "  caravan chat -m model-folder --prompt 'Why is the sky blue?' --greedy --max-new-tokens 100");
-  return [options, prompt, &settings] {
-    options->has_prompt = prompt->count() > 0;
+  return [options, prompt, file, &settings] {
+    options->has_prompt = prompt->count() > 0 || file->count() > 0;
     check(options->has_prompt || !options->json, ErrorCode::invalid_argument, "chat: --json needs --prompt");
+    if (options->prompt == "-") options->prompt = read_prompt("--prompt", "-");
+    if (file->count() > 0) options->prompt = read_prompt("--prompt-file", options->prompt_file);
     run(*options, settings);
   };
 }

@@ -8,7 +8,9 @@
 #include "caravan/base/error.h"
 #include "caravan/base/nearest.h"
 #include "caravan/cli/arguments.h"
+#include "caravan/cli/help_format.h"
 #include "caravan/cli/log.h"
+#include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
 
 namespace caravan::cli {
@@ -35,6 +37,29 @@ std::string program_help() {
          "  echo 'Hello, world!' | caravan tokenize -m SmolLM2-135M-Instruct.gguf --json\n";
 }
 
+// What users of llama.cpp type, and what it is called here; where there is nothing of the kind, why not.
+struct Foreign {
+  std::string_view name, ours, why;
+};
+constexpr Foreign kForeign[] = {
+    {"--temp", "--temperature", ""},
+    {"-n", "--max-new-tokens", ""},
+    {"--n-predict", "--max-new-tokens", ""},
+    {"--predict", "--max-new-tokens", ""},
+    {"--repeat-penalty", "--repetition-penalty", ""},
+    {"--model-draft", "--draft", ""},
+    {"-md", "--draft", ""},
+    {"--cache-type-k", "--kv-cache-dtype", ""},
+    {"--cache-type-v", "--kv-cache-dtype", ""},
+    {"-ngl", "--device", "--device cuda takes the whole model"},
+    {"--n-gpu-layers", "--device", "--device cuda takes the whole model"},
+    {"--gpu-layers", "--device", "--device cuda takes the whole model"},
+    {"-c", "", "the memory for earlier tokens grows as it is needed: leave it out"},
+    {"--ctx-size", "", "the memory for earlier tokens grows as it is needed: leave it out"},
+};
+constexpr Foreign kForeignCommands[] = {
+    {"perplexity", "eval perplexity", ""}, {"completion", "generate", ""}, {"cli", "chat", ""}};
+
 const Command& find_command(const std::string& name) {
   for (const Command& command : kCommands) {
     if (command.name == name) return command;
@@ -47,6 +72,10 @@ const Command& find_command(const std::string& name) {
   for (const std::string_view planned : kPlanned) {
     check(name != planned, ErrorCode::unsupported,
           "the command '{}' is planned and not there yet; 'caravan --help' lists what is", name);
+  }
+  for (const Foreign& foreign : kForeignCommands) {
+    check(name != foreign.name, ErrorCode::invalid_argument,
+          "unknown command '{}' (did you mean '{}'?); 'caravan --help' lists the commands", name, foreign.ours);
   }
   std::vector<std::string> names;
   for (const Command& command : kCommands) names.emplace_back(command.name);
@@ -65,6 +94,15 @@ std::vector<std::string> option_names(const CLI::App& app) {
   return names;
 }
 
+std::string foreign_hint(std::string_view typed, const std::vector<std::string>& options) {
+  for (const Foreign& foreign : kForeign) {
+    if (foreign.name != typed) continue;
+    if (!foreign.ours.empty() && std::ranges::find(options, foreign.ours) == options.end()) continue;
+    return foreign.why.empty() ? fmt::format(" (did you mean '{}'?)", foreign.ours) : fmt::format(" ({})", foreign.why);
+  }
+  return "";
+}
+
 std::vector<std::string> subcommand_names(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::App* subcommand : app.get_subcommands({})) names.push_back(subcommand->get_name());
@@ -81,8 +119,10 @@ std::vector<std::string> subcommand_names(const CLI::App& app) {
   for (const std::string& extra : extras) {
     if (!extra.starts_with("-") || wrong_subcommand) continue;  // the options behind a wrong subcommand may be right
     const std::string option = extra.substr(0, extra.find('='));
+    const std::vector<std::string> options = option_names(app);
+    const std::string hint = foreign_hint(option, options);
     fail(ErrorCode::invalid_argument, "{}: unknown option '{}'{}; '{} --help' lists the options", command, option,
-         did_you_mean(option, option_names(app)), name);
+         hint.empty() ? did_you_mean(option, options) : hint, name);
   }
   if (!extras.empty()) {
     fail(ErrorCode::invalid_argument, "{}: unexpected argument '{}'{}; see '{} --help'", command, extras.front(),
@@ -96,10 +136,9 @@ void run(const Command& command, std::vector<std::string> arguments) {
   CLI::App app(std::string("caravan ") + std::string(command.name) + ": " + std::string(command.summary),
                "caravan " + std::string(command.name));
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  app.get_formatter()->column_width(34);
-  app.get_formatter()->label("REQUIRED", "(required)");
+  app.formatter(std::make_shared<HelpFormatter>(terminal_columns()));
   Run action = command.setup(app, settings);
-  app.add_option("-t,--threads", settings.threads, "CPU threads (default: all cores)")->check(CLI::Range(1, 4096));
+  app.add_option("-t,--threads", settings.threads, "CPU threads (default: all cores)")->check(whole(1, 4096));
   app.add_flag_callback(
       "-v,--verbose", [&] { settings.verbosity = 1; }, "more logs on stderr");
   app.add_flag_callback(

@@ -61,7 +61,7 @@ void run(const Options& options, const Settings& settings) {
 
 Run setup_detokenize(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
-  app.add_option("-m,--model", options->model, "folder, tokenizer.json, .model or .gguf")->required();
+  add_model_argument(app, options->model, "folder, tokenizer.json, .model or .gguf");
   auto* file = app.add_option("-f,--file", options->file, "input, the ids of one text a line (default: '-', stdin)");
   app.add_option("--ids", options->ids, "the ids themselves, as 1,2,3 (repeatable)")
       ->allow_extra_args(false)

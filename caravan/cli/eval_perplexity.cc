@@ -10,6 +10,7 @@
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/log.h"
 #include "caravan/cli/model_options.h"
+#include "caravan/cli/number_options.h"
 #include "caravan/cli/output.h"
 #include "caravan/cli/progress.h"
 #include "caravan/cli/text_scores.h"
@@ -109,14 +110,12 @@ Run setup_eval_perplexity(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
   add_model_options(app, options->model);
   app.add_option("-f,--file", options->file, "text ('-': stdin)")->required();
-  app.add_option("-c,--context", options->windows.context, "tokens a window (default: 512)")
-      ->check(CLI::Range(2, 1 << 20));
+  app.add_option("-c,--context", options->windows.context, "tokens a window (default: 512)")->check(whole(2, 1 << 20));
   app.add_option("--stride", options->windows.stride,
                  "windows that overlap and start so many tokens apart (default: llama-perplexity's: one after another, "
                  "the second half of each scored)")
-      ->check(CLI::Range(1, 1 << 20));
-  app.add_option("--max-windows", options->windows.max_windows, "the first so many only")
-      ->check(CLI::Range(1, 1 << 30));
+      ->check(whole(1, 1 << 20));
+  app.add_option("--max-windows", options->windows.max_windows, "the first so many only")->check(whole(1, 1 << 30));
   app.add_option("--against", options->against,
                  "another model with the same vocabulary: KL divergence from it, agreement, ratio of perplexities");
   app.add_option("--tokenizer", options->tokenizer,

@@ -149,7 +149,7 @@ void run(const Options& options, const CLI::App& app, const Settings& settings) 
 Run setup_eval_recommend(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
   const auto all = CLI::MultiOptionPolicy::TakeAll;
-  app.add_option("--data", options->data, "dataset folder (caravan items prepare)")->required();
+  app.add_option("data,--data", options->data, "dataset folder (caravan items prepare)")->required();
   app.add_option("-m,--model", options->models,
                  "checkpoint of a recommender (caravan train); of several also mean and deviation, as for seeds")
       ->multi_option_policy(all)

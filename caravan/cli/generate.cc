@@ -30,7 +30,7 @@ struct Options {
   ModelOptions model;
   DecodingOptions decoding;
   std::vector<std::string> prompts, ids;
-  std::string file;
+  std::string file, prompt_file;
   bool json = false, echo = false, no_special = false, keep_special = false, logprobs = false;
 };
 
@@ -45,7 +45,9 @@ std::optional<text::Tokenizer> find_tokenizer(const std::string& model, bool nee
 }
 
 std::vector<std::string> text_prompts(const Options& options) {
-  std::vector<std::string> prompts = options.prompts;
+  std::vector<std::string> prompts;
+  for (const std::string& prompt : options.prompts) prompts.push_back(prompt == "-" ? read_prompt("-p", "-") : prompt);
+  if (!options.prompt_file.empty()) prompts.push_back(read_prompt("--prompt-file", options.prompt_file));
   if (options.file.empty()) return prompts;
   LineReader reader(options.file);
   for (std::vector<std::string> lines; reader.next_batch(lines, 1 << 20);) {
@@ -78,7 +80,9 @@ std::vector<Prompt> all_prompts(const Options& options, const text::Tokenizer* t
   check(!prompts.empty() || options.file.empty(), ErrorCode::invalid_argument,
         "generate: {} is empty: it holds no prompt", options.file == "-" ? "standard input" : options.file);
   check(!prompts.empty(), ErrorCode::invalid_argument,
-        "generate: give a prompt with -p TEXT, -f FILE (-f - reads standard input) or --ids 1,2,3");
+        "generate: give a prompt with -p TEXT (-p - reads all of standard input), --prompt-file FILE, -f FILE (a "
+        "prompt a "
+        "line) or --ids 1,2,3");
   for (const Prompt& prompt : prompts) {
     check(!prompt.ids.empty(), ErrorCode::invalid_argument,
           "generate: a prompt has no tokens; a model needs at least one, for example its bos token");
@@ -119,8 +123,15 @@ Json to_json(const GeneratedSequence& sequence, size_t prompt, bool several, boo
 void print_results(const Options& options, const std::vector<Prompt>& prompts,
                    const std::vector<GenerateResult>& results, const Json& seed, bool has_text) {
   Json sequences = Json::array();
+  size_t texts = 0;
   for (size_t i = 0; i < results.size(); ++i) {
-    for (const GeneratedSequence& sequence : results[i].sequences) {
+    const size_t count = results[i].sequences.size();
+    for (size_t j = 0; j < count; ++j) {
+      const GeneratedSequence& sequence = results[i].sequences[j];
+      if (!options.json && has_text && results.size() * count > 1) {  // texts have lines of their own
+        const std::string number = count > 1 ? fmt::format("{}, sequence {}", i + 1, j + 1) : std::to_string(i + 1);
+        print(fmt::format("{}--- prompt {} ---\n", texts++ > 0 ? "\n" : "", number));
+      }
       if (options.json) {
         sequences.push_back(to_json(sequence, i, results.size() > 1, options.logprobs));
       } else if (!has_text) {
@@ -154,7 +165,8 @@ void run(const Options& options, const Settings& settings) {
   const auto checkpoint = formats::Checkpoint::open(options.model.model);
   generate::GenerationConfig config = options.decoding.config(*checkpoint);
   if (config.seed == 0 && !options.decoding.given().contains("seed")) choose_seed(config);
-  const bool needs_text = !options.prompts.empty() || !options.file.empty() || !config.stop_strings.empty();
+  const bool needs_text =
+      !options.prompts.empty() || !options.file.empty() || !options.prompt_file.empty() || !config.stop_strings.empty();
   const std::optional<text::Tokenizer> tokenizer = find_tokenizer(options.model.model, needs_text);
   const text::Tokenizer* text_side = tokenizer.has_value() ? &*tokenizer : nullptr;
   const std::vector<Prompt> prompts = all_prompts(options, text_side, vocabulary_of(checkpoint->config()));
@@ -204,8 +216,10 @@ Run setup_generate(CLI::App& app, const Settings& settings) {
   const auto repeated = [](CLI::Option* option) {
     option->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   };
-  repeated(app.add_option("-p,--prompt", options->prompts, "text to complete (repeat for a batch)"));
+  repeated(app.add_option("-p,--prompt", options->prompts,
+                          "text to complete (repeat for a batch); '-': all of standard input"));
   repeated(app.add_option("--ids", options->ids, "token ids to complete, as 1,2,3 (repeat for a batch)"));
+  app.add_option("--prompt-file", options->prompt_file, "a file whose whole text is one prompt ('-': stdin)");
   app.add_option("-f,--file", options->file, "prompts, one a line, empty lines left out ('-': stdin)");
   app.add_flag("--json", options->json,
                "print {\"sequences\": [{\"ids\", \"text\", \"score\"}, ...], \"seed\"}; ids are the new tokens");
@@ -219,6 +233,7 @@ Run setup_generate(CLI::App& app, const Settings& settings) {
       "\nThe checkpoint's generation_config.json may set other defaults. Sampling options turn sampling "
       "on.\n\nExamples:\n"
       "  caravan generate -m model.gguf -p 'The capital of France is' --max-new-tokens 20\n"
+      "  cat article.txt | caravan generate model.gguf -p - --max-new-tokens 100\n"
       "  caravan generate -m model-folder -p 'Once upon a time' --temperature 0.8 --top-p 0.95 --seed 1\n"
       "  caravan generate -m model-folder --ids 1,15043,29892 --num-beams 4 --num-return-sequences 4 --json");
   return [options, &settings] { run(*options, settings); };

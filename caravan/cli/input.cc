@@ -60,6 +60,14 @@ std::string read_text(std::string_view option, const std::string& path) {
   return text;
 }
 
+std::string read_prompt(std::string_view option, const std::string& path) {
+  std::string text = read_text(option, path);
+  drop_byte_order_mark(text);
+  if (text.ends_with('\n')) text.pop_back();
+  if (text.ends_with('\r')) text.pop_back();
+  return text;
+}
+
 void drop_byte_order_mark(std::string& first_line) {
   constexpr std::string_view kMark = "\xEF\xBB\xBF";
   if (first_line.starts_with(kMark)) first_line.erase(0, kMark.size());

@@ -19,6 +19,9 @@ std::string read_input(const std::string& path);  // all of it; at most 1 GiB
 // The text that an option names. Throws invalid_argument, naming the option, where it is blank.
 std::string read_text(std::string_view option, const std::string& path);
 
+// The same without the line end that a file or a here-document ends with: a prompt goes on where its text ends.
+std::string read_prompt(std::string_view option, const std::string& path);
+
 // Bytes of a file, a pipe or standard input, in order.
 class InputStream {
  public:

@@ -127,12 +127,12 @@ void print_summary(const formats::Checkpoint& checkpoint, const Architecture& a)
   const Running run = running(checkpoint.tensors(), a);
   std::string needs = human_bytes(run.weights) + " of weights";
   if (run.cache_per_token > 0) {
-    needs +=
-        fmt::format(" + {} of keys and values a token ({})", human_bytes(run.cache_per_token), to_string(run.cache));
+    needs += fmt::format("; keys and values ({}): {} a token", to_string(run.cache), human_bytes(run.cache_per_token));
   }
   if (run.cache_per_token > 0 && a.context > 0) {
-    needs += fmt::format(", {} at {} tokens", human_bytes(run.cache_per_token * static_cast<uint64_t>(a.context)),
-                         with_commas(static_cast<uint64_t>(a.context)));
+    const uint64_t cache = run.cache_per_token * static_cast<uint64_t>(a.context);
+    needs += fmt::format(", {} for all {} that it can hold; {} together", human_bytes(cache),
+                         with_commas(static_cast<uint64_t>(a.context)), human_bytes(run.weights + cache));
   }
   row("running takes", needs);
 }

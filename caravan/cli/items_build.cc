@@ -113,6 +113,28 @@ void warn_of_single_codes(const codes::Quality& quality) {
   }
 }
 
+// Items that the learned codes do not tell apart: what handles collisions names them, but says nothing about them.
+void warn_of_collisions(const codes::Quality& learned) {
+  constexpr double kHigh = 0.2;
+  if (learned.collision_rate < kHigh) return;
+  log_info(
+      "warning: {:.0f}% collisions: {} of {} items share all of their learned codes with others, at most {} the same "
+      "ones; a larger --codebook, one more of --levels, or --vectors that tell the items apart make them fewer",
+      100 * learned.collision_rate, learned.colliding_items, learned.items, learned.largest_bucket);
+}
+
+// Of the learned codes, then of what became of them.
+std::string collision_lines(const codes::BuiltCodes& built, const std::string& rule) {
+  const codes::Quality &learned = built.before, &handled = built.quality;
+  const std::string found = fmt::format(
+      "{} items, {} distinct tuples of learned codes: {:.2f}% collisions ({} items share a tuple, at most {} the same "
+      "one)\n",
+      learned.items, learned.tuples, 100 * learned.collision_rate, learned.colliding_items, learned.largest_bucket);
+  if (rule == "allow") return found;
+  return found + fmt::format("after --collisions {}: {} distinct tuples, {:.2f}% collisions\n", rule, handled.tuples,
+                             100 * handled.collision_rate);
+}
+
 // Options of another method, and of vectors that are not asked for.
 void check_given(const CLI::App& app, const Options& options, const std::vector<codes::VectorBlock>& blocks) {
   const auto any = [&](std::initializer_list<std::string_view> kinds) {
@@ -160,6 +182,7 @@ void run(Options options, const CLI::App& app, const Settings& settings) {
   const codes::BuiltCodes built = codes::build_codes(vectors.vectors, popularity, options.build);
   stages.finish();
   warn_of_single_codes(built.before);
+  warn_of_collisions(built.before);
   if (const int64_t first = options.build.rq.codebooks.front(); first >= dataset.items.size() && first > 1)
     log_info(
         "warning: {} codes in the first level for {} items: every item may have its own, which says nothing about "
@@ -170,6 +193,7 @@ void run(Options options, const CLI::App& app, const Settings& settings) {
   report["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   write_files(options, dataset, built, vectors, report, out);
   if (options.json) return print_json(report);
+  print(collision_lines(built, options.build.collisions));
   print(codes::to_text(built.quality));
   print(fmt::format("{}: codes.json, tokenizer.json, codebooks.safetensors, codes_report.html ({})\n", options.out,
                     human_seconds(report["seconds"].get<double>())));
@@ -181,6 +205,7 @@ void add_learning_options(CLI::App& app, Options& options) {
   app.add_option("--levels", options.levels, "codes an item has (default: 3)")->check(whole(1, 64));
   app.add_option("--codebook", options.codebooks, "codes a level has: one size, or one a level: 256,256,128")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(whole(1, 1'000'000));
   app.add_option("--collisions", options.build.collisions,
                  "items with equal codes: counter (default; one level more), reassign, sinkhorn, allow");
@@ -209,7 +234,7 @@ void add_learning_options(CLI::App& app, Options& options) {
 
 Run setup_items_build(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
-  app.add_option("--data", options->data, "dataset folder, as `caravan items prepare` makes it")->required();
+  app.add_option("data,--data", options->data, "dataset folder, as `caravan items prepare` makes it")->required();
   app.add_option("-o,--output", options->out,
                  "folder for the results, made where it is not there (default: the dataset's)")
       ->check(filled());
@@ -236,7 +261,7 @@ Run setup_items_build(CLI::App& app, const Settings& settings) {
       "Writes codes.json, tokenizer.json (and its two companions), codebooks.safetensors, codes_report.json and "
       ".html.\n"
       "Co-occurrence sees the training part of the sequences only.\n\nExamples:\n"
-      "  caravan items build --data beauty\n"
+      "  caravan items build beauty\n"
       "  caravan items build --data beauty --vectors tfidf --levels 4 --codebook 256 --collisions reassign\n"
       "  caravan items build --data beauty --vectors bert:all-MiniLM-L6-v2,cooccurrence --weights 1,0.7");
   return [options, &app, &settings] { run(*options, app, settings); };

@@ -52,7 +52,7 @@ void run(Options options) {
 
 Run setup_items_extend(CLI::App& app, const Settings&) {
   auto options = std::make_shared<Options>();
-  app.add_option("-m,--model", options->model, "checkpoint folder of a language model")->required();
+  add_model_argument(app, options->model, "checkpoint folder of a language model");
   app.add_option("--data", options->data, "dataset folder with codes.json (caravan items build)")->required();
   app.add_option("-o,--output", options->out, "folder to make")->required()->check(filled());
   app.add_option("--spread", options->extension.spread,

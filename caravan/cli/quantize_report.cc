@@ -50,7 +50,7 @@ std::string format_quality(const Json& report) {
   const auto number = [&](const char* key) { return report[key].get<double>(); };
   return fmt::format(
       "perplexity {:.3f} -> {:.3f} (ratio {:.4f} +- {:.4f}); KL mean {:.5f}, 99% {:.5f}; same top token {:.1f} %\n"
-      "({} tokens of {})\n",
+      "({} tokens of {}, the second half of each window)\n",
       number("perplexity_source"), number("perplexity"), number("perplexity_ratio"),
       number("perplexity_ratio_uncertainty"), number("kl_mean"), number("kl_99"), 100 * number("same_top"),
       report["tokens_scored"].get<int64_t>(),

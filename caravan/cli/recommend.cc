@@ -167,14 +167,18 @@ std::vector<std::vector<generate::Recommendation>> RecommendSession::recommend(
 }
 
 std::string RecommendSession::table(std::span<const int32_t> history, std::span<const generate::Recommendation> found) {
-  std::string out;
+  size_t width = 2;
+  for (const generate::Recommendation& r : found) width = std::max(width, catalogue()[r.item].id.size());
+  std::string out = found.empty() ? ""
+                                  : fmt::format("  #  {:>8}  {:<{}}  title\n",
+                                                model_.prompt.items ? "score" : "log prob", "id", width);
   for (size_t i = 0; i < found.size(); ++i) {
     const items::Item& item = catalogue()[found[i].item];
-    out += fmt::format("{:>3}  {:>8.4f}  {}  {}\n", i + 1, found[i].score, item.id, item.title);
+    out += fmt::format("{:>3}  {:>8.4f}  {:<{}}  {}\n", i + 1, found[i].score, item.id, width, item.title);
     if (!options_.explain) continue;
     for (const auto& r : generate::resembling(model_, found[i].item, history, kReasons)) {
-      out += fmt::format("       like {}: {} shared codes, cosine {:.2f}\n", name_of(catalogue()[r.item]),
-                         r.shared_levels, r.cosine);
+      out += fmt::format("       like {}: {} shared code{}, cosine {:.2f}\n", name_of(catalogue()[r.item]),
+                         r.shared_levels, r.shared_levels == 1 ? "" : "s", r.cosine);
     }
   }
   if (std::ssize(found) == options_.count) return out;

@@ -101,7 +101,7 @@ void run(const Options& options, const Settings& settings) {
 
 Run setup_tokenize(CLI::App& app, const Settings& settings) {
   auto options = std::make_shared<Options>();
-  app.add_option("-m,--model", options->model, "folder, tokenizer.json, .model or .gguf")->required();
+  add_model_argument(app, options->model, "folder, tokenizer.json, .model or .gguf");
   auto* file = app.add_option("-f,--file", options->file, "input, one text a line (default: '-', stdin)");
   auto* text = app.add_option("-p,--text,--prompt", options->texts, "the text itself, instead of a file (repeatable)");
   text->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->excludes(file);

@@ -153,9 +153,10 @@ void run_in(train::Communicator& processes, const Options& options, const Settin
     return print(fmt::format("{}\n# {}\n", train::to_toml(run.config()), run.plan().dump()));
   }
   const Json plan = run.plan();
-  log_info("{} parameters, {} training tokens, {} steps; {} for weights, gradients and optimizer",
+  log_info("{} parameters, {} training tokens, {} step{}; {} for weights, gradients and optimizer",
            human_count(plan["parameters"].get<uint64_t>()), with_commas(plan["training_tokens"].get<uint64_t>()),
-           plan["steps"].get<int64_t>(), human_bytes(plan["state_bytes"].get<uint64_t>()));
+           plan["steps"].get<int64_t>(), plan["steps"].get<int64_t>() == 1 ? "" : "s",
+           human_bytes(plan["state_bytes"].get<uint64_t>()));
   if (processes.size() > 1) log_info("{} processes of {} threads", processes.size(), at::get_num_threads());
   const train::Outcome outcome = run.execute(mode_of(options));
   line.clear();

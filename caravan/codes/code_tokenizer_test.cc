@@ -103,7 +103,11 @@ TEST(ExtendVocabulary, OldRowsStayAndNewOnesLieAmongThem) {
     const TemporaryFolder folder;
     models::CausalLm model(small_llama(tied));
     nn::initialize(model, {.std = 0.5, .seed = 2});
-    models::save_model(model, folder / "in", {.side_files = {{"tokenizer.json", tokenizer.dump()}}});
+    models::save_model(model, folder / "in",
+                       {.side_files = {{"tokenizer.json", tokenizer.dump()},
+                                       {"tokenizer_config.json", "{}"},
+                                       {"preprocessor_config.json", "{}"},
+                                       {"vocab.json", "{}"}}});
     items::ItemCodes codes({3, 2});
     codes.add(std::vector<int32_t>{2, 1});
     const auto checkpoint = formats::Checkpoint::open(folder / "in");
@@ -127,6 +131,9 @@ TEST(ExtendVocabulary, OldRowsStayAndNewOnesLieAmongThem) {
     }
     const text::Tokenizer t = text::Tokenizer::from_json(read_file(folder / "out/tokenizer.json"), "tokenizer.json");
     EXPECT_EQ(t.encode("w37 <a_2><b_1>").ids, (std::vector<int32_t>{37, 40, 42}));
+    EXPECT_TRUE(file_exists(folder / "out/tokenizer_config.json"));
+    EXPECT_TRUE(file_exists(folder / "out/preprocessor_config.json"));
+    EXPECT_FALSE(file_exists(folder / "out/vocab.json"));  // it would lack the new words
   }
 }
 

@@ -129,10 +129,8 @@ Quality measure_quality(const CodeTable& table, const QualityInputs& inputs) {
 }
 
 std::string to_text(const Quality& q) {
-  std::string out = fmt::format(
-      "{} items, {} distinct tuples: {:.2f}% collisions ({} items share a tuple, at most {} the same one)\n", q.items,
-      q.tuples, 100 * q.collision_rate, q.colliding_items, q.largest_bucket);
-  out += "level  codes   used  perplexity  prefixes  largest   error left  neighbours under the prefix (chance)\n";
+  std::string out =
+      "level  codes   used  perplexity  prefixes  largest   error left  neighbours under the prefix (chance)\n";
   for (size_t i = 0; i < q.levels.size(); ++i) {
     const LevelQuality& l = q.levels[i];
     out += fmt::format(

@@ -47,7 +47,7 @@ struct QualityInputs {
 
 Quality measure_quality(const CodeTable& table, const QualityInputs& inputs = {});
 
-std::string to_text(const Quality& quality);
+std::string to_text(const Quality& quality);  // the table of levels, and the neighbours
 Json to_json(const Quality& quality);
 
 }  // namespace caravan::codes

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "caravan/base/error.h"
+#include "caravan/formats/carried_files.h"
 #include "caravan/models/load.h"
 
 namespace caravan::codes {
@@ -113,11 +114,10 @@ Extension extend_vocabulary(const formats::Checkpoint& checkpoint, const items::
   const auto old = models::load_causal_lm(checkpoint);
   std::vector<int64_t> ids;
   models::SaveOptions save{.side_files = options.side_files};
-  save.side_files["tokenizer.json"] = add_words(tokenizer, words_of(codes), ids, checkpoint.path() + "/tokenizer.json");
-  for (const char* name :
-       {"tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "chat_template.jinja"}) {
-    if (std::string contents = checkpoint.side_file(name); !contents.empty()) save.side_files[name] = contents;
+  for (auto& [name, text] : formats::carried_files(checkpoint)) {
+    if (!formats::restates_vocabulary(name)) save.side_files.emplace(name, std::move(text));
   }
+  save.side_files["tokenizer.json"] = add_words(tokenizer, words_of(codes), ids, checkpoint.path() + "/tokenizer.json");
   check(!ids.empty(), ErrorCode::invalid_argument, "there are no item codes to append");
   Extension result{.first_id = *std::min_element(ids.begin(), ids.end()),
                    .added = std::ssize(ids),

@@ -40,6 +40,13 @@ const Names& usual_categories() {
   return names;
 }
 
+// Of another numbering than the one in use: a word of its own for every item, which tells a model nothing.
+bool is_other_id(std::string_view name) {
+  const std::string plain = simplified(name);
+  return name.ends_with("_id") || name.ends_with("Id") ||
+         (plain != "item" && std::ranges::find(usual_ids(), plain) != usual_ids().end());
+}
+
 // Which columns of a file are what.
 struct Layout {
   std::vector<std::string> names;  // without types
@@ -79,7 +86,8 @@ Layout find_layout(const std::vector<std::string>& header, int id, const Descrip
   for (int i = 0; options.text_columns.empty() && i < static_cast<int>(header.size()); ++i) {
     const std::string& name = header[static_cast<size_t>(i)];
     const bool number = name.ends_with(":float") || name.ends_with(":float_seq");
-    if (i != id && i != layout.title && i != layout.categories && !number) layout.text.push_back(i);
+    const bool taken = i == id || i == layout.title || i == layout.categories;
+    if (!taken && !number && !is_other_id(without_type(name))) layout.text.push_back(i);
   }
   return layout;
 }

@@ -52,8 +52,11 @@ TEST(Descriptions, FindsTheIdColumnByTheLogsIds) {
       "asin\ts3_id\tyear\tname\tlink\nB1\t1\t3\tfirst\thttps://x.org\nB2\t2\t3\tsecond\t\nB3\t3\t1\tthird\t\n";
   const Descriptions about = read({{"items.tsv", table}});
   EXPECT_EQ(about.items.at("2").title, "second");
-  EXPECT_EQ(about.items.at("1").text, "asin: B1; year: 3");
+  EXPECT_EQ(about.items.at("1").text, "year: 3");  // another id is no text, unless it is chosen
+  EXPECT_EQ(read({{"items.tsv", table}}, {.id_column = "s3_id", .text_columns = {"asin"}}).items.at("1").text,
+            "asin: B1");
   EXPECT_EQ(read({{"items.tsv", table}}, {.id_column = "asin"}).items.at("B2").title, "second");
+  EXPECT_EQ(read({{"items.tsv", table}}, {.id_column = "asin"}).items.at("B2").text, "year: 3");
   EXPECT_THROW(read({{"items.tsv", "asin\tname\nB1\tx\n"}}), Error);
 }
 

@@ -7,6 +7,7 @@
 
 #include "caravan/base/checked.h"
 #include "caravan/base/dtype_names.h"
+#include "caravan/formats/carried_files.h"
 #include "caravan/formats/cast.h"
 #include "caravan/formats/convert_losses.h"
 #include "caravan/formats/gguf_checkpoint.h"
@@ -184,7 +185,7 @@ ConvertPlan plan_conversion(const Checkpoint& from, const ConvertOptions& option
 void convert(const Checkpoint& from, const std::string& to, const ConvertOptions& options) {
   const ConvertPlan plan = plan_conversion(from, options);
   WriteOptions write = options.write;
-  write.side_files.merge(side_files_of(from));  // what the caller gave stays
+  write.side_files.merge(carried_files(from));  // what the caller gave stays
   if (const GgufFile* file = gguf_file(from); file != nullptr && write.gguf_metadata.empty()) {
     write.gguf_metadata = gguf_tokenizer_fields(*file);  // GGUF to GGUF: the vocabulary as it is
   }
@@ -206,15 +207,6 @@ void convert(const Checkpoint& from, const std::string& to, const ConvertOptions
   }
   from.check();  // before anything becomes visible: bytes of a file cut in the meantime are zeros
   writer->finish();
-}
-
-std::map<std::string, std::string> side_files_of(const Checkpoint& from) {
-  std::map<std::string, std::string> files;
-  for (const std::string_view name : carried_side_files()) {
-    std::string text = from.side_file(name);
-    if (!text.empty()) files.emplace(name, std::move(text));
-  }
-  return files;
 }
 
 }  // namespace caravan::formats

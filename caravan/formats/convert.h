@@ -37,7 +37,7 @@ struct ConvertOptions {
   std::optional<DType> dtype;  // f64, f32, f16, bf16; the source's own dtypes where not given
   DType dequantized_dtype =
       DType::f32;      // of block-quantized tensors that must be dequantized, where `dtype` is not given
-  WriteOptions write;  // side_files of the source are added where not given here
+  WriteOptions write;  // carried_files of the source are added where not given
   Dequantize dequantize;
   // Where given it decides instead of `dtype`, tensor by tensor, and may name block types; `quantize` fills those.
   std::function<DType(const TensorInfo&)> choose;
@@ -54,8 +54,5 @@ struct ConvertPlan {
 ConvertPlan plan_conversion(const Checkpoint& from, const ConvertOptions& options);
 
 void convert(const Checkpoint& from, const std::string& to, const ConvertOptions& options);
-
-// Files of a tokenizer and of generation that a checkpoint has: name -> contents.
-std::map<std::string, std::string> side_files_of(const Checkpoint& from);
 
 }  // namespace caravan::formats

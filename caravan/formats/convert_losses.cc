@@ -2,33 +2,16 @@
 #include "caravan/formats/convert_losses.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <optional>
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
+#include "caravan/formats/carried_files.h"
 #include "caravan/formats/torch_checkpoint.h"
 
 namespace caravan::formats {
 namespace {
-
-constexpr std::array kSideFiles = std::to_array<std::string_view>({
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "chat_template.jinja",
-    "generation_config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "items.jsonl",  // these two are a recommender's
-    "codes.json",
-});
 
 using Lines = std::vector<std::string>;
 
@@ -121,7 +104,7 @@ void add_items(const Checkpoint& from, Lines& lines) {
 
 bool is_worth_telling(const std::string& name) {
   if (name == "config.json" || name == "params.json" || name.ends_with(".index.json") || name.starts_with(".") ||
-      std::ranges::find(kSideFiles, name) != kSideFiles.end())
+      is_carried_file(name))
     return false;
   static constexpr std::string_view kEndings[] = {".json", ".jinja", ".py", ".model", ".tiktoken", ".txt"};
   return std::ranges::any_of(kEndings, [&](std::string_view ending) { return name.ends_with(ending); });
@@ -156,8 +139,6 @@ size_t count_bits(std::span<const std::byte> bytes, Bits infinity) {
 }
 
 }  // namespace
-
-std::span<const std::string_view> carried_side_files() { return kSideFiles; }
 
 std::vector<std::string> conversion_losses(const Checkpoint& from, std::string_view format) {
   Lines lines;

@@ -16,9 +16,6 @@ namespace caravan::formats {
 
 std::vector<std::string> conversion_losses(const Checkpoint& from, std::string_view format);
 
-// The files beside the weights that travel along, by name.
-std::span<const std::string_view> carried_side_files();
-
 // How many elements are infinite: of a floating-point type that has infinities; else 0.
 size_t count_infinite(DType dtype, std::span<const std::byte> bytes);
 

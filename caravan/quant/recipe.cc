@@ -101,6 +101,13 @@ std::string lower(std::string_view text) {
   return out;
 }
 
+// "q4km", "Q4-K-M": the letters and digits alone.
+std::string bare(std::string_view text) {
+  std::string out = lower(text);
+  std::erase_if(out, [](char c) { return c == '_' || c == '-'; });
+  return out;
+}
+
 size_t find_recipe(std::string_view given) {
   std::string name = lower(given);
   for (const Alias& alias : kAliases) {
@@ -110,6 +117,7 @@ size_t find_recipe(std::string_view given) {
     if (kRecipes[i].name == name) return i;
   }
   const std::vector<std::string> names = recipe_names();
+  if (const auto same = std::ranges::find(names, bare(name), bare); same != names.end()) name = *same;
   std::string list;
   for (const std::string& n : names) list += (list.empty() ? "" : ", ") + n;
   fail(ErrorCode::invalid_argument, "unknown type '{}'{}; types: {}", given, did_you_mean(name, names), list);

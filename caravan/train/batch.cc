@@ -134,6 +134,10 @@ int64_t PackedBatches::take(const std::vector<int64_t>& order, int64_t position)
   return taken;
 }
 
+double PackedBatches::epochs_done() const {
+  return static_cast<double>(epoch_) + static_cast<double>(position_) / static_cast<double>(order_.size());
+}
+
 int64_t PackedBatches::batches_in_epoch(int64_t epoch) const {
   const std::vector<int64_t> order = epoch == epoch_ ? order_ : order_of(epoch);
   int64_t count = 0;

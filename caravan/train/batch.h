@@ -86,6 +86,7 @@ class PackedBatches {
   Batch next();                          // the last batch of an epoch holds what is left
   std::vector<Example> next_examples();  // the same, not yet put together
   int64_t epoch() const { return epoch_; }
+  double epochs_done() const;  // with the part of this one that was given out: 1.25
   bool at_epoch_start() const { return position_ == 0; }
   int64_t batches_in_epoch(int64_t epoch) const;  // counted, without touching the examples' tokens
 

@@ -123,6 +123,7 @@ TEST(TokenFile, BadLinesAreNamedByFileAndNumber) {
   EXPECT_TRUE(has(error_of("{\"ids\": [1.5]}"), "a.jsonl:1"));
   EXPECT_TRUE(has(error_of("{\"ids\": [1, 2], \"learned\": [1]}"), "one entry for each of 2"));
   EXPECT_TRUE(has(error_of("{\"id\": [1]}"), "holds \"text\" or \"ids\""));
+  EXPECT_TRUE(has(error_of("{\"messages\": []}"), "caravan template"));
   EXPECT_TRUE(has(error_of("[1, 2]"), "object"));
   EXPECT_TRUE(has(error_of("{\"ids\": [1}"), "a.jsonl:1"));
   EXPECT_TRUE(has(error_of("{\"text\": \"a\"}"), "tokenizer"));
@@ -221,16 +222,16 @@ TEST(ItemSequences, AnItemsOwnTokenFollowsItsCodesAndIsNotLearned) {
 TEST(ItemVocabulary, ItsTokenizerKnowsEveryCodeWord) {
   items::ItemCodes codes({3, 2});
   codes.add(std::vector<int32_t>{2, 1});
-  const auto tokenizer = text::Tokenizer::from_json(item_tokenizer_json(codes), "tokenizer.json");
+  auto files = item_tokenizer_files(codes);
+  const auto tokenizer = text::Tokenizer::from_json(files["tokenizer.json"], "tokenizer.json");
   EXPECT_EQ(tokenizer.vocab_size(), 9u);
   EXPECT_EQ(tokenizer.encode("<a_2> <b_1> <c_9>").ids, (std::vector<int32_t>{6, 8, 3}));
   EXPECT_EQ(items::item_tokens(codes, [&](std::string_view w) { return tokenizer.token_to_id(w); }),
             (ItemTokens{{6, 8}}));
-  const auto own =
-      text::Tokenizer::from_json(item_tokenizer_json(codes, {.items = true, .users = 2}), "tokenizer.json");
+  auto own_files = item_tokenizer_files(codes, {.items = true, .users = 2});
+  const auto own = text::Tokenizer::from_json(own_files["tokenizer.json"], "tokenizer.json");
   EXPECT_EQ(own.encode("<user:1> <a_2> <b_1> <item:0>").ids, (std::vector<int32_t>{11, 6, 8, 9}));
   EXPECT_EQ(own.encode("<user:1><a_2><b_1><item:0>").ids, (std::vector<int32_t>{11, 6, 8, 9}));
-  const TemporaryFolder folder;
 }
 
 // The bytes that tensorboard 2.20's own writer gives for these events (scripts/golden/train.py says how to compare).
@@ -305,7 +306,8 @@ TEST(Run, TrainsARecommenderFromADataSetAndSavesAllThatItNeeds) {
   train::Run run(config, {});
   EXPECT_EQ(run.execute(RunMode::fresh), Outcome::finished);
   EXPECT_EQ(run.plan()["vocabulary"], 4 + 4 + 3);
-  for (const char* name : {"model.safetensors", "config.json", "tokenizer.json", "codes.json", "items.jsonl"})
+  for (const char* name : {"model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json",
+                           "special_tokens_map.json", "codes.json", "items.jsonl"})
     EXPECT_TRUE(file_exists((folder / "run/final/") + name)) << name;
   EXPECT_TRUE(file_exists(folder / "run/report.html"));
   EXPECT_TRUE(has(message_of([&] { run.execute(RunMode::fresh); }), "--resume"));
@@ -313,6 +315,14 @@ TEST(Run, TrainsARecommenderFromADataSetAndSavesAllThatItNeeds) {
     const FileLock lock(folder / "run/run.lock");
     EXPECT_TRUE(has(message_of([&] { run.execute(RunMode::overwrite); }), "another training writes there"));
     EXPECT_TRUE(file_exists(folder / "run/checkpoints/step-00000004/manifest.json"));
+  }
+  {  // A tokenizer that is given, as a file, brings its companions.
+    TrainConfig with_file = config;
+    with_file.output = folder / "other";
+    with_file.data.tokenizer = folder / "run/final/tokenizer.json";
+    train::Run(with_file, {}).execute(RunMode::fresh);
+    for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"})
+      EXPECT_EQ(read_file((folder / "other/final/") + name), read_file((folder / "run/final/") + name)) << name;
   }
   // The saved settings are settings.
   train::Run again(read_config(folder / "run/config.toml"), {});

@@ -9,7 +9,7 @@
 namespace caravan::train {
 namespace {
 
-items::ItemCodes catalogue_codes(const data::Dataset& dataset) {
+items::ItemCodes catalogue_codes(const data::Dataset& dataset, const std::string& folder) {
   std::vector<int32_t> sizes;
   std::vector<std::vector<int32_t>> tuples;
   for (const items::Item& item : dataset.items) {
@@ -17,7 +17,9 @@ items::ItemCodes catalogue_codes(const data::Dataset& dataset) {
     for (const std::string& word : item.codes) text += word;
     const auto tuple = items::parse_code_tuple(text);
     check(tuple.has_value() && !tuple->empty(), ErrorCode::not_found,
-          "the item '{}' has no codes: make them first, or set data.codes to a file that has them", item.id);
+          "{}: the item '{}' has no codes: 'caravan items build {}' makes them; or set data.codes to a file that has "
+          "them",
+          folder, item.id, folder);
     if (sizes.size() < tuple->size()) sizes.resize(tuple->size(), 0);
     for (size_t l = 0; l < tuple->size(); ++l) sizes[l] = std::max(sizes[l], (*tuple)[l] + 1);
     tuples.push_back(*tuple);
@@ -34,12 +36,22 @@ items::ItemCodes own_codes(int64_t items) {
   return codes;
 }
 
+// What transformers wants to know of a tokenizer beside tokenizer.json.
+std::map<std::string, std::string> companions() {
+  const Json named = {{"bos_token", "<bos>"}, {"eos_token", "<eos>"}, {"unk_token", "<unk>"}, {"pad_token", "<pad>"}};
+  Json config = named;
+  config["tokenizer_class"] = "PreTrainedTokenizerFast";
+  config["padding_side"] = "left";  // generation continues the last token
+  config["clean_up_tokenization_spaces"] = false;
+  return {{"tokenizer_config.json", dump_json(config) + "\n"}, {"special_tokens_map.json", dump_json(named) + "\n"}};
+}
+
 }  // namespace
 
 items::ItemCodes read_item_codes(const data::Dataset& dataset, const std::string& folder, const std::string& path) {
   if (path == kItemIds) return own_codes(dataset.items.size());
   const std::string own = folder + "/" + std::string(items::kCodesFile);
-  if (path.empty() && !file_exists(own)) return catalogue_codes(dataset);
+  if (path.empty() && !file_exists(own)) return catalogue_codes(dataset, folder);
   return items::read_codes_for(items::ids_of(dataset.items), path.empty() ? own : path);
 }
 
@@ -47,7 +59,7 @@ std::string item_word(int64_t item) { return fmt::format("<item:{}>", item); }
 
 std::string user_word(int64_t number) { return fmt::format("<user:{}>", number); }
 
-std::string item_tokenizer_json(const items::ItemCodes& codes, const ItemWords& words) {
+std::map<std::string, std::string> item_tokenizer_files(const items::ItemCodes& codes, const ItemWords& words) {
   items::Words all{.special = {"<pad>", "<bos>", "<eos>", "<unk>"}, .words = {}, .unknown = "<unk>"};
   for (int64_t level = 0; level < codes.levels(); ++level) {
     for (int32_t code = 0; code < codes.sizes()[static_cast<size_t>(level)]; ++code)
@@ -55,7 +67,9 @@ std::string item_tokenizer_json(const items::ItemCodes& codes, const ItemWords& 
   }
   for (int64_t item = 0; words.items && item < codes.items(); ++item) all.words.push_back(item_word(item));
   for (int64_t user = 0; user < words.users; ++user) all.words.push_back(user_word(user));
-  return dump_json(items::word_tokenizer(all));
+  std::map<std::string, std::string> files = companions();
+  files["tokenizer.json"] = dump_json(items::word_tokenizer(all));
+  return files;
 }
 
 }  // namespace caravan::train

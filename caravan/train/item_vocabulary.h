@@ -1,6 +1,7 @@
 // The item codes of a data set and, where no tokenizer is given, a vocabulary of their words.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -22,9 +23,10 @@ struct ItemWords {
   int64_t users = 0;   // of users
 };
 
-// A tokenizer.json with a word for every code of every level, "<a_0>" ..., after <pad>, <bos>, <eos>, <unk>; then
-// "<item:0>" ... and "<user:0>" ...
-std::string item_tokenizer_json(const items::ItemCodes& codes, const ItemWords& words = {});
+// A tokenizer's files, name -> contents: tokenizer.json with a word for every code of every level, "<a_0>" ..., after
+// <pad>, <bos>, <eos>, <unk>; then "<item:0>" ... and "<user:0>" ...; tokenizer_config.json and special_tokens_map.json
+// say which words are which, for transformers.
+std::map<std::string, std::string> item_tokenizer_files(const items::ItemCodes& codes, const ItemWords& words = {});
 std::string item_word(int64_t item);    // "<item:7>"
 std::string user_word(int64_t number);  // "<user:7>"
 

@@ -4,9 +4,12 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <filesystem>
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
+#include "caravan/formats/carried_files.h"
+#include "caravan/formats/side_file.h"
 #include "caravan/items/lookup.h"
 #include "caravan/models/load.h"
 #include "caravan/models/stored_config.h"
@@ -21,17 +24,7 @@
 namespace caravan::train {
 namespace {
 
-constexpr const char* kTokenizerFiles[] = {"tokenizer.json",         "tokenizer_config.json", "special_tokens_map.json",
-                                           "generation_config.json", "chat_template.jinja",   "tokenizer.model"};
-
-std::map<std::string, std::string> tokenizer_files(const formats::Checkpoint& checkpoint) {
-  std::map<std::string, std::string> files;
-  for (const char* name : kTokenizerFiles) {
-    std::string text = checkpoint.side_file(name);
-    if (!text.empty()) files.emplace(name, std::move(text));
-  }
-  return files;
-}
+constexpr const char* kGenerationFile = "generation_config.json";
 
 void set_default(Json& config, const std::string& key, const Json& value) {
   if (find_member(config, key) == nullptr) config[key] = value;
@@ -94,6 +87,16 @@ int64_t positions_of(models::Head& model, const Json& config) {
   return 0;
 }
 
+// A rate for a model from scratch takes one that is trained far from what it knows.
+void warn_of_default_rate(const TrainConfig& config, const std::function<void(const std::string&)>& say) {
+  const double usual = TrainConfig{}.optimizer.lr;
+  if (config.optimizer.lr != usual) return;
+  say(
+      fmt::format("warning: optimizer.lr = {} is the default for models from scratch; one that goes on from model.path "
+                  "mostly wants 1e-5 to 2e-4",
+                  usual));
+}
+
 std::string saved_settings(const std::string& folder) { return folder + "/config.toml"; }
 
 // What the trainer would refuse, before anything is read or removed.
@@ -132,27 +135,43 @@ Run::Run(TrainConfig config, RunHooks hooks) : config_(std::move(config)), hooks
 
 // --- data ------------------------------------------------------------------------------------------------------------
 
+// Every model that is saved carries the files of the model that training began from, the tokenizer's own ones being
+// those of data.tokenizer where that is given.
 void Run::load_tokenizer() {
   const std::string& path = config_.data.tokenizer;
+  if (start_ != nullptr) side_files_ = formats::carried_files(*start_);
+  if (!path.empty()) std::erase_if(side_files_, [](const auto& f) { return formats::is_tokenizer_file(f.first); });
+  const bool is_json = path.ends_with(".json");
+  if (is_json || (is_folder(path) && file_exists(path + "/tokenizer.json"))) return read_tokenizer(path);
   if (path.empty() && start_ == nullptr) return;
-  const auto take = [&](const formats::Checkpoint& checkpoint) {
-    if (checkpoint.format() == "gguf" && hooks_.make_tokenizer_files)
-      side_files_ = hooks_.make_tokenizer_files(checkpoint);
-    side_files_.merge(tokenizer_files(checkpoint));  // what was made stays
-    if (!hooks_.load_tokenizer) return;
-    if (auto found = hooks_.load_tokenizer(checkpoint))
-      tokenizer_ = std::make_shared<text::Tokenizer>(std::move(*found));
-  };
-  const bool folder = is_folder(path) && file_exists(path + "/tokenizer.json");
-  const std::string file = folder ? path + "/tokenizer.json" : path;
-  if (!file.ends_with(".json")) return take(path.empty() ? *start_ : *formats::Checkpoint::open(path));
-  // A tokenizer with or without a model beside it.
-  for (const char* name : kTokenizerFiles) {
-    const std::string beside = path + "/" + name;
-    if (folder && file_exists(beside)) side_files_[name] = read_file(beside);
+  const auto other = path.empty() ? nullptr : formats::Checkpoint::open(path);
+  const formats::Checkpoint& checkpoint = other ? *other : *start_;
+  formats::TextFiles files;
+  if (checkpoint.format() == "gguf" && hooks_.make_tokenizer_files) files = hooks_.make_tokenizer_files(checkpoint);
+  files.merge(formats::carried_files(checkpoint));  // what was made stays
+  const bool generates = start_ == nullptr || !other;
+  for (auto& [name, text] : files) {
+    if (formats::is_tokenizer_file(name) || (generates && name == kGenerationFile)) side_files_[name] = std::move(text);
   }
-  side_files_["tokenizer.json"] = read_file(file);
-  tokenizer_ = std::make_shared<text::Tokenizer>(text::Tokenizer::from_json(side_files_["tokenizer.json"], file));
+  if (!hooks_.load_tokenizer) return;
+  if (auto found = hooks_.load_tokenizer(checkpoint)) tokenizer_ = std::make_shared<text::Tokenizer>(std::move(*found));
+}
+
+// A tokenizer with or without a model beside it: a folder, or a file. Companions belong to a file by its usual name.
+void Run::read_tokenizer(const std::string& path) {
+  const bool folder = is_folder(path);
+  const std::string file = folder ? path + "/tokenizer.json" : path;
+  const std::filesystem::path place(file);
+  const std::string around = place.has_parent_path() ? place.parent_path().string() : ".";
+  const std::string json = read_file(file);
+  if (place.filename() == "tokenizer.json") {
+    for (auto& [name, text] : formats::tokenizer_files_in(around)) side_files_[name] = std::move(text);
+    if (const std::string generation = formats::read_side_file(around + "/" + kGenerationFile);
+        start_ == nullptr && !generation.empty())
+      side_files_[kGenerationFile] = generation;
+  }
+  side_files_["tokenizer.json"] = json;
+  tokenizer_ = std::make_shared<text::Tokenizer>(text::Tokenizer::from_json(json, file));
 }
 
 void Run::load_tokens() {
@@ -182,8 +201,9 @@ void Run::load_items() {
   data::Dataset dataset = data::read_dataset(config_.data.dataset);
   const items::ItemCodes codes = read_item_codes(dataset, config_.data.dataset, config_.data.codes);
   if (!tokenizer_) {
-    side_files_["tokenizer.json"] =
-        item_tokenizer_json(codes, {.items = config_.data.item_tokens, .users = config_.data.user_tokens});
+    for (auto& [name, text] :
+         item_tokenizer_files(codes, {.items = config_.data.item_tokens, .users = config_.data.user_tokens}))
+      side_files_[name] = std::move(text);
     tokenizer_ =
         std::make_shared<text::Tokenizer>(text::Tokenizer::from_json(side_files_["tokenizer.json"], "tokenizer.json"));
     set_default(model_config_, "pad_token_id", tokenizer_->token_to_id("<pad>").value());
@@ -464,6 +484,7 @@ Outcome Run::execute(RunMode mode) {
   });
   if (mode == RunMode::resume && !trainer.resume() && hooks_.say)
     hooks_.say("there is no checkpoint to resume from: the run begins at step 0");
+  if (mode != RunMode::resume && !config_.model.path.empty() && hooks_.say) warn_of_default_rate(config_, hooks_.say);
   keep_settings();
   const Outcome outcome = trainer.run();
   metrics_ = trainer.metrics();

@@ -63,6 +63,7 @@ class Run {
 
  private:
   void load_tokenizer();
+  void read_tokenizer(const std::string& path);
   void load_tokens();
   void load_items();
   ItemTokens tokens_of(const items::ItemCodes& codes, const items::FindToken& find) const;

@@ -51,6 +51,11 @@ Example parse_line(const Json& line, const TokenFileOptions& options, const std:
     example.learned = marks_of(line, example.ids.size(), where);
     return example;
   }
+  check_file(
+      find_member(line, "messages") == nullptr, FileFault::layout, where,
+      "conversations are not read yet: write what 'caravan template MODEL --messages FILE' prints as \"text\", or "
+      "what 'caravan tokenize MODEL --no-special' makes of that as \"ids\", with \"learned\": 0 for tokens that are "
+      "not to be learned (docs/train.md)");
   fail_file(FileFault::layout, where, "a line holds \"text\" or \"ids\"");
 }
 

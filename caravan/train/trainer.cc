@@ -268,7 +268,7 @@ StepReport Trainer::report(double loss, double norm, double factor) const {
           .loss = loss,
           .lr = options_.optimizer_options.lr * factor,
           .gradient_norm = norm,
-          .epoch = static_cast<double>(batches_.epoch()),
+          .epoch = std::round(batches_.epochs_done() * 1e4) / 1e4,
           .tokens_per_second = static_cast<double>(progress_.tokens - tokens_at_start_) / std::max(passed, 1e-9),
           .seconds = passed,
           .seconds_left = passed / done * static_cast<double>(options_.total_steps - progress_.step)};

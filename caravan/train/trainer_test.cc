@@ -411,7 +411,9 @@ TEST(PackedBatches, EveryExampleOnceAnEpochInAnOrderOfItsOwn) {
     const int64_t count = batches.batches_in_epoch(epoch);
     for (int64_t n = 0; n < count; ++n) {
       EXPECT_EQ(batches.epoch(), epoch);
+      const double before = batches.epochs_done();
       const Batch batch = batches.next();
+      EXPECT_NEAR(batches.epochs_done() - before, static_cast<double>(batch.lengths.size()) / 50, 1e-12);
       EXPECT_LE(batch.tokens(), 64);
       tokens += batch.tokens();
       order.push_back(batch.ids[0].item<int64_t>());
