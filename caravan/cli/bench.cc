@@ -18,6 +18,7 @@
 #include "caravan/base/error.h"
 #include "caravan/cli/bench_machine.h"
 #include "caravan/cli/command.h"
+#include "caravan/cli/context_warning.h"
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/model_options.h"
 #include "caravan/cli/output.h"
@@ -234,6 +235,20 @@ void print_text(const Json& results) {
   }
 }
 
+// RFC 4180: a text in quotes, quotes inside it doubled.
+std::string csv_text(const std::string& text) {
+  std::string quoted = "\"";
+  for (const char c : text) quoted.append(c == '"' ? "\"\"" : std::string(1, c));
+  return quoted + "\"";
+}
+
+// A bar would end the cell, a line break the row.
+std::string markdown_text(const std::string& text) {
+  std::string escaped;
+  for (const char c : text) escaped.append(c == '|' ? "\\|" : std::string(1, c == '\n' || c == '\r' ? ' ' : c));
+  return escaped;
+}
+
 // CSV, or a Markdown table: the same cells.
 void print_table(const Json& results, bool markdown) {
   const auto row = [&](const std::vector<std::string>& cells) {
@@ -246,8 +261,12 @@ void print_table(const Json& results, bool markdown) {
   for (const Json& result : results) {
     std::vector<std::string> cells;
     for (const auto& [name, value] : result.items()) {
-      const std::string text = value.is_number_float() ? fmt::format("{:.6g}", value.get<double>()) : value.dump();
-      cells.push_back(value.is_string() && markdown ? value.get<std::string>() : text);
+      if (value.is_string()) {
+        const auto& text = value.get_ref<const std::string&>();
+        cells.push_back(markdown ? markdown_text(text) : csv_text(text));
+      } else {
+        cells.push_back(value.is_number_float() ? fmt::format("{:.6g}", value.get<double>()) : dump_json(value, -1));
+      }
     }
     row(cells);
   }
@@ -281,6 +300,13 @@ void print_profiles(Bench& bench) {
   }
 }
 
+void warn_of_positions(const Json& config, const Options& options) {
+  const int64_t read = std::ranges::max(options.prompts);
+  const int64_t before = std::ranges::max(options.depths), written = std::ranges::max(options.tokens);
+  warn_of_context(config, read, fmt::format("prompts of {} tokens", read));
+  warn_of_context(config, before + 1 + written, fmt::format("{} tokens after {}", written, before + 1));
+}
+
 void check_format(const Options& options) {
   const bool text = options.format == "text", json = options.json || options.format == "json";
   check(text || json || !options.machine, ErrorCode::invalid_argument,
@@ -305,6 +331,7 @@ void run(const Options& options, const Settings& settings) {
         "bench: which model? Use -m FOLDER or FILE, or --machine for the machine alone");
   const std::optional<at::ScalarType> cache = cache_dtype(options.model);
   const auto model = models::load_causal_lm(options.model.model, load);
+  warn_of_positions(model->config(), options);
   Bench bench(*model, options, cache);
   const Json results = bench.run(settings);
   if (options.json || options.format == "json") {
