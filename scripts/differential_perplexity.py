@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""`caravan eval perplexity` beside transformers in fp32: the strided perplexity of transformers' documentation ("Perplexity of
-fixed-length models"), and llama-perplexity's windows computed with transformers.
+"""`caravan eval perplexity` beside transformers in fp32: windows that overlap, as transformers' documentation has them
+("Perplexity of fixed-length models"), and llama-perplexity's windows. The reference is exact for both: the sum of -log softmax
+over all scored tokens, by their number. (The documentation's own sum weighs later windows with one token less than they score.)
 
 usage: differential_perplexity.py CARAVAN MODEL_FOLDER TEXT [--cases 40] [--seed 1] [--limit 1e-4]
 Every case draws a piece of TEXT, a context, a stride or none, a number of windows or all, and whether the tokenizer puts a
@@ -42,23 +43,18 @@ def folders(model, folder):
 
 
 def strided(model, ids, context, stride, windows):
-    """transformers' documentation, but for a last window of one token, whose loss there is NaN times 0."""
-    nll_sum, n_tokens, prev_end, done = 0.0, 0, 0, 0
+    """Each token in the first window that reaches it with something before it."""
+    losses, scored_to = [], 0
     for begin in range(0, ids.size(1), stride):
-        end = min(begin + context, ids.size(1))
-        trg_len = end - prev_end
-        input_ids = ids[:, begin:end]
-        target_ids = input_ids.clone()
-        target_ids[:, :-trg_len] = -100
-        num_loss_tokens = (target_ids != -100).sum().item() - 1
-        if num_loss_tokens > 0 and done < windows:
-            nll_sum += model(input_ids, labels=target_ids).loss.double().item() * num_loss_tokens
-            n_tokens += num_loss_tokens
-            done += 1
-        prev_end = end
+        end, first = min(begin + context, ids.size(1)), max(scored_to, begin + 1)
+        if first < end and len(losses) < windows:
+            log_softmax = model(ids[:, begin:end]).logits[0, first - begin - 1:-1].double().log_softmax(-1)
+            losses.append(-log_softmax.gather(1, ids[0, first:end, None])[:, 0])
+        scored_to = end
         if end == ids.size(1):
             break
-    return math.exp(nll_sum / n_tokens), n_tokens
+    losses = torch.cat(losses)
+    return math.exp(losses.mean().item()), losses.numel()
 
 
 def one_after_another(model, ids, context, windows, bos):
@@ -106,7 +102,7 @@ def compare(args, model, made, case, folder):
     else:
         expected, count = one_after_another(model, ids, case["context"], case["windows"], case["kind"] == "bos")
     difference = abs(result["perplexity"] / expected - 1)
-    if difference < args.limit and round(result["tokens_scored"]) == count:
+    if difference < args.limit and result["tokens_scored"] == count:
         return difference
     return f"{result['perplexity']} of {result['tokens_scored']} tokens, expected {expected} of {count}"
 

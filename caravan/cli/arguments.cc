@@ -62,6 +62,17 @@ std::string flag_argument(const CLI::App& app, const CLI::Option& option, const 
   return long_name + "=" + *parts.value;
 }
 
+// CLI11 leaves empty places of a list out: a value that was meant, or a slip.
+void check_list(const CLI::App& app, const CLI::Option& option, const std::string& name, const std::string& value) {
+  const char delimiter = option.get_delimiter();
+  if (delimiter == 0 || value.empty()) return;
+  const bool has_gap = value.front() == delimiter || value.back() == delimiter ||
+                       value.find(std::string(2, delimiter)) != std::string::npos;
+  const std::string command = full_name(app);
+  check(!has_gap, ErrorCode::invalid_argument, "{}: {}: '{}' has an empty place; see '{} --help'",
+        command.substr(command.find(' ') + 1), name, value, command);
+}
+
 }  // namespace
 
 std::string full_name(const CLI::App& app) {
@@ -90,11 +101,17 @@ void normalize_arguments(const CLI::App& app, std::vector<std::string>& argument
       normal.push_back(flag_argument(app, *option, parts));
     } else if (!parts.value) {
       normal.push_back(parts.name);
-      if (option->get_items_expected_min() > 0 && i + 1 < arguments.size()) normal.push_back(arguments[++i]);
-    } else if (is_short(parts.name) || parts.value->empty()) {
-      normal.insert(normal.end(), {parts.name, *parts.value});
+      if (option->get_items_expected_min() > 0 && i + 1 < arguments.size()) {
+        check_list(app, *option, parts.name, arguments[++i]);
+        normal.push_back(arguments[i]);
+      }
     } else {
-      normal.push_back(parts.name + "=" + *parts.value);
+      check_list(app, *option, parts.name, *parts.value);
+      if (is_short(parts.name) || parts.value->empty()) {
+        normal.insert(normal.end(), {parts.name, *parts.value});
+      } else {
+        normal.push_back(parts.name + "=" + *parts.value);
+      }
     }
   }
   arguments = std::move(normal);

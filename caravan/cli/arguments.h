@@ -14,7 +14,8 @@ namespace caravan::cli {
 std::string full_name(const CLI::App& app);
 
 // "--max_new_tokens" becomes "--max-new-tokens" where only the latter exists, "-m=tiny" becomes "-m" "tiny", and
-// "--svg=" becomes "--svg" "". Throws invalid_argument naming the flag whose value is neither true nor false.
+// "--svg=" becomes "--svg" "". Throws invalid_argument naming the flag whose value is neither true nor false, or the
+// option whose list has an empty place ("4,,8").
 void normalize_arguments(const CLI::App& app, std::vector<std::string>& arguments);
 
 // From here on options that take a value refuse an empty one: it names no file, model, type or number, and mostly comes

@@ -18,6 +18,7 @@
 #include "caravan/base/error.h"
 #include "caravan/cli/bench_machine.h"
 #include "caravan/cli/command.h"
+#include "caravan/cli/context_warning.h"
 #include "caravan/cli/interrupt.h"
 #include "caravan/cli/model_options.h"
 #include "caravan/cli/number_options.h"
@@ -237,6 +238,20 @@ std::vector<std::string> run_facts(const Json& results) {
                       human_bytes(results.back()["peak_memory_bytes"].get<uint64_t>()))};
 }
 
+// RFC 4180: a text in quotes, quotes inside it doubled.
+std::string csv_text(const std::string& text) {
+  std::string quoted = "\"";
+  for (const char c : text) quoted.append(c == '"' ? "\"\"" : std::string(1, c));
+  return quoted + "\"";
+}
+
+// A line break would end the item of a list, a bar the cell.
+std::string markdown_text(const std::string& text) {
+  std::string escaped;
+  for (const char c : text) escaped.append(c == '|' ? "\\|" : std::string(1, c == '\n' || c == '\r' ? ' ' : c));
+  return escaped;
+}
+
 // The measured part of a row. One run alone has no deviation.
 std::vector<std::string> measured(const Json& r) {
   const Json& deviation = r["deviation"];
@@ -262,7 +277,7 @@ void print_text(const Json& results) {
 }
 
 void print_markdown(const Json& results) {
-  for (const std::string& fact : run_facts(results)) print(fmt::format("- {}\n", fact));
+  for (const std::string& fact : run_facts(results)) print(fmt::format("- {}\n", markdown_text(fact)));
   const auto line = [](const std::vector<std::string>& cells) {
     print(fmt::format("| {} |\n", fmt::join(cells, " | ")));
   };
@@ -279,8 +294,13 @@ void print_csv(const Json& results) {
   for (const Json& result : results) {
     std::vector<std::string> cells;
     for (const auto& [name, value] : result.items()) {
-      const std::string text = value.is_number_float() ? fmt::format("{:.6g}", value.get<double>()) : value.dump();
-      cells.push_back(value.is_null() ? "" : text);
+      if (value.is_string()) {
+        cells.push_back(csv_text(value.get_ref<const std::string&>()));
+      } else if (value.is_null()) {
+        cells.emplace_back();
+      } else {
+        cells.push_back(value.is_number_float() ? fmt::format("{:.6g}", value.get<double>()) : dump_json(value, -1));
+      }
     }
     print(fmt::format("{}\n", fmt::join(cells, ",")));
   }
@@ -322,6 +342,13 @@ void print_profiles(Bench& bench) {
       "ran\nfused stages where a model decodes, which this run does not, so that its total may be longer.\n");
 }
 
+void warn_of_positions(const Json& config, const Options& options) {
+  const int64_t read = std::ranges::max(options.prompts);
+  const int64_t before = std::ranges::max(options.depths), written = std::ranges::max(options.tokens);
+  warn_of_context(config, read, fmt::format("prompts of {} tokens", read));
+  warn_of_context(config, before + 1 + written, fmt::format("{} tokens after {}", written, before + 1));
+}
+
 void check_format(const Options& options) {
   const bool text = options.format == "text", json = options.json || options.format == "json";
   check(text || json || !options.machine, ErrorCode::invalid_argument,
@@ -346,6 +373,7 @@ void run(const Options& options, const Settings& settings) {
         "bench: which model? Use -m FOLDER or FILE, or --machine for the machine alone");
   const std::optional<at::ScalarType> cache = cache_dtype(options.model);
   const auto model = models::load_causal_lm(options.model.model, load);
+  warn_of_positions(model->config(), options);
   Bench bench(*model, options, cache);
   const Json results = bench.run(settings);
   if (options.json || options.format == "json") {

@@ -1,10 +1,12 @@
 // `caravan eval perplexity`: how well a model predicts a text, and how far its distributions are from another model's.
 #include <fmt/format.h>
 
+#include <cmath>
 #include <filesystem>
 #include <optional>
 
 #include "caravan/base/error.h"
+#include "caravan/cli/context_warning.h"
 #include "caravan/cli/eval.h"
 #include "caravan/cli/input.h"
 #include "caravan/cli/interrupt.h"
@@ -47,6 +49,10 @@ Json to_json(const Options& options, const ScoredText& text, const TextScores& s
 }
 
 void print_text(const Options& options, const ScoredText& text, const TextScores& scores) {
+  if (!std::isfinite(scores.perplexity.value())) {
+    log_info("warning: the perplexity, exp({:.6g}), passes the range of a double; --json has nats_per_token",
+             scores.perplexity.mean());
+  }
   print(fmt::format("perplexity  {:.4f} +- {:.4f}   ({} tokens scored in {} windows of {}; {:.1f} tokens/s)\n",
                     scores.perplexity.value(), scores.perplexity.uncertainty(),
                     with_commas(static_cast<uint64_t>(scores.perplexity.count())), text.windows.size(),
@@ -91,6 +97,10 @@ void run(const Options& options, const Settings& settings) {
   std::unique_ptr<models::CausalLm> other;
   if (!options.against.empty()) other = models::load_causal_lm(options.against, load);
   const auto reference = other ? std::optional(ScoredModel{*other, options.against}) : std::nullopt;
+  const int64_t longest = text.longest_window();
+  for (const models::CausalLm* each : {model.get(), other.get()}) {
+    if (each != nullptr) warn_of_context(each->config(), longest, fmt::format("windows of {} tokens", longest));
+  }
   TextScores scores;
   {
     const Interrupt interrupt;
@@ -112,8 +122,8 @@ Run setup_eval_perplexity(CLI::App& app, const Settings& settings) {
   app.add_option("-f,--file", options->file, "text ('-': stdin)")->required();
   app.add_option("-c,--context", options->windows.context, "tokens a window (default: 512)")->check(whole(2, 1 << 20));
   app.add_option("--stride", options->windows.stride,
-                 "windows that overlap and start so many tokens apart (default: llama-perplexity's: one after another, "
-                 "the second half of each scored)")
+                 "windows that overlap and start so many tokens apart, each token scored once (default: "
+                 "llama-perplexity's windows: one after another, the second half of each scored)")
       ->check(whole(1, 1 << 20));
   app.add_option("--max-windows", options->windows.max_windows, "the first so many only")->check(whole(1, 1 << 30));
   app.add_option("--against", options->against,

@@ -7,6 +7,7 @@
 
 #include "caravan/base/error.h"
 #include "caravan/cli/command.h"
+#include "caravan/cli/context_warning.h"
 #include "caravan/cli/decoding_options.h"
 #include "caravan/cli/id_list.h"
 #include "caravan/cli/input.h"
@@ -95,17 +96,12 @@ int64_t shortest(const std::vector<Prompt>& prompts) {
   return std::ssize(std::ranges::min_element(prompts, {}, by_size)->ids);
 }
 
-// Positions beyond those that the model was made for are computed as any others; the text may be poor.
-void warn_of_context(const Json& config, const std::vector<Prompt>& prompts,
-                     const generate::GenerationConfig& decoding) {
-  const Json* context = find_member(config, "max_position_embeddings");
-  if (context == nullptr || !context->is_number_integer()) return;
-  uint64_t longest = 0;
-  for (const Prompt& prompt : prompts) longest = std::max<uint64_t>(longest, prompt.ids.size());
-  const auto wanted = static_cast<uint64_t>(std::max<int64_t>(decoding.max_new_tokens.value_or(0), 0));
-  if (longest + wanted <= context->get<uint64_t>()) return;
-  log_info("warning: a prompt of {} tokens and {} new ones pass the model's {} positions (max_position_embeddings)",
-           longest, wanted, context->get<uint64_t>());
+void warn_of_long_prompts(const Json& config, const std::vector<Prompt>& prompts,
+                          const generate::GenerationConfig& decoding) {
+  int64_t longest = 0;
+  for (const Prompt& prompt : prompts) longest = std::max<int64_t>(longest, std::ssize(prompt.ids));
+  const int64_t wanted = std::max<int64_t>(decoding.max_new_tokens.value_or(0), 0);
+  warn_of_context(config, longest + wanted, fmt::format("a prompt of {} tokens and {} new ones", longest, wanted));
 }
 
 Json to_json(const GeneratedSequence& sequence, size_t prompt, bool several, bool logprobs) {
@@ -171,7 +167,7 @@ void run(const Options& options, const Settings& settings) {
   const text::Tokenizer* text_side = tokenizer.has_value() ? &*tokenizer : nullptr;
   const std::vector<Prompt> prompts = all_prompts(options, text_side, vocabulary_of(checkpoint->config()));
   options.decoding.check_use(config, *checkpoint, shortest(prompts));
-  warn_of_context(checkpoint->config(), prompts, config);
+  warn_of_long_prompts(checkpoint->config(), prompts, config);
   const auto model = models::load_causal_lm(*checkpoint, load);
   const std::string& proposer = options.decoding.draft();
   const auto draft = proposer.empty() ? nullptr : models::load_causal_lm(proposer, load);

@@ -1,15 +1,18 @@
 // The program: runs a command line and turns what it throws into a message on stderr and an exit code. The codes are
 // those of sysexits.h where it has a fitting one, and live here only.
 #include <fcntl.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <new>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "caravan/base/allocator.h"
@@ -18,6 +21,7 @@
 #include "caravan/cli/command.h"
 #include "caravan/cli/log.h"
 #include "caravan/cli/output.h"
+#include "caravan/kernels/instruction_sets.h"
 
 namespace {
 
@@ -78,9 +82,18 @@ int report_foreign(const std::exception& error) {
   return report(ErrorCode::internal, line + " (this is a bug in Caravan; -v shows more)");
 }
 
+void check_instruction_set() {
+  const char* forced = std::getenv("CARAVAN_ISA");
+  if (forced == nullptr || *forced == 0) return;
+  const auto& known = caravan::kernels::kInstructionSets;
+  caravan::check(std::ranges::find(known, std::string_view(forced)) != std::end(known), ErrorCode::invalid_argument,
+                 "CARAVAN_ISA: expected one of {}; got '{}'", fmt::join(known, ", "), forced);
+}
+
 int run(std::vector<std::string> arguments) {
   constexpr int kBrokenPipe = 128 + SIGPIPE;  // what a shell reports for a program that SIGPIPE ended
   try {
+    check_instruction_set();
     caravan::cli::run_command_line(std::move(arguments));
     caravan::cli::flush_output();
     return 0;

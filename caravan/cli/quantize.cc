@@ -10,6 +10,7 @@
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/cli/command.h"
+#include "caravan/cli/context_warning.h"
 #include "caravan/cli/finite_weights.h"
 #include "caravan/cli/input.h"
 #include "caravan/cli/interrupt.h"
@@ -22,6 +23,8 @@
 #include "caravan/cli/tokenizer_files.h"
 #include "caravan/cli/tokenizer_source.h"
 #include "caravan/items/lookup.h"
+#include "caravan/models/check_fits.h"
+#include "caravan/quant/half_range.h"
 #include "caravan/quant/imatrix.h"
 #include "caravan/quant/methods.h"
 
@@ -147,7 +150,10 @@ Json sizes_json(const Options& options, const Sizes& sizes, double seconds) {
 class Job {
  public:
   Job(const Options& options, const Settings& settings, const models::LoadOptions& load, const Checkpoint& from)
-      : options_(options), settings_(settings), load_(load), from_(from), quantize_(quantize_options(options, from)) {}
+      : options_(options), settings_(settings), load_(load), from_(from), quantize_(quantize_options(options, from)) {
+    quantize_.recipe.beyond_half = quant::beyond_half(from, quantize_.recipe);
+    quantize_.warn = [](const std::string& line) { log_info("warning: {}", line); };
+  }
 
   formats::ConvertPlan plan() const { return quant::plan_quantization(from_, quantize_); }
   const quant::RecipeOptions& recipe() const { return quantize_.recipe; }
@@ -157,7 +163,10 @@ class Job {
     check(!method.needs_text || !options_.calibration.empty(), ErrorCode::invalid_argument,
           "--method {} needs a text that the model reads: --calibration FILE", method.name);
     check_blocks(method);
-    if (!options_.imatrix.empty()) quantize_.importances = quant::read_imatrix(options_.imatrix, from_);
+    if (!options_.imatrix.empty()) {
+      quantize_.importances = quant::read_imatrix(options_.imatrix, from_);
+      say_coverage();
+    }
     quant::MethodContext context{from_, nullptr, quantize_, [&](int64_t) { interrupt.check("calibrating"); }};
     if (!options_.calibration.empty()) calibrate(method, interrupt);
     context.grams = grams_.get();
@@ -179,6 +188,28 @@ class Job {
           option, options_.type);
   }
 
+  // Of the tensors whose errors an imatrix can weigh.
+  void say_coverage() const {
+    size_t blocks = 0, weighed = 0;
+    for (const formats::TensorInfo& t : plan().tensors) {
+      if (!is_block_quantized(t.dtype)) continue;
+      ++blocks;
+      if (quantize_.importances.contains(t.name.substr(0, t.name.rfind('.')))) ++weighed;
+    }
+    log_info("{}{}: weighs the errors of {} of {} tensors that become blocks", 2 * weighed < blocks ? "warning: " : "",
+             options_.imatrix, weighed, blocks);
+  }
+
+  // What says less than was asked for.
+  void warn_of_calibration(const std::vector<std::vector<int32_t>>& windows) const {
+    const int64_t length = windows.empty() ? 0 : std::ssize(windows[0]);
+    if (length < options_.calibration_context) {
+      log_info("warning: --calibration: {} has {} tokens, less than one window of {}", options_.calibration, length,
+               options_.calibration_context);
+    }
+    warn_of_context(from_.config(), length, fmt::format("--calibration-context: windows of {} tokens", length));
+  }
+
   void check_finite(const std::string& tensor) const {
     const formats::TensorInfo* found = from_.find(tensor);
     if (found == nullptr) return;  // made of another: tied, or the source's under a name of its own
@@ -188,6 +219,7 @@ class Job {
 
   void calibrate(const quant::Method& method, const Interrupt& interrupt) {
     const auto windows = calibration_windows(options_);
+    warn_of_calibration(windows);
     for (const formats::TensorInfo& t : from_.tensors()) check_finite(t.name);  // statistics would have no meaning
     model_ = models::load_causal_lm(from_, load_);
     progress_.emplace("calibrating", windows.size(), settings_.verbosity >= 0, "windows");
@@ -235,11 +267,23 @@ class Job {
   bool writing_ = false;
 };
 
+// OUT is in place by now: an error says so.
+Json measure(const Compared& compared, const ScoredText& text, const Options& options, const Settings& settings,
+             const Interrupt& interrupt) {
+  const auto step = [&] { check(!interrupt.raised(), ErrorCode::cancelled, "interrupted while measuring"); };
+  try {
+    return report_quality(compared, text, options.report, step, settings);
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("{}; '{}' is complete", error.what(), options.out), error.fault());
+  }
+}
+
 void run(const Options& options, const Settings& settings) {
   check_target(options);
   models::LoadOptions load = load_options(options.model, settings);
   const auto from = Checkpoint::open(options.in);
-  models::check_complete(*from);
+  formats::check_target(*from, options.out);
+  models::check_fits(*from);
   Job job(options, settings, load, *from);
   const std::vector<std::string> replaced = quant::TypeChooser(*from, job.recipe()).warnings();
   for (const std::string& line : replaced) log_info("{}", line);
@@ -264,13 +308,7 @@ void run(const Options& options, const Settings& settings) {
   if (text) {
     flush_output();
     load.keep_blocks = true;
-    const Json report = report_quality(
-        {options.in, options.out, load}, *text, options.report,
-        [&] {
-          check(!interrupt.raised(), ErrorCode::cancelled, "interrupted while measuring; '{}' is complete",
-                options.out);
-        },
-        settings);
+    const Json report = measure({*from, options.out, load}, *text, options, settings, interrupt);
     result["quality"] = report;
     if (!options.json) print(format_quality(report));
   }

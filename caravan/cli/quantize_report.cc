@@ -33,7 +33,7 @@ Json report_quality(const Compared& models, const ScoredText& text, const Report
   const auto quantized = models::load_causal_lm(models.quantized, models.load);
   Progress shown("measuring", text.windows.size(), settings.verbosity >= 0, "windows");
   const TextScores scores =
-      score_text({*quantized, models.quantized}, ScoredModel{*source, models.source}, text, [&](int64_t done) {
+      score_text({*quantized, models.quantized}, ScoredModel{*source, models.source.path()}, text, [&](int64_t done) {
         step();
         shown.update(static_cast<uint64_t>(done));
       });

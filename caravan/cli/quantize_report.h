@@ -16,8 +16,10 @@ struct ReportOptions {
   int64_t context = 256;  // tokens a window; the second half of each is scored
 };
 
+// The source as it was opened: its path may name something else by now.
 struct Compared {
-  std::string source, quantized;
+  const formats::Checkpoint& source;
+  std::string quantized;
   models::LoadOptions load;
 };
 

@@ -45,7 +45,7 @@ class Scorer {
     if (reference) scores.divergence.emplace(), scores.reference.emplace();
   }
 
-  void window(const std::vector<int32_t>& ids, int64_t first, double weight) {
+  void window(const std::vector<int32_t>& ids, int64_t first) {
     ++window_;
     constexpr int64_t kRows = 128;  // logits of so many rows at once: 25 MB at a vocabulary of 49152
     const auto start = std::chrono::steady_clock::now();
@@ -60,9 +60,9 @@ class Scorer {
       const Tensor logits = logits_of(model_.model, hidden, begin - 1, rows);
       seconds_since(from);
       if (!reference_) {
-        add(logits, targets, weight);
+        add(logits, targets);
       } else {
-        compare(logits_of(reference_->model, other, begin - 1, rows), logits, targets, weight);
+        compare(logits_of(reference_->model, other, begin - 1, rows), logits, targets);
       }
     }
   }
@@ -72,7 +72,7 @@ class Scorer {
     scores_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
 
-  void add(const Tensor& logits, std::span<const int32_t> targets, double weight) {
+  void add(const Tensor& logits, std::span<const int32_t> targets) {
     std::vector<double> found(targets.size());
     ops::parallel_pieces(std::ssize(targets), 4, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
@@ -82,14 +82,11 @@ class Scorer {
     });
     for (const double log_probability : found) {
       check_finite(log_probability, model_);
-      scores_.perplexity.add(-log_probability, weight);
+      scores_.perplexity.add(-log_probability);
     }
   }
 
-  void compare(const Tensor& p, const Tensor& q, std::span<const int32_t> targets, double weight) {
-    check(p.size(1) == q.size(1), ErrorCode::invalid_argument,
-          "{} has a vocabulary of {} tokens, {} one of {}: their distributions cannot be compared", model_.path,
-          q.size(1), reference_->path, p.size(1));
+  void compare(const Tensor& p, const Tensor& q, std::span<const int32_t> targets) {
     std::vector<eval::Divergence::Token> found(targets.size());
     ops::parallel_pieces(std::ssize(targets), 4, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
@@ -100,8 +97,8 @@ class Scorer {
       check_finite(token.p_nll, *reference_);
       check_finite(token.q_nll, model_);
       scores_.divergence->add(token);
-      scores_.perplexity.add(token.q_nll, weight);
-      scores_.reference->add(token.p_nll, weight);
+      scores_.perplexity.add(token.q_nll);
+      scores_.reference->add(token.p_nll);
     }
   }
 
@@ -141,6 +138,12 @@ void check_reads_forward(const std::string& model_path) {
         model_path);
 }
 
+int64_t ScoredText::longest_window() const {
+  int64_t longest = 0;
+  for (const eval::Window& w : windows) longest = std::max(longest, w.end - w.begin);
+  return longest;
+}
+
 ScoredText scored_text(const text::Tokenizer& tokenizer, const NamedText& named, const WindowOptions& options) {
   ScoredText scored;
   std::string_view text = named.text;
@@ -163,6 +166,12 @@ ScoredText scored_text(const text::Tokenizer& tokenizer, const NamedText& named,
 
 TextScores score_text(const ScoredModel& model, const std::optional<ScoredModel>& reference, const ScoredText& text,
                       const std::function<void(int64_t)>& progress) {
+  if (reference) {
+    const int64_t q = model.model.backbone().vocab_size(), p = reference->model.backbone().vocab_size();
+    check(p == q, ErrorCode::invalid_argument,
+          "{} has a vocabulary of {} tokens, {} one of {}: their distributions cannot be compared", model.path, q,
+          reference->path, p);
+  }
   const torch::InferenceMode guard;
   TextScores scores;
   Scorer scorer(model, reference, scores);
@@ -171,7 +180,7 @@ TextScores score_text(const ScoredModel& model, const std::optional<ScoredModel>
     const eval::Window& w = text.windows[i];
     std::vector<int32_t> ids(text.ids.begin() + w.begin, text.ids.begin() + w.end);
     if (text.bos) ids.front() = *text.bos;
-    scorer.window(ids, w.first - w.begin, w.weight);
+    scorer.window(ids, w.first - w.begin);
   }
   if (progress) progress(std::ssize(text.windows));
   return scores;

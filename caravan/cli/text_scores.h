@@ -31,7 +31,8 @@ struct ScoredText {
   std::vector<int32_t> ids;
   std::optional<int32_t> bos;  // stands at the start of every window of llama.cpp's kind, over the token that is there
   std::vector<eval::Window> windows;
-  int64_t tokens_run() const;  // that go through the model
+  int64_t tokens_run() const;      // that go through the model
+  int64_t longest_window() const;  // tokens
 };
 
 // Tokens and windows of a text. llama.cpp's windows: special tokens written in the text are plain text, one line break

@@ -49,26 +49,23 @@ std::vector<Window> strided_windows(int64_t tokens, int64_t context, int64_t str
   std::vector<Window> windows;
   int64_t done = 0;
   for (int64_t begin = 0; begin < tokens; begin += stride) {
-    const int64_t end = std::min(begin + context, tokens), added = end - done;
-    const int64_t first = std::max(done, begin + 1), scored = end - first;
-    if (scored > 0 && added > 1) {
-      windows.push_back({begin, first, end, static_cast<double>(added - 1) / static_cast<double>(scored)});
-    }
+    const int64_t end = std::min(begin + context, tokens), first = std::max(done, begin + 1);
+    if (first < end) windows.push_back({begin, first, end});
     done = end;
     if (end == tokens) break;
   }
   return windows;
 }
 
-void Perplexity::add(double negative_log_probability, double weight) {
-  count_ += weight;
-  sum_ += weight * negative_log_probability;
-  squares_ += weight * negative_log_probability * negative_log_probability;
+void Perplexity::add(double negative_log_probability) {
+  ++count_;
+  sum_ += negative_log_probability;
+  squares_ += negative_log_probability * negative_log_probability;
 }
 
-double Perplexity::mean() const { return count_ > 0 ? sum_ / count_ : 0.0; }
+double Perplexity::mean() const { return count_ > 0 ? sum_ / static_cast<double>(count_) : 0.0; }
 double Perplexity::value() const { return std::exp(mean()); }
-double Perplexity::uncertainty() const { return value() * standard_error(sum_, squares_, count_); }
+double Perplexity::uncertainty() const { return value() * standard_error(sum_, squares_, static_cast<double>(count_)); }
 
 void Divergence::add(const Token& token) {
   const double kl = std::max(0.0, token.kl), difference = token.q_nll - token.p_nll;

@@ -5,7 +5,7 @@
 //   perplexity.add(-log_probability);                     // then perplexity.value(), .uncertainty()
 //
 // Sources: llama.cpp's tools/perplexity (windows, uncertainty, divergence); transformers' documentation, "Perplexity of
-// fixed-length models" (strided windows).
+// fixed-length models" (strided windows, but for the weights there: see strided_windows).
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,6 @@ namespace caravan::eval {
 // The tokens [begin, end) go through the model at once; those from `first` on are scored.
 struct Window {
   int64_t begin = 0, first = 0, end = 0;
-  double weight = 1;  // of each of its tokens
   bool operator==(const Window&) const = default;
 };
 
@@ -28,20 +27,24 @@ struct Window {
 // window.
 std::vector<Window> llama_windows(int64_t tokens, int64_t context);
 
-// Windows that start `stride` tokens after another and end at the text's end; each scores what the ones before did not.
-// As in the recipe a window counts for one token less than it adds.
+// Windows that start `stride` tokens after another and end at the text's end; each scores what the ones before did not,
+// so that no token is scored twice. The first of a window has nothing before it: it is scored only where an earlier
+// window reached it (the text's first never, and no window's at a stride of the whole context). Every token counts the
+// same; transformers' recipe takes the mean of each window and weighs the later ones with one token less than they
+// score.
 std::vector<Window> strided_windows(int64_t tokens, int64_t context, int64_t stride);
 
 class Perplexity {
  public:
-  void add(double negative_log_probability, double weight = 1);
-  double count() const { return count_; }
+  void add(double negative_log_probability);
+  int64_t count() const { return count_; }
   double mean() const;         // nats a token
-  double value() const;        // exp(mean)
+  double value() const;        // exp(mean); infinite beyond the range of a double, at some 709 nats
   double uncertainty() const;  // one standard error of value(), tokens taken for independent
 
  private:
-  double count_ = 0, sum_ = 0, squares_ = 0;
+  int64_t count_ = 0;
+  double sum_ = 0, squares_ = 0;
 };
 
 // Two models on the same tokens: p is the reference, q what is measured.

@@ -18,16 +18,42 @@ TEST(Windows, HalvesOfWholeWindowsAsLlamaCpp) {
   EXPECT_THROW(llama_windows(7, 2), Error);
 }
 
-TEST(Windows, StridesAsTransformersDocumentsThem) {
-  // max_length 4, stride 2, 7 tokens: begins 0, 2, 4; targets 4, 2, 1; counted 3, 1, 0.
-  const std::vector<Window> expected = {{0, 1, 4, 1.0}, {2, 4, 6, 0.5}};
+TEST(Windows, StridesScoreEveryTokenOnce) {
+  const std::vector<Window> expected = {{0, 1, 4}, {2, 4, 6}, {4, 6, 7}};
   EXPECT_EQ(strided_windows(7, 4, 2), expected);
-  const std::vector<Window> whole = {{0, 1, 4, 1.0}, {4, 5, 7, 1.0}};
+  const std::vector<Window> whole = {{0, 1, 4}, {4, 5, 7}};
   EXPECT_EQ(strided_windows(7, 4, 4), whole);
-  const std::vector<Window> one = {{0, 1, 7, 1.0}};
+  EXPECT_EQ(strided_windows(9, 4, 4).size(), 2u);  // a last window of one token scores nothing
+  const std::vector<Window> one = {{0, 1, 7}};
   EXPECT_EQ(strided_windows(7, 100, 50), one);
   EXPECT_THROW(strided_windows(7, 4, 5), Error);
   EXPECT_THROW(strided_windows(1, 4, 4), Error);
+}
+
+TEST(Windows, AtEveryStrideTokensAreScoredInOrderAndOnce) {
+  constexpr int64_t kContext = 8;
+  for (const int64_t stride : {int64_t{1}, int64_t{2}, int64_t{4}, int64_t{7}, kContext}) {
+    for (int64_t tokens = 2; tokens < 40; ++tokens) {
+      std::vector<int> scored(static_cast<size_t>(tokens), 0);
+      for (const Window& w : strided_windows(tokens, kContext, stride)) {
+        EXPECT_LE(w.end - w.begin, kContext);
+        EXPECT_GT(w.first, w.begin);  // with something before it
+        for (int64_t i = w.first; i < w.end; ++i) ++scored[static_cast<size_t>(i)];
+      }
+      for (int64_t i = 0; i < tokens; ++i) {
+        const bool has_context = i > 0 && (stride < kContext || i % kContext != 0);
+        EXPECT_EQ(scored[static_cast<size_t>(i)], has_context ? 1 : 0) << "token " << i << " at stride " << stride;
+      }
+    }
+  }
+}
+
+TEST(PerplexityValue, CountsWholeTokensAndMayPassTheRangeOfADouble) {
+  Perplexity p;
+  for (int i = 0; i < 3; ++i) p.add(800);
+  EXPECT_EQ(p.count(), 3);
+  EXPECT_DOUBLE_EQ(p.mean(), 800);
+  EXPECT_TRUE(std::isinf(p.value()));
 }
 
 TEST(PerplexityValue, IsTheExponentialOfTheMean) {

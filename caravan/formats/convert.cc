@@ -3,15 +3,19 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <optional>
 
 #include "caravan/base/checked.h"
 #include "caravan/base/dtype_names.h"
+#include "caravan/base/file.h"
 #include "caravan/formats/carried_files.h"
 #include "caravan/formats/cast.h"
 #include "caravan/formats/convert_losses.h"
+#include "caravan/formats/folder_writer.h"
 #include "caravan/formats/gguf_checkpoint.h"
 #include "caravan/formats/gguf_vocabulary.h"
+#include "caravan/formats/unread_quantization.h"
 
 namespace caravan::formats {
 namespace {
@@ -79,11 +83,6 @@ DType target_dtype(const TensorInfo& tensor, const Checkpoint& from, const Conve
     return tensor.dtype;
   check(can_cast(tensor.dtype, *options.dtype), ErrorCode::unsupported, "tensor '{}': {} cannot be converted to {}",
         tensor.name, to_string(tensor.dtype), to_string(*options.dtype));
-  const bool is_scaled =
-      dtype_info(tensor.dtype).block_bytes == 1 &&
-      (from.find(tensor.name + "_scale_inv") != nullptr || from.find(tensor.name + "_scale") != nullptr);
-  check(!is_scaled, ErrorCode::unsupported, "tensor '{}' is {} with scales of its own, which is not converted",
-        tensor.name, to_string(tensor.dtype));
   return *options.dtype;
 }
 
@@ -100,6 +99,39 @@ bool set_dtype(Json& config, std::string_view name) {
     }
   }
   return found;
+}
+
+namespace fs = std::filesystem;
+
+// A GGUF and, where it is part of several ("NAME-00001-of-00003.gguf"), the others.
+std::vector<fs::path> parts_of(const fs::path& gguf) {
+  const std::string name = gguf.filename().string();
+  const size_t mark = name.rfind("-of-");
+  if (mark == std::string::npos || mark < 5) return {gguf};
+  const std::string folder = gguf.has_parent_path() ? gguf.parent_path().string() : ".";
+  std::vector<fs::path> parts;
+  for (const std::string& other : list_folder(folder).value_or(std::vector<std::string>())) {
+    const bool is_part = other.size() == name.size() && other.starts_with(name.substr(0, mark - 5)) &&
+                         other.ends_with(name.substr(mark));
+    if (is_part) parts.push_back(fs::path(folder) / other);
+  }
+  return parts;
+}
+
+// The files that a checkpoint has at its path; a folder's GGUFs are its own only where it is read from them.
+std::vector<fs::path> files_of(const Checkpoint& from) {
+  std::vector<fs::path> files;
+  const fs::path path = from.path();
+  if (const GgufFile* file = gguf_file(from)) files = parts_of(file->path());
+  if (!is_folder(from.path())) {
+    files.push_back(path);
+    return files;
+  }
+  for (const std::string& name : list_folder(from.path()).value_or(std::vector<std::string>())) {
+    const bool is_weights_of_another = name.ends_with(".gguf") && gguf_file(from) == nullptr;
+    if (is_checkpoint_file(name) && !is_weights_of_another) files.push_back(path / name);
+  }
+  return files;
 }
 
 class Converter {
@@ -161,6 +193,9 @@ class Converter {
 
 ConvertPlan plan_conversion(const Checkpoint& from, const ConvertOptions& options) {
   constexpr std::array kTargets = {DType::f64, DType::f32, DType::f16, DType::bf16};
+  const bool is_copy =
+      !options.dtype && !options.choose && (options.write.format == "safetensors" || options.write.format == "torch");
+  if (!is_copy) check_quantization_is_read(from);
   const DType wanted = options.dtype.value_or(options.dequantized_dtype);
   check(std::ranges::find(kTargets, wanted) != kTargets.end(), ErrorCode::invalid_argument,
         "tensors are converted to f64, f32, f16 or bf16, not to {}: use quantize for block types", to_string(wanted));
@@ -182,7 +217,27 @@ ConvertPlan plan_conversion(const Checkpoint& from, const ConvertOptions& option
   return plan;
 }
 
+void check_target(const Checkpoint& from, const std::string& to) {
+  const auto is_target = [&to](const fs::path& path) {  // by device and inode
+    std::error_code missing;
+    return fs::equivalent(path, to, missing);
+  };
+  const auto would_lose = [&](const fs::path& file) {  // the file, and every folder around it
+    for (fs::path at = file;; at = at.parent_path()) {
+      if (is_target(at)) return true;
+      if (at == at.parent_path()) return false;
+    }
+  };
+  for (const fs::path& file : files_of(from)) {
+    std::error_code ignored;  // a link counts where it stands and where it points to
+    const bool lost = would_lose(fs::absolute(file, ignored)) || would_lose(fs::canonical(file, ignored));
+    check(!lost, ErrorCode::invalid_argument,
+          "'{}' cannot be written while {} is read, which would be lost: choose another name", to, file.string());
+  }
+}
+
 void convert(const Checkpoint& from, const std::string& to, const ConvertOptions& options) {
+  check_target(from, to);
   const ConvertPlan plan = plan_conversion(from, options);
   WriteOptions write = options.write;
   write.side_files.merge(carried_files(from));  // what the caller gave stays

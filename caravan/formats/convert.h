@@ -46,12 +46,17 @@ struct ConvertOptions {
   std::function<void(const std::string&)> warn;          // of what gets lost: convert_losses.h
 };
 
-// What will be written, from the source's tensor list alone.
+// What will be written, from the source's tensor list alone. Weights of a quantization that is not read
+// (unread_quantization.h) are copied byte for byte into safetensors or torch files; anything else throws unsupported.
 struct ConvertPlan {
   std::vector<TensorInfo> tensors;
   Json config;
 };
 ConvertPlan plan_conversion(const Checkpoint& from, const ConvertOptions& options);
+
+// Throws invalid_argument where writing `to` would replace or remove a file of `from` (weights, config, tokenizer):
+// itself under any name, or a folder around it. convert() checks it too; callers that work for long before do so first.
+void check_target(const Checkpoint& from, const std::string& to);
 
 void convert(const Checkpoint& from, const std::string& to, const ConvertOptions& options);
 

@@ -7,6 +7,7 @@
 #include "caravan/base/file.h"
 #include "caravan/base/temporary_folder.h"
 #include "caravan/formats/memory_checkpoint.h"
+#include "caravan/formats/unread_quantization.h"
 
 namespace caravan::formats {
 namespace {
@@ -109,6 +110,8 @@ TEST(Convert, ScaledEightBitWeightsAreNotTakenForPlainOnes) {
   const TemporaryFolder folder;
   EXPECT_THROW(convert(from, folder / "out", {.dtype = DType::f32}), Error);
   EXPECT_THROW(convert(from, folder / "out", {.dtype = DType::i32}), Error);
+  EXPECT_THROW(convert(from, folder / "out", {.write = {.format = "flax"}}), Error);
+  EXPECT_THROW(plan_conversion(from, {.choose = [](const TensorInfo& t) { return t.dtype; }}), Error);
   convert(from, folder / "out", {});
 }
 
@@ -149,6 +152,71 @@ std::unique_ptr<MemoryCheckpoint> small_llama() {
     from->add(t, std::move(bytes));
   }
   return from;
+}
+
+// The line about a checkpoint of one quantized tensor; empty where it counts as plain weights.
+std::string unread(const Json& quantization, const std::string& name, DType dtype) {
+  Json config = {{"model_type", "llama"}};
+  if (!quantization.is_null()) config["quantization_config"] = quantization;
+  MemoryCheckpoint from("made", config);
+  from.add({"model.norm.weight", DType::f32, {1}}, std::vector<std::byte>(4));
+  from.add({name, dtype, {1}}, std::vector<std::byte>(static_cast<size_t>(dtype_info(dtype).block_bytes)));
+  return unread_quantization(from).value_or("");
+}
+
+TEST(UnreadQuantization, IsNamed) {
+  const auto expect = [](const std::string& line, std::string_view part) {
+    EXPECT_NE(line.find(part), std::string::npos) << line;
+    EXPECT_EQ(line.find('\n'), std::string::npos);
+    EXPECT_NE(line.find("read are gptq"), std::string::npos) << line;
+  };
+  for (const char* method :
+       {"bitsandbytes", "fp8", "fbgemm_fp8", "hqq", "eetq", "quanto", "torchao", "mxfp4", "GPTQ"}) {
+    expect(unread({{"quant_method", method}}, "a.weight", DType::i8), fmt::format("by '{}'", method));
+  }
+  expect(unread({{"bits", 4}}, "a.qweight", DType::i32), "no quant_method");
+  expect(unread("gptq", "a.qweight", DType::i32), "no object");
+  expect(unread(nullptr, "a.qweight", DType::i32), "no quantization_config names");
+  expect(unread(nullptr, "a.SCB", DType::f32), "no quantization_config names");
+  // What a training in 4 bits leaves in the config of plain weights; floats of 8 bits without scales; old masks.
+  EXPECT_EQ(unread({{"quant_method", "bitsandbytes"}}, "a.weight", DType::bf16), "");
+  EXPECT_EQ(unread(nullptr, "a.weight", DType::f8_e4m3), "");
+  EXPECT_EQ(unread(nullptr, "attn.bias", DType::u8), "");
+}
+
+TEST(Convert, RefusesToWriteOverWhatItReads) {
+  const TemporaryFolder folder;
+  const auto refuses = [](const std::string& in, const std::string& out) {
+    try {
+      check_target(*Checkpoint::open(in), out);
+    } catch (const Error& e) {
+      return e.code() == ErrorCode::invalid_argument;
+    }
+    return false;
+  };
+  const std::string in = folder / "in";
+  convert(*small_llama(), in, {});
+  convert(*small_llama(), folder / "a.gguf", {.write = {.format = "gguf"}});
+  EXPECT_TRUE(refuses(in, in));
+  EXPECT_TRUE(refuses(in, in + "/"));
+  EXPECT_TRUE(refuses(in + "/model.safetensors", in));
+  EXPECT_TRUE(refuses(in, folder.path()));
+  EXPECT_TRUE(refuses(in, in + "/config.json"));
+  EXPECT_TRUE(refuses(folder / "a.gguf", folder / "a.gguf"));
+  EXPECT_FALSE(refuses(in, folder / "a.gguf"));
+  EXPECT_FALSE(refuses(in, folder / "new"));
+  EXPECT_FALSE(refuses(in, in + "/new.gguf"));
+  std::filesystem::copy(folder / "a.gguf", in + "/b.gguf");  // beside weights that come first
+  EXPECT_FALSE(refuses(in, in + "/b.gguf"));
+  std::filesystem::create_hard_link(folder / "a.gguf", folder / "same.gguf");
+  EXPECT_TRUE(refuses(folder / "a.gguf", folder / "same.gguf"));
+  std::filesystem::create_directory(folder / "hub");  // as a cache has it: links to files elsewhere
+  for (const char* name : {"config.json", "model.safetensors"})
+    std::filesystem::create_symlink(in + "/" + name, folder / fmt::format("hub/{}", name));
+  EXPECT_TRUE(refuses(folder / "hub", folder / "hub"));
+  EXPECT_TRUE(refuses(folder / "hub", in));
+  EXPECT_THROW(convert(*Checkpoint::open(in + "/model.safetensors"), in, {}), Error);
+  EXPECT_TRUE(Checkpoint::open(in)->find("lm_head.weight") != nullptr);
 }
 
 TEST(Convert, EveryFormatGivesBackEveryBit) {

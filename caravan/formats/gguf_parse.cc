@@ -204,6 +204,9 @@ class Parser {
       check_file(other != number, FileFault::unsupported, where_,
                  "tensor \"{}\" has the type {}, which is not supported", name, type_name);
     }
+    // Numbers are given out one after another: those beyond the last belong to a newer ggml.
+    check_file(number <= kOtherTypes.back().first, FileFault::unsupported, where_,
+               "tensor \"{}\": type {} is not known", name, number);
     fail_file(FileFault::type, where_, "tensor \"{}\": unknown tensor type {}", name, number);
   }
 

@@ -1,4 +1,5 @@
-// Chooses the kernel table once; see table.h. An unknown or unavailable CARAVAN_ISA falls back to the best one.
+// Chooses the kernel table once; see table.h. A CARAVAN_ISA that this machine lacks, or an unknown one (which the
+// program refuses), falls back to the best one.
 #include "caravan/kernels/table.h"
 
 #include <stdlib.h>

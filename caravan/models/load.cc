@@ -9,7 +9,9 @@
 #include "caravan/base/dtype_names.h"
 #include "caravan/base/error.h"
 #include "caravan/base/mapping.h"
+#include "caravan/formats/unread_quantization.h"
 #include "caravan/formats/writer.h"
+#include "caravan/models/check_fits.h"
 #include "caravan/models/fused_tensors.h"
 #include "caravan/models/load_dtype.h"
 #include "caravan/models/multiplied.h"
@@ -233,9 +235,7 @@ std::string architecture_of(const Json& config) {
   return is_named ? (*names)[0].get<std::string>() : "";
 }
 
-}  // namespace
-
-void check_complete(const formats::Checkpoint& checkpoint) {
+void check_tensors(const formats::Checkpoint& checkpoint, Surplus surplus) {
   const std::string place = checkpoint.place_of("config.json");
   const std::string model_type = get_string(checkpoint.config(), "model_type", place, "");
   if (model_type.empty() || search_family(model_type) == nullptr) return;
@@ -243,10 +243,22 @@ void check_complete(const formats::Checkpoint& checkpoint) {
   Sources sources = sources_for(*model, checkpoint);
   const std::string named = architecture_of(checkpoint.config());
   const bool has_foreign_head = !named.empty() && named != model->architecture();
-  match(*model, sources, checkpoint.path(), has_foreign_head, Surplus::left_alone);
+  match(*model, sources, checkpoint.path(), has_foreign_head, surplus);
+}
+
+}  // namespace
+
+void check_complete(const formats::Checkpoint& checkpoint) {
+  if (!formats::unread_quantization(checkpoint)) check_tensors(checkpoint, Surplus::left_alone);
+}
+
+void check_fits(const formats::Checkpoint& checkpoint) {
+  formats::check_quantization_is_read(checkpoint);
+  check_tensors(checkpoint, Surplus::refused);
 }
 
 LoadReport load_parameters(Head& model, const formats::Checkpoint& checkpoint, const LoadOptions& given) {
+  formats::check_quantization_is_read(checkpoint);
   Sources sources = sources_for(model, checkpoint);
   LoadReport report = match(model, sources, checkpoint.path(), given.change_head);
   std::vector<nn::Parameter*> fresh;

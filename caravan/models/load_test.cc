@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <cerrno>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
@@ -315,7 +317,13 @@ void expect_the_same_from_a_cache(const std::string& file, CausalLm& made) {
   const auto later = std::filesystem::last_write_time(file) + std::chrono::seconds(2);
   std::filesystem::last_write_time(file, later);  // as if it were another file
   starts.expect_the_same(cache.path());
-  EXPECT_NE(stored_at(), first);
+  const auto second = stored_at();
+  EXPECT_NE(second, first);
+  const std::string bytes = read_file(file);
+  std::ofstream(file, std::ios::binary | std::ios::in | std::ios::out) << bytes;  // in place, as many bytes
+  std::filesystem::last_write_time(file, later);                                  // and the time put back
+  starts.expect_the_same(cache.path());
+  EXPECT_NE(stored_at(), second);
   EXPECT_EQ(list_folder(cache.path())->size(), 1u);
   EXPECT_TRUE(starts.warnings.empty());
 }
@@ -362,6 +370,28 @@ void expect_a_cache_to_be_optional(const std::string& file, CausalLm& made) {
   EXPECT_TRUE(file_exists(entry + "/notes.txt"));
 }
 
+class ClosedFolder final : public FileSystem {
+ public:
+  explicit ClosedFolder(std::string folder) : folder_(std::move(folder)) {}
+  int open(const char* path, int flags, int mode) override {
+    return std::string_view(path).starts_with(folder_) ? -EACCES : FileSystem::open(path, flags, mode);
+  }
+
+ private:
+  std::string folder_;
+};
+
+// Nor is one that may not be read.
+void expect_a_closed_cache_to_be_no_error(const std::string& file, CausalLm& made) {
+  const TemporaryFolder folder;
+  ClosedFolder closed(folder / "cache");
+  const ScopedFileSystem scoped(closed);
+  CachedStarts starts(file, made);
+  starts.expect_the_same(folder / "cache");
+  ASSERT_EQ(starts.warnings.size(), 1u);
+  EXPECT_NE(starts.warnings[0].find("cannot be kept there"), std::string::npos) << starts.warnings[0];
+}
+
 // A model whose matrices are stored as Q8_0: each block's half is 2^-7, its integers are those of the values.
 TEST_F(LoadTest, BlocksThatAreKeptGiveTheDenseModelsLogits) {
   config["hidden_size"] = 64;
@@ -401,6 +431,7 @@ TEST_F(LoadTest, BlocksThatAreKeptGiveTheDenseModelsLogits) {
   expect_the_same_from_a_cache(file, *kept);
   expect_a_cache_to_be_mended(file, *kept);
   expect_a_cache_to_be_optional(file, *kept);
+  expect_a_closed_cache_to_be_no_error(file, *kept);
   const torch::NoGradGuard guard;
   for (const int64_t tokens : {1, 3, 40}) {  // one input, a few, many
     const Tensor ids = at::arange(1, tokens + 1, at::kLong);

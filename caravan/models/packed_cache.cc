@@ -1,8 +1,10 @@
 #include "caravan/models/packed_cache.h"
 
+#include <sys/stat.h>
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <span>
 
@@ -18,10 +20,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// The time of modification can be put back (cp -p, rsync -t, touch -r); the inode's own time cannot.
 Json state_of(const fs::path& file) {
+  struct stat status {};
+  if (::stat(file.c_str(), &status) != 0) {
+    throw fs::filesystem_error("stat", file, std::error_code(errno, std::generic_category()));
+  }
+  const auto nanoseconds = [](const timespec& t) { return int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec; };
   return {{"name", file.filename().string()},
-          {"bytes", fs::file_size(file)},
-          {"modified", fs::last_write_time(file).time_since_epoch().count()}};
+          {"bytes", status.st_size},
+          {"inode", status.st_ino},
+          {"modified", nanoseconds(status.st_mtim)},
+          {"changed", nanoseconds(status.st_ctim)}};
 }
 
 // What the packed bytes are made of, as far as can be told without reading it.
@@ -81,6 +91,9 @@ PackedCache::PackedCache(const std::string& folder, const formats::Checkpoint& s
   } catch (const fs::filesystem_error& error) {
     path_.clear();
     this->warn(fmt::format("{}: repacked weights cannot be kept there: {}", folder, error.code().message()));
+  } catch (const Error& error) {  // it cannot be read
+    path_.clear();
+    this->warn(fmt::format("{}: repacked weights cannot be kept there: {}", folder, error.what()));
   }
 }
 

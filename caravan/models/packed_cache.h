@@ -6,9 +6,9 @@
 //   cache.save();
 //
 // One safetensors folder a checkpoint, under a name made of the checkpoint's path; its config.json says what it was
-// made of (sizes and times of the files, the layout of the packed bytes), and the CRC-32C of every 4 MiB, which all are
-// read and checked when it is opened: 0.07 s for 600 MB that are in memory. Where anything differs the entry is made
-// anew. A cache that cannot be used or written is no error: `warn` is told, and the model loads as without one.
+// made of (sizes, inodes and times of the files, the layout of the packed bytes), and the CRC-32C of every 4 MiB, which
+// all are read and checked when it is opened: 0.07 s for 600 MB that are in memory. Where anything differs the entry is
+// made anew. A cache that cannot be used or written is no error: `warn` is told, and the model loads as without one.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,6 @@
 // GGUF: tensors NAME.in_sum2 (sums of squares of the inputs) and NAME.counts. The older form: i32 entries; each an i32
-// length and the name, i32 calls, i32 values and as many f32. NAME is GGUF's name of the weight.
+// length and the name, i32 calls, i32 values and as many f32; then, in newer files, i32 calls of all, and an i32 length
+// and the name of the text. NAME is GGUF's name of the weight.
 // Source: llama.cpp's tools/imatrix.
 #include "caravan/quant/imatrix.h"
 
@@ -47,6 +48,7 @@ class DatReader {
     check_file(value >= least, FileFault::range, path_, "a count of {}", value);
     return value;
   }
+  bool at_end() const { return at_ == bytes_.size(); }
   std::string_view take(size_t n) {
     check_file(n <= bytes_.size() - at_, FileFault::truncated, path_, "{} bytes more are needed at {}", n, at_);
     at_ += n;
@@ -60,9 +62,14 @@ class DatReader {
 };
 
 Named read_dat(std::string bytes, const std::string& path) {
+  constexpr int32_t kMostEntries = 1 << 20;  // a text's first four characters are a larger number
+  int32_t entries = 0;
+  std::memcpy(&entries, bytes.data(), std::min(bytes.size(), sizeof entries));
+  check_file(entries > 0 && entries <= kMostEntries, FileFault::magic, path,
+             "this is no imatrix: expected llama-imatrix's GGUF, or its older .dat");
   DatReader in(std::move(bytes), path);
   Named all;
-  const int32_t entries = in.number(1);
+  in.take(sizeof entries);
   for (int32_t i = 0; i < entries; ++i) {
     const std::string name(in.take(static_cast<size_t>(in.number(1))));
     in.number(0);  // calls: a common factor of the values
@@ -72,6 +79,11 @@ Named read_dat(std::string bytes, const std::string& path) {
     std::memcpy(values.data(), raw.data(), raw.size());
     all[name] = std::move(values);
   }
+  if (!in.at_end()) {
+    in.number(0);
+    in.take(static_cast<size_t>(in.number(0)));
+  }
+  check_file(in.at_end(), FileFault::layout, path, "there is more in it than its {} entries", entries);
   return all;
 }
 
@@ -85,6 +97,7 @@ Importances read_imatrix(const std::string& path, const formats::Checkpoint& mod
   check(architecture != nullptr, ErrorCode::unsupported, "{}: a '{}' model has no names in GGUF", model.path(),
         model_type);
   Importances all;
+  size_t fitting = 0;
   for (const auto& [name, values] : named) {
     const std::string full = formats::huggingface_tensor_name(*architecture, name).value_or("");
     const formats::TensorInfo* tensor = full.empty() ? nullptr : model.find(full);
@@ -94,10 +107,13 @@ Importances read_imatrix(const std::string& path, const formats::Checkpoint& mod
     for (const float v : values) {
       check_file(std::isfinite(v) && v >= 0, FileFault::range, path, "{}: a sum of squares of {}", name, v);
     }
+    ++fitting;
     std::vector<float> importance = above_zero(values);
     if (!importance.empty()) all.emplace(full.substr(0, full.rfind('.')), std::move(importance));
   }
-  check(!all.empty(), ErrorCode::invalid_argument, "{}: nothing in it belongs to a tensor of {}", path, model.path());
+  check(fitting > 0, ErrorCode::invalid_argument, "{}: nothing in it belongs to a tensor of {}", path, model.path());
+  check(!all.empty(), ErrorCode::invalid_argument, "{}: all its sums are zero, which weighs no error: make it anew",
+        path);
   return all;
 }
 

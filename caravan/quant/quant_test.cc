@@ -17,6 +17,7 @@
 #include "caravan/quant/awq.h"
 #include "caravan/quant/gptq.h"
 #include "caravan/quant/grid.h"
+#include "caravan/quant/half_range.h"
 #include "caravan/quant/imatrix.h"
 #include "caravan/quant/methods.h"
 
@@ -190,7 +191,23 @@ TEST(Gptq, LowersTheErrorOfTheOutputs) {
   std::vector<std::byte> out(values.size());
   EXPECT_THROW(gptq({DType::q8_0, kRows, kColumns}, changed, gram, out), Error);
   EXPECT_THROW(gptq({DType::q4_0, kRows, kColumns}, changed, at::eye(3), out), Error);
-  EXPECT_THROW(gptq({DType::q4_0, kRows, kColumns}, changed, at::zeros({kColumns, kColumns}), out), Error);
+}
+
+TEST(Gptq, RoundsALayerThatNothingReachedToTheNearest) {
+  constexpr int64_t kRows = 4, kColumns = 64;
+  const std::vector<float> values = random_values(kRows * kColumns, 5);
+  const std::vector<std::byte> plain = blocks_of(DType::q4_0, values, kColumns);
+  std::vector<std::byte> blocks(plain.size());
+  std::vector<float> changed = values;
+  gptq({DType::q4_0, kRows, kColumns}, changed, at::zeros({kColumns, kColumns}), blocks);
+  const auto error = [&](const std::vector<std::byte>& rounded) {
+    std::vector<float> back(values.size());
+    ops::dequantize(DType::q4_0, rounded.data(), back.data(), std::ssize(back));
+    double sum = 0;
+    for (size_t i = 0; i < back.size(); ++i) sum += std::pow(static_cast<double>(back[i] - values[i]), 2);
+    return sum;
+  };
+  EXPECT_NEAR(error(blocks), error(plain), 0.05 * error(plain));
 }
 
 TEST(Calibration, CountsWhatFlowsIn) {
@@ -332,6 +349,64 @@ TEST(QuantizeCheckpoint, RefusesNumbersThatBlocksCannotHold) {
   }
 }
 
+// The same checkpoint with the first number of a tensor changed.
+std::unique_ptr<MemoryCheckpoint> with_number(const std::string& name, float value, DType dtype = DType::f32) {
+  const auto plain = model_checkpoint(llama_config(1));
+  auto changed = std::make_unique<MemoryCheckpoint>("made", plain->config());
+  for (TensorInfo t : plain->tensors()) {
+    const formats::TensorBytes read = plain->read(t.name);
+    std::vector<std::byte> bytes(read.bytes.begin(), read.bytes.end());
+    if (t.name == name) {
+      std::memcpy(bytes.data(), &value, sizeof value);
+      if (dtype == DType::bf16) {  // the upper half of each float
+        for (size_t i = 0; i < bytes.size() / 4; ++i) std::memmove(&bytes[2 * i], &bytes[4 * i + 2], 2);
+        bytes.resize(bytes.size() / 2);
+        t.dtype = dtype;
+      }
+    }
+    changed->add(t, std::move(bytes));
+  }
+  return changed;
+}
+
+std::map<std::string, DType> written_types(const formats::Checkpoint& from, const std::string& type) {
+  QuantizeOptions options{.recipe = {.recipe = type}, .write = {.format = "gguf"}};
+  if (is_folder_recipe(type)) options.write.format = "compressed-tensors";
+  options.recipe.beyond_half = beyond_half(from, options.recipe);
+  EXPECT_EQ(TypeChooser(from, options.recipe).warnings().size(), options.recipe.beyond_half.empty() ? 0u : 1u);
+  options.warn = [](const std::string& line) { ADD_FAILURE() << line; };  // nothing became infinite
+  const TemporaryFolder folder;
+  const std::string path = folder / (is_folder_recipe(type) ? "out" : "out.gguf");
+  quantize_checkpoint(from, path, options);
+  const auto written = formats::Checkpoint::open(path);
+  std::map<std::string, DType> types;
+  for (const TensorInfo& t : written->tensors()) types[t.name] = t.dtype;
+  if (is_folder_recipe(type)) {
+    EXPECT_EQ(get_string(written->config(), "torch_dtype", "config"),
+              types["model.norm.weight"] == DType::f32    ? "float32"
+              : types["model.norm.weight"] == DType::bf16 ? "bfloat16"
+                                                          : "float16");
+  }
+  return types;
+}
+
+TEST(QuantizeCheckpoint, WhatAHalfCannotHoldKeepsAWiderType) {
+  const std::string up = "model.layers.0.mlp.up_proj.weight", embedding = "model.embed_tokens.weight";
+  EXPECT_EQ(written_types(*with_number(up, 65519), "f16").at(up), DType::f16);
+  auto types = written_types(*with_number(up, -65520), "f16");
+  EXPECT_EQ(types.at(up), DType::f32);
+  EXPECT_EQ(types.at(embedding), DType::f16);
+  EXPECT_EQ(written_types(*with_number(up, 1e6f, DType::bf16), "f16").at(up), DType::bf16);
+  // A folder's config names one type for all that is no block.
+  EXPECT_EQ(written_types(*with_number(embedding, 3), "int8").at(embedding), DType::f16);
+  types = written_types(*with_number(embedding, 1e6f, DType::bf16), "int8");
+  EXPECT_EQ(types.at(embedding), DType::bf16);
+  EXPECT_EQ(types.at("model.norm.weight"), DType::bf16);
+  types = written_types(*with_number("model.norm.weight", 1e6f), "int8");
+  EXPECT_EQ(types.at(embedding), DType::f32);
+  EXPECT_EQ(types.at(up), DType::q8_0);
+}
+
 std::string dat_file(const std::string& folder, const std::string& name, const std::vector<float>& values) {
   std::string bytes;
   const auto number = [&](int32_t v) { bytes.append(reinterpret_cast<const char*>(&v), 4); };
@@ -367,6 +442,23 @@ TEST(Imatrix, ReadsTheOlderFormAndRefusesBrokenFiles) {
     std::ofstream(path, std::ios::binary) << bytes.substr(0, n);
     EXPECT_THROW(read_imatrix(path, *checkpoint), Error) << n;
   }
+  const auto message = [&](const std::string& contents) {
+    std::ofstream(path, std::ios::binary) << contents;
+    try {
+      read_imatrix(path, *checkpoint);
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  const std::string tail("\5\0\0\0\3\0\0\0a.t", 11);  // calls of all, and the text's name
+  EXPECT_EQ(message(bytes + tail), "");
+  EXPECT_NE(message(bytes + tail + "x").find("more in it"), std::string::npos);
+  EXPECT_NE(message(bytes + "junk").find("truncated"), std::string::npos);
+  EXPECT_NE(message("the cat sat on the mat").find("no imatrix"), std::string::npos);
+  dat_file(folder.path(), "blk.0.ffn_down.weight", std::vector<float>(512, 0.0f));
+  std::ifstream in(path, std::ios::binary);
+  EXPECT_NE(message(std::string(std::istreambuf_iterator<char>(in), {})).find("sums are zero"), std::string::npos);
 }
 
 }  // namespace

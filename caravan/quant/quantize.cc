@@ -22,9 +22,12 @@ std::span<const float> importance_of(const QuantizeOptions& options, const forma
 formats::ConvertOptions convert_options(const formats::Checkpoint& from, const QuantizeOptions& options) {
   formats::ConvertOptions convert;
   convert.write = options.write;
-  if (is_folder_recipe(options.recipe.recipe)) convert.dequantized_dtype = DType::f16;  // what the config says
+  const TypeChooser choose(from, options.recipe);
+  if (is_folder_recipe(options.recipe.recipe))
+    convert.dequantized_dtype = choose.dense_dtype();  // what the config says
   convert.progress = options.progress;
-  convert.choose = TypeChooser(from, options.recipe);
+  convert.warn = options.warn;
+  convert.choose = choose;
   convert.dequantize = [](DType dtype, std::span<const std::byte> blocks, std::span<float> values) {
     constexpr int64_t kPiece = 4096;  // a whole number of blocks of every type
     const DTypeInfo& info = dtype_info(dtype);

@@ -22,6 +22,7 @@ struct QuantizeOptions {
   // Rounds a tensor itself, or leaves it (false) to be rounded as without a method.
   std::function<bool(const formats::TensorInfo&, std::span<float> values, std::span<std::byte> blocks)> method;
   std::function<void(const formats::ConvertProgress&)> progress;
+  std::function<void(const std::string&)> warn;  // of what the result cannot hold, before it is in place
 };
 
 formats::ConvertPlan plan_quantization(const formats::Checkpoint& from, const QuantizeOptions& options);

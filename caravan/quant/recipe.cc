@@ -217,6 +217,7 @@ TypeChooser::TypeChooser(const formats::Checkpoint& from, RecipeOptions options)
               ? "; the head is tied to the embedding: embed_tokens"
               : "");
   }
+  for (const auto& [name, dtype] : options_.beyond_half) dense_ = dense_ == DType::f32 ? dense_ : dtype;
   layers_ = number("num_hidden_layers", 1);
   heads_ = number("num_attention_heads", 1);
   kv_heads_ = number("num_key_value_heads", heads_);
@@ -271,13 +272,20 @@ DType TypeChooser::fitting(DType dtype, const formats::TensorInfo& tensor) const
   return dtype;
 }
 
+DType TypeChooser::held(DType dtype, const formats::TensorInfo& tensor) const {
+  if (dtype != DType::f16) return dtype;
+  if (kRecipes[recipe_].linears_only) return dense_;
+  const auto it = options_.beyond_half.find(tensor.name);
+  return it == options_.beyond_half.end() ? dtype : it->second;
+}
+
 DType TypeChooser::operator()(const formats::TensorInfo& tensor) const {
   if (!is_matrix(tensor)) {
     const bool vector = tensor.shape.size() <= 1 && is_floating_point(tensor.dtype);
     if (!vector) return tensor.dtype;
-    return kRecipes[recipe_].linears_only ? DType::f16 : DType::f32;
+    return kRecipes[recipe_].linears_only ? held(DType::f16, tensor) : DType::f32;
   }
-  return fitting(wanted(tensor), tensor);
+  return held(fitting(wanted(tensor), tensor), tensor);
 }
 
 std::vector<std::string> TypeChooser::warnings() const {
@@ -292,6 +300,15 @@ std::vector<std::string> TypeChooser::warnings() const {
   }
   std::vector<std::string> lines;
   for (const auto& [text, count] : replaced) lines.push_back(fmt::format("{} ({} tensors)", text, count));
+  if (!options_.beyond_half.empty()) {
+    const auto& [name, dtype] = *options_.beyond_half.begin();
+    const bool folder = kRecipes[recipe_].linears_only;
+    lines.push_back(fmt::format("numbers of {} pass the range of f16{}: {} takes its place{}", name,
+                                options_.beyond_half.size() == 1
+                                    ? ""
+                                    : fmt::format(" (and of {} more tensors)", options_.beyond_half.size() - 1),
+                                to_string(folder ? dense_ : dtype), folder ? " in the whole folder" : " there"));
+  }
   return lines;
 }
 

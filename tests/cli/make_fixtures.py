@@ -48,6 +48,15 @@ def write_safetensors(path, stored):
         file.write(struct.pack("<Q", len(text)) + text + data)
 
 
+def read_safetensors(path):
+    with open(path, "rb") as file:
+        data = file.read()
+    begin = 8 + struct.unpack("<Q", data[:8])[0]
+    tensors = {name: t for name, t in json.loads(data[8:begin]).items() if name != "__metadata__"}
+    return {name: (t["dtype"], t["shape"], data[begin + t["data_offsets"][0]:begin + t["data_offsets"][1]])
+            for name, t in tensors.items()}
+
+
 CONFIG = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 12, "hidden_size": 8,
     "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 4,
@@ -136,6 +145,37 @@ json.dump(t, open("twins/tokenizer.json", "w"))
 """
 
 
+def write_quantized(path, model):
+    """A copy whose projections are 8-bit floats with scales, as fp8 checkpoints have them."""
+    shutil.copytree(model, path)
+    stored = {}
+    for name, (dtype, shape, raw) in read_safetensors(os.path.join(model, "model.safetensors")).items():
+        if "_proj" in name:
+            stored[name + "_scale_inv"] = ("F32", [1], raw[:4])
+            dtype, raw = "F8_E4M3", raw[:len(raw) // 4]
+        stored[name] = (dtype, shape, raw)
+    write_safetensors(os.path.join(path, "model.safetensors"), stored)
+    change_config(path, quantization_config={"quant_method": "fp8"})
+
+
+def write_smaller(path, model):
+    """A copy with half of the vocabulary."""
+    shutil.copytree(model, path)
+    stored = read_safetensors(os.path.join(model, "model.safetensors"))
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        dtype, (rows, columns), raw = stored[name]
+        stored[name] = (dtype, [rows // 2, columns], raw[:len(raw) // 2])
+    write_safetensors(os.path.join(path, "model.safetensors"), stored)
+    change_config(path, vocab_size=6)
+
+
+def change_config(path, **keys):
+    with open(os.path.join(path, "config.json"), encoding="utf-8") as file:
+        config = json.load(file)
+    with open(os.path.join(path, "config.json"), "w", encoding="utf-8") as file:
+        json.dump(config | keys, file)
+
+
 def write_all(folder):
     model = os.path.join(folder, "tiny")
     os.makedirs(model)
@@ -158,6 +198,8 @@ def write_all(folder):
     write_model(os.path.join(wide, "model.safetensors"), c=32, f=64)
     with open(os.path.join(wide, "config.json"), "w", encoding="utf-8") as file:
         json.dump(CONFIG | {"hidden_size": 32, "intermediate_size": 64}, file)
+    write_quantized(os.path.join(folder, "fp8"), wide)
+    write_smaller(os.path.join(folder, "small"), wide)
     with open(os.path.join(folder, "cats.txt"), "w", encoding="utf-8") as file:
         file.write("the cat sat on the mat . a dog ran . the dog sat on a cat . " * 40)
     golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "recommend")
