@@ -46,6 +46,7 @@ std::vector<std::string> read_texts(const std::vector<std::string>& files) {
     for (LineReader reader(file); reader.next_batch(batch, 4 << 20);) {
       if (reader.first_line() == 1) drop_byte_order_mark(batch[0]);
       for (size_t i = 0; i < batch.size(); ++i) {
+        if (batch[i].ends_with('\r')) batch[i].pop_back();
         const std::string where = fmt::format("{}:{}", reader.name(), reader.first_line() + i);
         check_file(find_invalid_utf8(batch[i]) == std::string_view::npos, FileFault::utf8, where, "this is not UTF-8");
         if (!rows) {
@@ -58,7 +59,9 @@ std::vector<std::string> read_texts(const std::vector<std::string>& files) {
       }
     }
   }
-  if (skipped > 0) log_info("warning: {} {} no \"text\" and left out", skipped, skipped == 1 ? "row has" : "rows have");
+  if (skipped > 0)
+    log_info("warning: {} {} no \"text\" and {} left out", skipped, skipped == 1 ? "row has" : "rows have",
+             skipped == 1 ? "is" : "are");
   return texts;
 }
 

@@ -123,7 +123,11 @@ void run_in(train::Communicator& processes, const Options& options, const Settin
   const Interrupt interrupt;
   StepLine line(first ? settings.verbosity : -1);
   train::RunHooks hooks{.load_tokenizer = generate::load_tokenizer,
-                        .make_tokenizer_files = [](const formats::Checkpoint& from) { return tokenizer_files(from); },
+                        .make_tokenizer_files =
+                            [](const formats::Checkpoint& from) {
+                              return tokenizer_files(from,
+                                                     [](const std::string& loss) { log_info("warning: {}", loss); });
+                            },
                         .continue_tokens = continue_tokens,
                         .rank_items = rank_items,
                         .interrupted = [&] { return interrupt.raised(); },

@@ -43,7 +43,7 @@ TEST(CodeTokenizer, TokensAroundTextsAndWholeCodebooksByOption) {
   const CodeTokenizer t = create_rq_code_tokenizer(
       kTexts, {.more_special = {"<sep>"}, .add_bos = true, .add_eos = true, .whole_codebooks = true});
   EXPECT_EQ(t.tokenizer.vocab_size(), 5u + 102 + 43 + 1000 + 13);
-  EXPECT_EQ(t.tokenizer.encode("<a_0> <a_1>").ids, (std::vector<int32_t>{2, 5, 6, 3}));
+  EXPECT_EQ(t.tokenizer.encode("<a_0> <a_1>").ids, (std::vector<int32_t>{2, 5, 18, 3}));  // behind <a_100>, <a_10> ...
 }
 
 TEST(CodeTokenizer, WholeCodebooksOfItemsStandByLevelAndNumber) {

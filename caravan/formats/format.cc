@@ -29,17 +29,16 @@ bool is_hub_name(const std::string& path) {
 }  // namespace
 
 Location Location::of(const std::string& path) {
+  check(!is_hub_name(path) || file_exists(path) || caravan::is_folder(path), ErrorCode::not_found,
+        "{}: no such file or folder; models are not downloaded by their name on the Hugging Face hub: give a local "
+        "folder ('hf download {} --local-dir FOLDER' makes one)",
+        path, path);
   Location at{.path = path};
   if (std::optional<std::vector<std::string>> names = list_folder(path)) {
     at.is_folder = true;
     at.names = std::move(*names);
     return at;
   }
-  check(file_exists(path) || !is_hub_name(path), ErrorCode::not_found,
-        "{}: no such file or folder; models are not downloaded by their name on the Hugging Face hub: give a local "
-        "folder "
-        "('hf download {} --local-dir FOLDER' makes one)",
-        path, path);
   const FileReader reader(path);
   at.head.resize(std::min<uint64_t>(reader.size(), 4096));
   reader.read_at(0, std::as_writable_bytes(std::span(at.head)));

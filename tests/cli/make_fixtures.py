@@ -199,7 +199,7 @@ def write_all(folder):
     with open(os.path.join(wide, "config.json"), "w", encoding="utf-8") as file:
         json.dump(CONFIG | {"hidden_size": 32, "intermediate_size": 64}, file)
     write_quantized(os.path.join(folder, "fp8"), wide)
-    write_smaller(os.path.join(folder, "small"), wide)
+    write_smaller(os.path.join(folder, "halved"), wide)
     with open(os.path.join(folder, "cats.txt"), "w", encoding="utf-8") as file:
         file.write("the cat sat on the mat . a dog ran . the dog sat on a cat . " * 40)
     golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "recommend")
