@@ -63,7 +63,7 @@ User parse_user(const Json& object, int64_t item_count, std::string_view where) 
 }
 
 void append_number(std::string& to, double number) {
-  if (number == std::floor(number) && std::abs(number) < 1e15) {
+  if (number == std::floor(number) && std::abs(number) < 0x1p53) {
     to += fmt::format("{:.0f}", number);
   } else {
     to += fmt::format("{}", number);  // shortest text that reads back as the same number
