@@ -48,6 +48,18 @@ TEST(Tfidf, EqualsScikitLearn) {
   }
 }
 
+// CountVectorizer(...).build_analyzer() of scikit-learn 1.9.
+TEST(Tfidf, CaseAndSpacesArePythons) {
+  using Terms = std::vector<std::string>;
+  EXPECT_EQ(analyze("ΟΔΟΣ ΣΊΣΥΦΟΣ. ΣΑΣ' x Ⅷ① ½५", {}), (Terms{"οδος", "σίσυφος", "σας", "ⅷ①", "½५"}));
+  const TfidfOptions characters{.analyzer = Analyzer::characters, .min_ngram = 3, .max_ngram = 3};
+  EXPECT_EQ(analyze("ab\x1c"
+                    "cd\x1f"
+                    "e",
+                    characters),
+            (Terms{" ab", "ab ", " cd", "cd ", " e "}));
+}
+
 TEST(TruncatedSvd, EqualsScikitLearnsExactOne) {
   const Json file = golden();
   const auto texts = file["texts"].get<std::vector<std::string>>();
