@@ -22,6 +22,22 @@ Tensor orthonormal(const Tensor& a) {
   return std::get<0>(at::linalg_qr(a, "reduced"));
 }
 
+// What rounding leaves of a zero: singular values beside the largest, and rows of a matrix with orthonormal columns.
+constexpr double kNoise = 1e-6;
+
+// Directions beyond the matrix's own rank, and rows that have no share in any direction, come out of the factorization
+// as noise, which whoever scales rows to length 1 would take for a signal: they become zeros. Rows without entries are
+// cleared whatever they hold, as the basis of a direction beyond the rank may consist of them alone.
+void clear_noise(Svd& svd, const SparseMatrix& a) {
+  const Tensor real = svd.singular > kNoise * svd.singular.max();  // [R]
+  svd.singular = at::where(real, svd.singular, 0.0f);
+  svd.left = at::where(real, svd.left, 0.0f);
+  svd.right = at::where(real, svd.right, 0.0f);
+  const Tensor entries = at::tensor(a.starts, at::kLong).diff();  // [N]
+  const Tensor seen = (entries > 0).logical_and(svd.left.norm(2, 1) > kNoise);
+  svd.left = at::where(seen.unsqueeze(1), svd.left, 0.0f).contiguous();
+}
+
 double squared_norm(const SparseMatrix& a) {
   double sum = 0;
   for (float v : a.values) sum += static_cast<double>(v) * v;
@@ -151,7 +167,8 @@ Svd truncated_svd(const SparseMatrix& a, const SvdOptions& options) {
   const Tensor largest = svd.right.gather(0, svd.right.abs().argmax(0, /*keepdim=*/true));  // [1, R]
   const Tensor sign = at::where(largest < 0, -1.0, 1.0).to(at::kFloat);
   svd.right = svd.right * sign;
-  svd.left = (svd.left * sign).contiguous();
+  svd.left = svd.left * sign;
+  clear_noise(svd, a);
   const double total = squared_norm(a);
   svd.explained = total > 0 ? svd.singular.to(at::kDouble).square().sum().item<double>() / total : 0.0;
   return svd;

@@ -76,8 +76,9 @@ struct Svd {
   double explained = 0;  // |U S V^T|^2 / |A|^2
 };
 
-// A = U S V^T up to the rank, which is lowered to the matrix's own where that is smaller. Signs: the largest entry of
-// every column of V is positive.
+// A = U S V^T up to the rank, which is lowered to the smaller side of the matrix. Signs: the largest entry of every
+// column of V is positive. Directions with a singular value of less than 1e-6 of the largest are zero in all three, and
+// so are the rows of U that no direction describes (empty rows of A): no noise is left to be taken for a signal.
 Svd truncated_svd(const SparseMatrix& a, const SvdOptions& options);
 
 }  // namespace caravan::codes

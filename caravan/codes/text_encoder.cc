@@ -8,6 +8,8 @@
 
 #include "caravan/base/error.h"
 #include "caravan/base/file.h"
+#include "caravan/text/jinja_text.h"
+#include "caravan/text/unicode.h"
 
 namespace caravan::codes {
 namespace {
@@ -34,6 +36,7 @@ TextEncoder::TextEncoder(const std::string& folder) {
   model_ = models::load_bert(*checkpoint);
   tokenizer_ = std::make_unique<text::Tokenizer>(load_tokenizer(*checkpoint));
   max_length_ = model_->config().max_positions;
+  read_prompt(folder);
   read_stages(folder);
   tokenizer_->set_truncation(text::Truncation{.max_length = static_cast<size_t>(max_length_)});
   tokenizer_->set_padding(std::nullopt);
@@ -41,9 +44,23 @@ TextEncoder::TextEncoder(const std::string& folder) {
 
 TextEncoder::~TextEncoder() = default;
 
+void TextEncoder::read_prompt(const std::string& folder) {
+  const std::string path = folder + "/config_sentence_transformers.json";
+  const auto config = read_optional(path);
+  if (!config) return;
+  const Json* name = find_member(*config, "default_prompt_name");
+  if (name == nullptr || name->is_null()) return;
+  const std::string wanted = get_string(*config, "default_prompt_name", path);
+  const Json* prompts = find_member(*config, "prompts");
+  const bool known = prompts != nullptr && prompts->is_object() && find_member(*prompts, wanted) != nullptr;
+  check_file(known, FileFault::layout, path, "default_prompt_name: '{}' is not in \"prompts\"", wanted);
+  prompt_ = get_string(*prompts, wanted, path);
+}
+
 void TextEncoder::read_stages(const std::string& folder) {
   if (const auto limits = read_optional(folder + "/sentence_bert_config.json")) {
     max_length_ = std::min(max_length_, get_int(*limits, "max_seq_length", folder, {.min = 3}, max_length_));
+    lower_case_ = get_bool(*limits, "do_lower_case", folder, false);
   }
   const auto modules = read_optional(folder + "/modules.json");
   if (!modules) return;
@@ -65,6 +82,8 @@ void TextEncoder::read_stages(const std::string& folder) {
                                                      {"pooling_mode_cls_token", Pooling::cls},
                                                      {"pooling_mode_max_tokens", Pooling::max},
                                                      {"pooling_mode_mean_sqrt_len_tokens", Pooling::mean_sqrt_length}};
+    check(prompt_.empty() || get_bool(config, "include_prompt", own, true), ErrorCode::unsupported,
+          "{}: include_prompt is false, but the prompt of default_prompt_name can only be pooled with the text", own);
     int chosen = 0;
     for (const auto& [key, mode] : modes) {
       if (!get_bool(config, key, own, false)) continue;
@@ -93,7 +112,12 @@ Tensor TextEncoder::pool(const Tensor& hidden) const {
 Tensor TextEncoder::encode(std::span<const std::string> texts, const Progress& progress) {
   const torch::NoGradGuard no_grad;
   Tensor out = at::empty({std::ssize(texts), width()}, at::kFloat);
-  const auto encodings = tokenizer_->encode_batch(texts, {.details = false}, at::get_num_threads());
+  std::vector<std::string> inputs;
+  for (const std::string& own : texts) {
+    inputs.push_back(prompt_ + own);
+    if (lower_case_) inputs.back() = text::jinja::lower(text::repair_utf8(inputs.back()));
+  }
+  const auto encodings = tokenizer_->encode_batch(inputs, {.details = false}, at::get_num_threads());
   std::vector<int64_t> order(texts.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {

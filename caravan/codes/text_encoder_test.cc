@@ -6,8 +6,10 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "caravan/base/error.h"
 #include "caravan/base/file.h"
 #include "caravan/base/json.h"
+#include "caravan/base/temporary_folder.h"
 #include "caravan/models/tensor_file.h"
 
 namespace caravan::codes {
@@ -20,6 +22,32 @@ TEST(TextEncoder, PooledAndNormalizedVectorsEqualTransformers) {
   TextEncoder encoder(folder);
   const at::Tensor want = models::read_tensors(folder + "/hidden.safetensors").at("sentences");
   EXPECT_LT((encoder.encode(texts) - want).abs().max().item<double>(), 1e-5);
+}
+
+TEST(TextEncoder, LowerCasesAndPromptsAsTheFolderSays) {
+  const std::string plain = CARAVAN_SOURCE_DIR "/tests/golden/codes/bert";
+  const TemporaryFolder folder;
+  const auto encoded = [&](const std::string& at, const std::string& text) {
+    return TextEncoder(at).encode(std::vector<std::string>{text});
+  };
+  std::filesystem::copy(plain, folder / "cased", std::filesystem::copy_options::recursive);
+  Json tokenizer = parse_json(read_file(plain + "/tokenizer.json"), "tokenizer.json");
+  tokenizer["normalizer"]["lowercase"] = false;
+  write_file(folder / "cased/tokenizer.json", dump_json(tokenizer));
+  EXPECT_FALSE(at::equal(encoded(folder / "cased", "Red NAIL"), encoded(plain, "red nail")));
+  write_file(folder / "cased/sentence_bert_config.json", R"({"max_seq_length": 10, "do_lower_case": true})");
+  EXPECT_TRUE(at::equal(encoded(folder / "cased", "Red NAIL"), encoded(plain, "red nail")));
+
+  std::filesystem::copy(plain, folder / "prompt", std::filesystem::copy_options::recursive);
+  const std::string config = folder / "prompt/config_sentence_transformers.json";
+  write_file(config, R"({"prompts": {"item": "red hair "}, "default_prompt_name": "item"})");
+  EXPECT_TRUE(at::equal(encoded(folder / "prompt", "nail"), encoded(plain, "red hair nail")));
+  write_file(folder / "prompt/1_Pooling/config.json", R"({"pooling_mode_mean_tokens": true, "include_prompt": false})");
+  EXPECT_THROW(TextEncoder(folder / "prompt"), Error);
+  write_file(config, R"({"prompts": {"query": ""}, "default_prompt_name": null})");
+  EXPECT_NO_THROW(TextEncoder(folder / "prompt"));
+  write_file(config, R"({"prompts": {}, "default_prompt_name": "item"})");
+  EXPECT_THROW(TextEncoder(folder / "prompt"), Error);
 }
 
 TEST(TextEncoder, VectorsDoNotDependOnTheOtherTexts) {

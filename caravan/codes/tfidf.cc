@@ -5,19 +5,17 @@
 #include <unordered_map>
 
 #include "caravan/base/error.h"
+#include "caravan/text/jinja_text.h"
 #include "caravan/text/unicode.h"
 
 namespace caravan::codes {
 namespace {
 
+// Case and character classes are Python's, as scikit-learn's analyzers are str.lower(), re's \w and str.split().
 std::u32string lowercase_characters(std::string_view raw) {
-  const std::string text = text::repair_utf8(raw);
+  const std::string lower = text::jinja::lower(text::repair_utf8(raw));
   std::u32string out;
-  for (size_t at = 0; at < text.size();) {
-    char32_t second = 0;
-    out += text::lowercase(text::decode_utf8(text, at), second);
-    if (second != 0) out += second;
-  }
+  for (size_t at = 0; at < lower.size();) out += text::decode_utf8(lower, at);
   return out;
 }
 
@@ -26,9 +24,6 @@ std::string to_utf8(std::u32string_view characters) {
   for (char32_t c : characters) text::append_utf8(out, c);
   return out;
 }
-
-// \w of Python's re: letters, numbers, underscore.
-bool is_word(char32_t c) { return c == U'_' || text::has(c, text::kLetter | text::kNumber); }
 
 template <class Belongs>
 std::vector<std::u32string_view> runs_of(std::u32string_view text, Belongs belongs) {
@@ -44,7 +39,7 @@ std::vector<std::u32string_view> runs_of(std::u32string_view text, Belongs belon
 
 std::vector<std::string> word_terms(std::u32string_view text, const TfidfOptions& options) {
   std::vector<std::string> words, terms;
-  for (std::u32string_view run : runs_of(text, is_word)) {
+  for (std::u32string_view run : runs_of(text, text::jinja::is_word)) {
     if (run.size() >= 2) words.push_back(to_utf8(run));
   }
   for (int n = options.min_ngram; n <= options.max_ngram; ++n) {
@@ -60,7 +55,7 @@ std::vector<std::string> word_terms(std::u32string_view text, const TfidfOptions
 // scikit-learn's _char_wb_ngrams: a word shorter than n counts once, for the smallest such n.
 std::vector<std::string> character_terms(std::u32string_view text, const TfidfOptions& options) {
   std::vector<std::string> terms;
-  for (std::u32string_view run : runs_of(text, [](char32_t c) { return !text::has(c, text::kSpace); })) {
+  for (std::u32string_view run : runs_of(text, [](char32_t c) { return !text::jinja::is_space(c); })) {
     const std::u32string word = U" " + std::u32string(run) + U" ";
     for (int n = options.min_ngram; n <= options.max_ngram; ++n) {
       const auto length = static_cast<size_t>(n);

@@ -48,6 +48,18 @@ TEST(Tfidf, EqualsScikitLearn) {
   }
 }
 
+// CountVectorizer(...).build_analyzer() of scikit-learn 1.9.
+TEST(Tfidf, CaseAndSpacesArePythons) {
+  using Terms = std::vector<std::string>;
+  EXPECT_EQ(analyze("ΟΔΟΣ ΣΊΣΥΦΟΣ. ΣΑΣ' x Ⅷ① ½५", {}), (Terms{"οδος", "σίσυφος", "σας", "ⅷ①", "½५"}));
+  const TfidfOptions characters{.analyzer = Analyzer::characters, .min_ngram = 3, .max_ngram = 3};
+  EXPECT_EQ(analyze("ab\x1c"
+                    "cd\x1f"
+                    "e",
+                    characters),
+            (Terms{" ab", "ab ", " cd", "cd ", " e "}));
+}
+
 TEST(TruncatedSvd, EqualsScikitLearnsExactOne) {
   const Json file = golden();
   const auto texts = file["texts"].get<std::vector<std::string>>();
@@ -89,6 +101,29 @@ TEST(TruncatedSvd, StopsBetweenTwoProducts) {
     if (--polls == 0) fail(ErrorCode::cancelled, "stopped");
   };
   EXPECT_THROW(truncated_svd(a, options), Error);
+}
+
+// Noise of 1e-7 in these rows and columns became vectors of length 1.
+TEST(TruncatedSvd, WhatTheMatrixDoesNotHoldIsZero) {
+  SparseMatrix a;  // rank 3; every fourth row is empty, and the last two stand apart from all others
+  a.columns = 40;
+  Random random(5);
+  for (int i = 0; i < 60; ++i) {
+    const auto value = static_cast<float>(1 + random.uniform());
+    a.append_row(i % 4 == 3 ? std::vector<std::pair<int32_t, float>>{}
+                            : std::vector<std::pair<int32_t, float>>{{i % 2, value}, {2 + i % 2, value}});
+  }
+  for (int i = 0; i < 2; ++i) a.append_row({{39, 0.5f}});
+  const Svd svd = truncated_svd(a, {.rank = 30});
+  EXPECT_GT(svd.singular[2].item<double>(), 0.1);
+  EXPECT_EQ(svd.singular.slice(0, 3).abs().max().item<double>(), 0);
+  EXPECT_EQ((svd.left * svd.singular.sqrt()).slice(1, 3).abs().max().item<double>(), 0);
+  const Tensor lengths = svd.left.norm(2, 1);  // [62]
+  for (int i = 0; i < 60; ++i) EXPECT_EQ(lengths[i].item<double>() > 0.01, i % 4 != 3) << i;
+  EXPECT_EQ(lengths.slice(0, 3, 60, 4).max().item<double>(), 0);
+  EXPECT_GT(lengths[61].item<double>(), 0.5);
+  const Svd narrow = truncated_svd(a, {.rank = 2});  // without the direction of the last two
+  EXPECT_EQ(narrow.left.slice(0, 60).abs().max().item<double>(), 0);
 }
 
 TEST(TruncatedSvd, AnyNumberOfThreadsGivesTheSameBits) {
@@ -179,6 +214,27 @@ TEST(ItemVectors, StopWhenAsked) {
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ErrorCode::cancelled) << error.what();
     }
+  }
+}
+
+// They had random unit vectors where the width is above the rank of the matrix.
+TEST(ItemVectors, ItemsWithoutAWordOrANeighbourStayZero) {
+  std::vector<items::Item> list;
+  for (int i = 0; i < 40; ++i) {
+    items::Item item{.id = std::to_string(i)};
+    if (i % 4 != 0) item.title = i % 3 == 0 ? "red hair" : "blue nail";
+    list.push_back(std::move(item));
+  }
+  data::Dataset dataset;
+  dataset.items = items::Catalogue(list);
+  for (int i = 0; i < 40; i += 4) dataset.add_user(std::to_string(i), std::vector<int32_t>{i + 1, i + 2});
+  for (const char* kind : {"tfidf", "characters", "cooccurrence", "ppmi"}) {
+    const ItemVectors made = item_vectors(dataset, parse_blocks(kind, ""), {.width = 32, .min_documents = 1});
+    const bool text = kind[0] == 't' || kind[1] == 'h';
+    EXPECT_EQ(made.report[0]["zero_rows"], text ? 10 : 20) << kind;
+    const Tensor lengths = made.vectors.norm(2, 1);
+    EXPECT_EQ(lengths.slice(0, 0, 40, 4).max().item<double>(), 0) << kind;
+    EXPECT_NEAR(lengths.slice(0, 1, 40, 4).min().item<double>(), 1, 1e-5) << kind;
   }
 }
 

@@ -63,7 +63,7 @@ User parse_user(const Json& object, int64_t item_count, std::string_view where) 
 }
 
 void append_number(std::string& to, double number) {
-  if (number == std::floor(number) && std::abs(number) < 1e15) {
+  if (number == std::floor(number) && std::abs(number) < 0x1p53) {
     to += fmt::format("{:.0f}", number);
   } else {
     to += fmt::format("{}", number);  // shortest text that reads back as the same number
@@ -125,20 +125,16 @@ Json counts(const Dataset& data) {
 }
 
 // A file that lost its last lines is well formed: only the counts tell.
-void check_counts(const Dataset& data, const std::string& folder) {
+void check_count(const Dataset& data, const std::string& folder, std::string_view key, int64_t found,
+                 std::string_view file) {
   const std::string path = folder + "/dataset.json";
   const Json* said = find_member(data.description, "counts");
   if (said == nullptr) return;
   check_file(said->is_object(), FileFault::type, path, "\"counts\" must be an object");
-  const auto check_count = [&](std::string_view key, int64_t found, std::string_view file) {
-    const int64_t expected = get_int(*said, key, path, {.min = 0}, found);
-    check_file(found == expected, FileFault::truncated, fmt::format("{}/{}", folder, file),
-               "{} {} in the folder, but dataset.json counts {}: lines were lost or added; prepare the dataset again",
-               found, key, expected);
-  };
-  check_count("items", data.items.size(), "items.jsonl");
-  check_count("users", data.user_count(), "sequences.jsonl");
-  check_count("interactions", data.interaction_count(), "sequences.jsonl");
+  const int64_t expected = get_int(*said, key, path, {.min = 0}, found);
+  check_file(found == expected, FileFault::truncated, fmt::format("{}/{}", folder, file),
+             "{} {} in the folder, but dataset.json counts {}: lines were lost or added; prepare the dataset again",
+             found, key, expected);
 }
 
 }  // namespace
@@ -211,6 +207,7 @@ Dataset read_dataset(const std::string& folder) {
   check_file(version == kVersion, FileFault::version, path, "version {} of the dataset format; this program reads {}",
              version, kVersion);
   data.items = items::read_catalogue(folder + "/items.jsonl");
+  check_count(data, folder, "items", data.items.size(), "items.jsonl");  // or the sequences' indexes were to blame
 
   std::unordered_map<std::string, size_t> lines;  // user id -> line
   const std::string sequences = folder + "/sequences.jsonl";
@@ -225,7 +222,8 @@ Dataset read_dataset(const std::string& folder) {
                "either all users have \"times\" or none");
     data.add_user(std::move(user.id), user.items, user.times, user.cuts.train_end, user.cuts.validation_end);
   });
-  check_counts(data, folder);
+  check_count(data, folder, "users", data.user_count(), "sequences.jsonl");
+  check_count(data, folder, "interactions", data.interaction_count(), "sequences.jsonl");
   data.count_items();
   return data;
 }

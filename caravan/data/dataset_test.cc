@@ -89,13 +89,14 @@ TEST(Dataset, RefusesUsersThatDoNotFit) {
 }
 
 // Replaces one file of a good dataset folder and says what read_dataset() thinks of it.
-FileFault fault_with(const std::string& name, const std::string& text) {
+FileFault fault_with(const std::string& name, const std::string& text, std::string_view blamed = "") {
   TemporaryFolder folder;
   write_dataset(small(), folder / "set");
   write_file(folder / ("set/" + name), text);
   try {
     read_dataset(folder / "set");
   } catch (const Error& error) {
+    EXPECT_NE(std::string_view(error.what()).find(blamed), std::string_view::npos) << error.what();
     return error.fault();
   }
   return FileFault::none;
@@ -127,6 +128,8 @@ TEST(Dataset, NamesWhatIsWrongWithItsFiles) {
   const std::string items = "{\"id\": \"a\"}\n{\"id\": \"b\"}\n{\"id\": \"c\"}\n{\"id\": \"d\"}\n";
   EXPECT_EQ(fault_with("items.jsonl", items), FileFault::none);
   EXPECT_EQ(fault_with("items.jsonl", items + "{\"id\": \"e\"}\n"), FileFault::truncated);
+  EXPECT_EQ(fault_with("items.jsonl", "", "set/items.jsonl: "), FileFault::truncated);
+  EXPECT_EQ(fault_with("items.jsonl", "{\"id\": \"a\"}\n", "set/items.jsonl: "), FileFault::truncated);
   EXPECT_EQ(fault_with("dataset.json", R"({"format": "caravan-dataset", "version": 1, "counts": 3})"), FileFault::type);
   EXPECT_EQ(fault_with("dataset.json", R"({"format": "caravan-dataset", "version": 1})"), FileFault::none);
 }

@@ -167,6 +167,19 @@ TEST(Interactions, NamesFileLineAndFaultOfABadRow) {
   expect_error("a.csv", "user,item\n1,2\n1\n", "--skip-bad-rows");
 }
 
+// These two times are one double.
+TEST(Interactions, RefusesTimesThatAreNotExact) {
+  const std::string table = "user,item,time\n1,10,1700000000000000001\n1,11,1700000000000000002\n";
+  expect_error("a.csv", table, "a.csv:2: ");
+  expect_error("a.csv", table, "time (column 3): expected a number below 2^53");
+  expect_error("a.csv", table, "divide them by 1000), got '1700000000000000001'");
+  expect_error("a.jsonl", R"({"user": "1", "item": "2", "time": 1700000000000000001})",
+               "divide them by 1000), got 1700000000000000001");
+  expect_error("a.jsonl", R"({"user": "1", "item": "2", "time": "1700000000000000001"})", "divide them by 1000)");
+  EXPECT_EQ(read("a.csv", table + "1,12,1700000000000000\n", {.skip_bad_rows = true}).bad.count, 2);
+  EXPECT_EQ(shown(read("a.csv", "user,item,time\n1,10,1700000000000001\n")), "1>10@1700000000000001");
+}
+
 TEST(Interactions, SkipsBadRowsOnRequestAndSaysWhich) {
   const Interactions log =
       read("a.csv", "user,item,ts\n1,2,3\n1,2\n5,6,x\n\"7,8,9\n1,,4\n3,\"4\",5\n", {.skip_bad_rows = true});

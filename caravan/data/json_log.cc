@@ -63,7 +63,11 @@ void add_row(const Json& row, const Keys& keys, const std::string& where, LogBui
   };
   std::optional<double> rating, time;
   if (log.options().min_rating) rating = number(keys.rating, false);
-  if (!keys.time.empty()) time = number(keys.time, true);
+  if (!keys.time.empty()) {
+    time = number(keys.time, true);
+    check_file(is_exact_time(*time), FileFault::range, where, "\"{}\": expected {}, got {}", keys.time, kExactTime,
+               dump_json(row[keys.time], -1).substr(0, 40));
+  }
   const std::string user = id_of(member(row, keys.user, where), keys.user, where),
                     item = id_of(member(row, keys.item, where), keys.item, where);
   const auto place = [&] { return where; };

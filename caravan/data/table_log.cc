@@ -54,6 +54,7 @@ class TableLog {
     if (columns_.time >= 0) {
       time = parse_time(field(columns_.time));
       check_number(time.has_value(), "time", "a number or a date such as 2014-07-22T10:15:30", columns_.time);
+      check_number(is_exact_time(*time), "time", kExactTime, columns_.time);
     }
     const std::string_view user = table_.trimmed_field(static_cast<size_t>(columns_.user)),
                            item = table_.trimmed_field(static_cast<size_t>(columns_.item));
