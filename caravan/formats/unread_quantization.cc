@@ -53,7 +53,7 @@ std::optional<std::string> unread_quantization(const Checkpoint& checkpoint) {
   if (found == nullptr) return std::nullopt;
   return fmt::format(
       "{}: the weights are quantized {}, which is not read (tensor '{}'); read are gptq, awq (gemm), "
-      "compressed-tensors (int) and GGUF's blocks: take one of those, or the unquantized model",
+      "auto-round, compressed-tensors (int) and GGUF's blocks: take one of those, or the unquantized model",
       checkpoint.path(), said_by(config), found->name);
 }
 
