@@ -99,8 +99,6 @@ class Bench {
         weights_(weights_of(model)) {
     const Interrupt interrupt;
     first_token_ = loaded_ + 32 / tokens_per_second({.prompt = 32, .tokens = 0, .sequences = 1}, interrupt);
-    bandwidth_ = read_bandwidth(weights_.bytes);
-    peak_ = multiply_rate(weights_.dtype);
   }
 
   Json run(const Settings& settings) {
@@ -109,7 +107,7 @@ class Bench {
     Progress progress("measuring", static_cast<uint64_t>(options_.repetitions + 1) * tests.size(),
                       settings.verbosity >= 0, "runs");
     uint64_t done = 0;
-    Json results = Json::array();
+    std::vector<Measured> all;
     for (const Test& test : tests) {
       std::vector<double> rates;
       for (int64_t i = 0; i <= options_.repetitions; ++i) {
@@ -117,8 +115,13 @@ class Bench {
         if (i > 0) rates.push_back(rate);  // the first run warms up
         progress.update(++done, test.name());
       }
-      results.push_back(summary(test, rates));
+      all.push_back({test, std::move(rates), peak_memory()});
     }
+    // Last, because their memory is not the model's.
+    bandwidth_ = read_bandwidth(weights_.bytes);
+    peak_ = multiply_rate(weights_.dtype);
+    Json results = Json::array();
+    for (const Measured& one : all) results.push_back(summary(one));
     return results;
   }
 
@@ -181,7 +184,14 @@ class Bench {
     return 2 * (weights_.layers + weights_.head / static_cast<double>(test.tokens > 0 ? 1 : test.prompt));
   }
 
-  Json summary(const Test& test, const std::vector<double>& rates) const {
+  struct Measured {
+    Test test;
+    std::vector<double> rates;  // tokens a second of each run
+    uint64_t peak_memory;       // bytes, until then
+  };
+
+  Json summary(const Measured& measured) const {
+    const auto& [test, rates, peak_memory] = measured;
     const double passes_per_token = 1.0 / static_cast<double>(test.tokens > 0 ? test.sequences : test.prompt);
     double mean = 0, squares = 0;
     for (const double rate : rates) mean += rate / static_cast<double>(rates.size());
@@ -203,7 +213,7 @@ class Bench {
         {"weight_bytes", weights_.bytes},
         {"load_seconds", loaded_},
         {"first_token_seconds", first_token_},
-        {"peak_memory_bytes", peak_memory()},
+        {"peak_memory_bytes", peak_memory},
         {"dtype", to_string(weights_.dtype)},
         {"threads", at::get_num_threads()},
         {"instruction_set", kernels::table().isa}};
