@@ -63,12 +63,26 @@ void Module::requires_grad(bool on) {
   for (Tensor& t : parameters()) t.requires_grad_(on);
 }
 
+namespace {
+
+DType stored_as(at::ScalarType type) {
+  return type == at::kHalf       ? DType::f16
+         : type == at::kBFloat16 ? DType::bf16
+         : type == at::kDouble   ? DType::f64
+                                 : DType::f32;
+}
+
+}  // namespace
+
 void Module::to(at::ScalarType dtype) {
   for (const NamedParameter& p : named_parameters()) {
     Parameter& parameter = *p.parameter;
     if (!parameter.defined() || is_block_quantized(parameter.dtype) || !parameter.value.is_floating_point()) continue;
+    if (parameter.value.scalar_type() == dtype) continue;
     const bool gradient = parameter.value.requires_grad();
     parameter.value = parameter.value.detach().to(dtype).requires_grad_(gradient);
+    parameter.packed = Tensor();  // it holds the old numbers
+    parameter.dtype = stored_as(dtype);
   }
 }
 
@@ -84,7 +98,8 @@ void Module::to(at::Device device) {
 void Module::reset_parameters(const InitOptions& options) {
   for (auto& [name, parameter] : parameters_) {
     parameter->value = at::zeros(parameter->shape, options.dtype);
-    parameter->dtype = DType::f32;
+    parameter->packed = Tensor();
+    parameter->dtype = stored_as(options.dtype);
   }
 }
 
