@@ -89,16 +89,9 @@ CodeTokenizer build(std::vector<std::string> words, bool apart, const CodeTokeni
   Json tokenizer = items::word_tokenizer(
       {.special = special, .words = std::move(words), .unknown = options.unknown, .apart = apart});
   tokenizer["post_processor"] = post_processor(options, tokenizer["model"]["vocab"]);
-  const std::string json = dump_json(tokenizer);
-  Json config = named_tokens(options);
-  config["tokenizer_class"] = "PreTrainedTokenizerFast";
-  config["model_max_length"] = options.max_length;
-  config["padding_side"] = "left";  // generation continues the last token
-  config["clean_up_tokenization_spaces"] = false;
-  return {.tokenizer = text::Tokenizer::from_json(json, "tokenizer.json"),
-          .files = {{"tokenizer.json", json},
-                    {"tokenizer_config.json", dump_json(config) + "\n"},
-                    {"special_tokens_map.json", dump_json(named_tokens(options)) + "\n"}}};
+  std::map<std::string, std::string> files = items::tokenizer_companions(named_tokens(options), options.max_length);
+  const std::string& json = files["tokenizer.json"] = dump_json(tokenizer);
+  return {.tokenizer = text::Tokenizer::from_json(json, "tokenizer.json"), .files = std::move(files)};
 }
 
 }  // namespace
@@ -120,10 +113,7 @@ CodeTokenizer create_rq_code_tokenizer(std::span<const std::string> texts, const
 }
 
 CodeTokenizer create_rq_code_tokenizer(const items::ItemCodes& codes, int64_t max_length) {
-  std::vector<std::string> words;
-  for (int64_t level = 0; level < codes.levels(); ++level) {
-    for (int32_t code = 0; code < codes.sizes()[level]; ++code) words.push_back(items::code_token(level, code));
-  }
+  std::vector<std::string> words = items::code_words(codes);
   check(!words.empty(), ErrorCode::invalid_argument, "no item codes to make a tokenizer of");
   return build(std::move(words), /*apart=*/true,
                {.pad = "<pad>", .unknown = "<unk>", .bos = "<s>", .eos = "</s>", .max_length = max_length});

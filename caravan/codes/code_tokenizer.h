@@ -38,8 +38,7 @@ struct CodeTokenizer {
 // options that contradict each other.
 CodeTokenizer create_rq_code_tokenizer(std::span<const std::string> texts, const CodeTokenizerOptions& options = {});
 
-// All words of these codebooks: what a dataset with item codes needs. Special tokens: <pad>, <unk>, <s>, </s>, as those
-// of every vocabulary of items (train/item_vocabulary.h).
+// All words of these codebooks: what a dataset with item codes needs. Special tokens: <pad>, <unk>, <s>, </s>.
 CodeTokenizer create_rq_code_tokenizer(const items::ItemCodes& codes, int64_t max_length = 512);
 
 void write_code_tokenizer(const CodeTokenizer& tokenizer, const std::string& folder);

@@ -8,6 +8,7 @@
 
 #include "caravan/base/error.h"
 #include "caravan/formats/carried_files.h"
+#include "caravan/items/word_tokenizer.h"
 #include "caravan/models/load.h"
 
 namespace caravan::codes {
@@ -52,14 +53,6 @@ KnownTokens known_tokens(const Json& tokenizer, std::string_view where) {
           id);
   }
   return known;
-}
-
-std::vector<std::string> words_of(const items::ItemCodes& codes) {
-  std::vector<std::string> words;
-  for (int64_t level = 0; level < codes.levels(); ++level) {
-    for (int32_t code = 0; code < codes.sizes()[level]; ++code) words.push_back(items::code_token(level, code));
-  }
-  return words;
 }
 
 // `old` [V, C] with the rows `ids` new: mean + spread * std * normal.
@@ -117,7 +110,8 @@ Extension extend_vocabulary(const formats::Checkpoint& checkpoint, const items::
   for (auto& [name, text] : formats::carried_files(checkpoint)) {
     if (!formats::restates_vocabulary(name)) save.side_files.emplace(name, std::move(text));
   }
-  save.side_files["tokenizer.json"] = add_words(tokenizer, words_of(codes), ids, checkpoint.path() + "/tokenizer.json");
+  save.side_files["tokenizer.json"] =
+      add_words(tokenizer, items::code_words(codes), ids, checkpoint.path() + "/tokenizer.json");
   check(!ids.empty(), ErrorCode::invalid_argument, "there are no item codes to append");
   Extension result{.first_id = *std::min_element(ids.begin(), ids.end()),
                    .added = std::ssize(ids),

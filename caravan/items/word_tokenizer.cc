@@ -31,4 +31,22 @@ Json word_tokenizer(const Words& words) {
           {"model", {{"type", "WordLevel"}, {"vocab", std::move(vocabulary)}, {"unk_token", words.unknown}}}};
 }
 
+std::vector<std::string> code_words(const ItemCodes& codes) {
+  std::vector<std::string> words;
+  for (int64_t level = 0; level < codes.levels(); ++level) {
+    for (int32_t code = 0; code < codes.sizes()[static_cast<size_t>(level)]; ++code)
+      words.push_back(code_token(level, code));
+  }
+  return words;
+}
+
+std::map<std::string, std::string> tokenizer_companions(const Json& named, std::optional<int64_t> max_length) {
+  Json config = named;
+  config["tokenizer_class"] = "PreTrainedTokenizerFast";
+  if (max_length) config["model_max_length"] = *max_length;
+  config["padding_side"] = "left";  // generation continues the last token
+  config["clean_up_tokenization_spaces"] = false;
+  return {{"tokenizer_config.json", dump_json(config) + "\n"}, {"special_tokens_map.json", dump_json(named) + "\n"}};
+}
+
 }  // namespace caravan::items

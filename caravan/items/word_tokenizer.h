@@ -6,10 +6,14 @@
 // then the words. No post-processor.
 #pragma once
 
+#include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "caravan/base/json.h"
+#include "caravan/items/codes.h"
 
 namespace caravan::items {
 
@@ -20,5 +24,13 @@ struct Words {
 };
 
 Json word_tokenizer(const Words& words);
+
+// The words of whole codebooks by level and number: "<a_0>", "<a_1>" ... "<b_0>" ...
+std::vector<std::string> code_words(const ItemCodes& codes);
+
+// tokenizer_config.json and special_tokens_map.json, name -> contents: what transformers wants to know beside
+// tokenizer.json. `named`: role -> token, {"bos_token": "<s>"}.
+std::map<std::string, std::string> tokenizer_companions(const Json& named,
+                                                        std::optional<int64_t> max_length = std::nullopt);
 
 }  // namespace caravan::items

@@ -36,16 +36,6 @@ items::ItemCodes own_codes(int64_t items) {
   return codes;
 }
 
-// What transformers wants to know of a tokenizer beside tokenizer.json.
-std::map<std::string, std::string> companions() {
-  const Json named = {{"bos_token", "<bos>"}, {"eos_token", "<eos>"}, {"unk_token", "<unk>"}, {"pad_token", "<pad>"}};
-  Json config = named;
-  config["tokenizer_class"] = "PreTrainedTokenizerFast";
-  config["padding_side"] = "left";  // generation continues the last token
-  config["clean_up_tokenization_spaces"] = false;
-  return {{"tokenizer_config.json", dump_json(config) + "\n"}, {"special_tokens_map.json", dump_json(named) + "\n"}};
-}
-
 }  // namespace
 
 items::ItemCodes read_item_codes(const data::Dataset& dataset, const std::string& folder, const std::string& path) {
@@ -60,14 +50,12 @@ std::string item_word(int64_t item) { return fmt::format("<item:{}>", item); }
 std::string user_word(int64_t number) { return fmt::format("<user:{}>", number); }
 
 std::map<std::string, std::string> item_tokenizer_files(const items::ItemCodes& codes, const ItemWords& words) {
-  items::Words all{.special = {"<pad>", "<bos>", "<eos>", "<unk>"}, .words = {}, .unknown = "<unk>"};
-  for (int64_t level = 0; level < codes.levels(); ++level) {
-    for (int32_t code = 0; code < codes.sizes()[static_cast<size_t>(level)]; ++code)
-      all.words.push_back(items::code_token(level, code));
-  }
+  items::Words all{
+      .special = {"<pad>", "<bos>", "<eos>", "<unk>"}, .words = items::code_words(codes), .unknown = "<unk>"};
   for (int64_t item = 0; words.items && item < codes.items(); ++item) all.words.push_back(item_word(item));
   for (int64_t user = 0; user < words.users; ++user) all.words.push_back(user_word(user));
-  std::map<std::string, std::string> files = companions();
+  std::map<std::string, std::string> files = items::tokenizer_companions(
+      {{"bos_token", "<bos>"}, {"eos_token", "<eos>"}, {"unk_token", "<unk>"}, {"pad_token", "<pad>"}});
   files["tokenizer.json"] = dump_json(items::word_tokenizer(all));
   return files;
 }
