@@ -103,26 +103,13 @@ bool set_dtype(Json& config, std::string_view name) {
 
 namespace fs = std::filesystem;
 
-// A GGUF and, where it is part of several ("NAME-00001-of-00003.gguf"), the others.
-std::vector<fs::path> parts_of(const fs::path& gguf) {
-  const std::string name = gguf.filename().string();
-  const size_t mark = name.rfind("-of-");
-  if (mark == std::string::npos || mark < 5) return {gguf};
-  const std::string folder = gguf.has_parent_path() ? gguf.parent_path().string() : ".";
-  std::vector<fs::path> parts;
-  for (const std::string& other : list_folder(folder).value_or(std::vector<std::string>())) {
-    const bool is_part = other.size() == name.size() && other.starts_with(name.substr(0, mark - 5)) &&
-                         other.ends_with(name.substr(mark));
-    if (is_part) parts.push_back(fs::path(folder) / other);
-  }
-  return parts;
-}
-
 // The files that a checkpoint has at its path; a folder's GGUFs are its own only where it is read from them.
 std::vector<fs::path> files_of(const Checkpoint& from) {
   std::vector<fs::path> files;
   const fs::path path = from.path();
-  if (const GgufFile* file = gguf_file(from)) files = parts_of(file->path());
+  if (const GgufFile* file = gguf_file(from)) {
+    for (const std::string& part : file->part_paths()) files.emplace_back(part);
+  }
   if (!is_folder(from.path())) {
     files.push_back(path);
     return files;

@@ -94,6 +94,12 @@ std::shared_ptr<const GgufFile> GgufFile::open(const std::string& path) {
   return file;
 }
 
+std::vector<std::string> GgufFile::part_paths() const {
+  std::vector<std::string> paths;
+  for (const auto& map : *maps_) paths.push_back(map->path());
+  return paths;
+}
+
 int64_t GgufFile::add_part(const std::string& path, int64_t number, int64_t count) {
   int64_t promise = kNoPromise;
   std::shared_ptr<const MappedFile> map = MappedFile::open(path);

@@ -71,8 +71,9 @@ class GgufFile {
 
   uint32_t version() const { return version_; }
   const std::string& path() const { return path_; }
-  void check() const;                         // throws if a part was truncated since it was opened
-  std::shared_ptr<const void> owner() const;  // keeps the bytes of every tensor alive
+  std::vector<std::string> part_paths() const;  // of all parts, in their order
+  void check() const;                           // throws if a part was truncated since it was opened
+  std::shared_ptr<const void> owner() const;    // keeps the bytes of every tensor alive
 
  private:
   explicit GgufFile(std::string path) : path_(std::move(path)) {}
