@@ -1,5 +1,7 @@
 #include "caravan/formats/carried_files.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <iterator>
 
@@ -18,6 +20,13 @@ constexpr std::string_view kOtherFiles[] = {"generation_config.json", "preproces
 
 bool is_one_of(const auto& names, std::string_view name) { return std::ranges::find(names, name) != std::end(names); }
 
+// Those of the names that there are.
+void take(TextFiles& files, const auto& names, const auto& read) {
+  for (const std::string_view name : names) {
+    if (std::string text = read(name); !text.empty()) files.emplace(name, std::move(text));
+  }
+}
+
 }  // namespace
 
 bool restates_vocabulary(std::string_view name) { return is_one_of(kVocabularies, name); }
@@ -26,24 +35,15 @@ bool is_carried_file(std::string_view name) { return is_tokenizer_file(name) || 
 
 TextFiles carried_files(const Checkpoint& from) {
   TextFiles files;
-  const auto take = [&](const auto& names) {
-    for (const std::string_view name : names) {
-      if (std::string text = from.side_file(name); !text.empty()) files.emplace(name, std::move(text));
-    }
-  };
-  take(kTokenizerFiles), take(kVocabularies), take(kOtherFiles);
+  const auto read = [&](std::string_view name) { return from.side_file(name); };
+  take(files, kTokenizerFiles, read), take(files, kVocabularies, read), take(files, kOtherFiles, read);
   return files;
 }
 
 TextFiles tokenizer_files_in(const std::string& folder) {
   TextFiles files;
-  const auto take = [&](const auto& names) {
-    for (const std::string_view name : names) {
-      std::string text = read_side_file(folder + "/" + std::string(name));
-      if (!text.empty()) files.emplace(name, std::move(text));
-    }
-  };
-  take(kTokenizerFiles), take(kVocabularies);
+  const auto read = [&](std::string_view name) { return read_side_file(fmt::format("{}/{}", folder, name)); };
+  take(files, kTokenizerFiles, read), take(files, kVocabularies, read);
   return files;
 }
 
