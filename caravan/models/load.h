@@ -17,6 +17,7 @@
 
 #include "caravan/formats/checkpoint.h"
 #include "caravan/models/heads.h"
+#include "caravan/ops/scalar_types.h"
 
 namespace caravan::models {
 
@@ -63,7 +64,7 @@ struct SaveOptions {
 
 void save_model(Head& model, const std::string& path, const SaveOptions& options = {});
 
-at::ScalarType to_scalar_type(DType dtype);  // unsupported for block types
-DType to_dtype(at::ScalarType type);
+using ops::to_dtype;
+using ops::to_scalar_type;
 
 }  // namespace caravan::models

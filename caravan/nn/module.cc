@@ -6,6 +6,7 @@
 #include <set>
 
 #include "caravan/base/error.h"
+#include "caravan/ops/scalar_types.h"
 
 namespace caravan::nn {
 namespace {
@@ -63,17 +64,6 @@ void Module::requires_grad(bool on) {
   for (Tensor& t : parameters()) t.requires_grad_(on);
 }
 
-namespace {
-
-DType stored_as(at::ScalarType type) {
-  return type == at::kHalf       ? DType::f16
-         : type == at::kBFloat16 ? DType::bf16
-         : type == at::kDouble   ? DType::f64
-                                 : DType::f32;
-}
-
-}  // namespace
-
 void Module::to(at::ScalarType dtype) {
   for (const NamedParameter& p : named_parameters()) {
     Parameter& parameter = *p.parameter;
@@ -82,7 +72,7 @@ void Module::to(at::ScalarType dtype) {
     const bool gradient = parameter.value.requires_grad();
     parameter.value = parameter.value.detach().to(dtype).requires_grad_(gradient);
     parameter.packed = Tensor();  // it holds the old numbers
-    parameter.dtype = stored_as(dtype);
+    parameter.dtype = ops::to_dtype(dtype);
   }
 }
 
@@ -99,7 +89,7 @@ void Module::reset_parameters(const InitOptions& options) {
   for (auto& [name, parameter] : parameters_) {
     parameter->value = at::zeros(parameter->shape, options.dtype);
     parameter->packed = Tensor();
-    parameter->dtype = stored_as(options.dtype);
+    parameter->dtype = ops::to_dtype(options.dtype);
   }
 }
 
