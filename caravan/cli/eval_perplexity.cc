@@ -86,16 +86,17 @@ void check_windows(const WindowOptions& windows) {
 
 void run(const Options& options, const Settings& settings) {
   check_windows(options.windows);
-  check_reads_forward(options.model.model);
-  if (!options.against.empty()) check_reads_forward(options.against);
+  const auto checkpoint = formats::Checkpoint::open(options.model.model);
+  check_reads_forward(*checkpoint);
+  const auto against = options.against.empty() ? nullptr : formats::Checkpoint::open(options.against);
+  if (against) check_reads_forward(*against);
   models::LoadOptions load = load_options(options.model, settings);
   load.keep_blocks = true;
   const std::string read = read_text("--file", options.file);
   const ScoredText text = scored_text(tokenizer_of(options),
                                       {read, options.file == "-" ? "standard input" : options.file}, options.windows);
-  const auto model = models::load_causal_lm(options.model.model, load);
-  std::unique_ptr<models::CausalLm> other;
-  if (!options.against.empty()) other = models::load_causal_lm(options.against, load);
+  const auto model = models::load_causal_lm(*checkpoint, load);
+  const auto other = against ? models::load_causal_lm(*against, load) : nullptr;
   const auto reference = other ? std::optional(ScoredModel{*other, options.against}) : std::nullopt;
   const int64_t longest = text.longest_window();
   for (const models::CausalLm* each : {model.get(), other.get()}) {

@@ -79,6 +79,7 @@ quant::QuantizeOptions quantize_options(const Options& options, const Checkpoint
   const bool folder = to_folder(options), from_gguf = from.format() == "gguf";
   quantize.write.format = folder ? "compressed-tensors" : "gguf";
   const Warn warn = [](const std::string& line) { log_info("warning: {}", line); };
+  quantize.warn = warn;
   if (!folder && !from_gguf) quantize.write.gguf_metadata = gguf_tokenizer_metadata(from, warn);
   if (folder && from_gguf) quantize.write.side_files = tokenizer_files(from, warn);
   return quantize;
@@ -152,7 +153,6 @@ class Job {
   Job(const Options& options, const Settings& settings, const models::LoadOptions& load, const Checkpoint& from)
       : options_(options), settings_(settings), load_(load), from_(from), quantize_(quantize_options(options, from)) {
     quantize_.recipe.beyond_half = quant::beyond_half(from, quantize_.recipe);
-    quantize_.warn = [](const std::string& line) { log_info("warning: {}", line); };
   }
 
   formats::ConvertPlan plan() const { return quant::plan_quantization(from_, quantize_); }
@@ -297,8 +297,7 @@ void run(const Options& options, const Settings& settings) {
     log_info("a recommender: text says nothing about it; what it lost is said by caravan eval recommend -m {}",
              options.out);
   const bool reports = !options.no_report && !speaks_items;
-  const std::optional<ScoredText> text =
-      reports ? std::optional(report_text(options.in, options.report)) : std::nullopt;
+  const std::optional<ScoredText> text = reports ? std::optional(report_text(*from, options.report)) : std::nullopt;
   const Interrupt interrupt;
   const Sizes sizes = sizes_of(*from, job.plan());
   if (!replaced.empty()) note_of_simpler_type(options, *from, sizes);

@@ -11,16 +11,16 @@
 
 namespace caravan::cli {
 
-std::optional<ScoredText> report_text(const std::string& source, const ReportOptions& options) {
+std::optional<ScoredText> report_text(const formats::Checkpoint& source, const ReportOptions& options) {
   const WindowOptions windows{.context = options.context, .option = "--report-context"};
   if (!options.file.empty()) {
     check_reads_forward(source);
     const std::string text = read_text("--report", options.file);
-    return scored_text(load_tokenizer_for("--report", source), {text, options.file}, windows);
+    return scored_text(load_tokenizer_for("--report", source.path()), {text, options.file}, windows);
   }
   try {
     check_reads_forward(source);
-    return scored_text(load_tokenizer(source), {sample_text(), "the built-in text"}, windows);
+    return scored_text(load_tokenizer(source.path()), {sample_text(), "the built-in text"}, windows);
   } catch (const Error& error) {
     log_info("the loss of quality is not measured: {}", error.what());
     return std::nullopt;

@@ -25,7 +25,7 @@ struct Compared {
 
 // The text as the source's tokenizer reads it. None, with a message, where the built-in one cannot be used: no
 // tokenizer, a text shorter than a window.
-std::optional<ScoredText> report_text(const std::string& source, const ReportOptions& options);
+std::optional<ScoredText> report_text(const formats::Checkpoint& source, const ReportOptions& options);
 
 // `step` is called before each window and may throw to stop.
 Json report_quality(const Compared& models, const ScoredText& text, const ReportOptions& options,

@@ -128,14 +128,12 @@ int64_t ScoredText::tokens_run() const {
   return tokens;
 }
 
-void check_reads_forward(const std::string& model_path) {
-  const auto checkpoint = formats::Checkpoint::open(model_path);
-  check(!items::read_prompt_format(checkpoint->config(), checkpoint->place_of("config.json")).prefix,
+void check_reads_forward(const formats::Checkpoint& checkpoint) {
+  check(!items::read_prompt_format(checkpoint.config(), checkpoint.place_of("config.json")).prefix,
         ErrorCode::unsupported,
         "{}: the model reads a prompt in both directions (\"prefix\" in \"item_prompt\"), so that a text has no "
-        "perplexity "
-        "under it: caravan eval recommend says how good it is",
-        model_path);
+        "perplexity under it: caravan eval recommend says how good it is",
+        checkpoint.path());
 }
 
 int64_t ScoredText::longest_window() const {

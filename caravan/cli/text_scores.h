@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "caravan/eval/perplexity.h"
+#include "caravan/formats/checkpoint.h"
 #include "caravan/models/heads.h"
 #include "caravan/text/tokenizer.h"
 
@@ -41,7 +42,7 @@ ScoredText scored_text(const text::Tokenizer& tokenizer, const NamedText& text, 
 
 // Throws unsupported for a recommender whose prompts are read in both directions: a token's probability by those before
 // it is nothing that it was trained to say, so a text has no perplexity under it.
-void check_reads_forward(const std::string& model_path);
+void check_reads_forward(const formats::Checkpoint& checkpoint);
 
 // `path`: where its weights come from.
 struct ScoredModel {
