@@ -224,8 +224,7 @@ void run(const Options& options, const CLI::App& app, const Settings& settings) 
   check(targets != Targets::tokens || !inputs.labels.defined() || !reads_in_both_directions(*model),
         ErrorCode::unsupported,
         "{}: labels: the model reads a sequence in both directions (\"prefix\" in \"item_prompt\"): a token's label "
-        "would "
-        "be among what it sees, and the loss say nothing",
+        "would be among what it sees, and the loss say nothing",
         options.model.model);
   if (options.wants_gradients()) model->requires_grad();
   const at::AutoGradMode gradients(options.wants_gradients());

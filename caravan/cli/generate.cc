@@ -82,8 +82,7 @@ std::vector<Prompt> all_prompts(const Options& options, const text::Tokenizer* t
         "generate: {} is empty: it holds no prompt", options.file == "-" ? "standard input" : options.file);
   check(!prompts.empty(), ErrorCode::invalid_argument,
         "generate: give a prompt with -p TEXT (-p - reads all of standard input), --prompt-file FILE, -f FILE (a "
-        "prompt a "
-        "line) or --ids 1,2,3");
+        "prompt a line) or --ids 1,2,3");
   for (const Prompt& prompt : prompts) {
     check(!prompt.ids.empty(), ErrorCode::invalid_argument,
           "generate: a prompt has no tokens; a model needs at least one, for example its bos token");
